@@ -1,0 +1,173 @@
+// Package model holds the mesh as Istio sees it: mesh configuration,
+// namespaces, workloads, services and Istio's own objects, decoded, validated
+// as istiod would, and indexed. It decides nothing about traffic.
+package model
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+
+	networking "istio.io/api/networking/v1alpha3"
+	networkingv1beta1 "istio.io/api/networking/v1beta1"
+	security "istio.io/api/security/v1beta1"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// Resource is an object of the input together with its decoded spec. The
+// embedded Object gives name, namespace, labels and positions.
+type Resource[S any] struct {
+	*manifest.Object
+	Spec S
+}
+
+// The kinds of Istio and Kubernetes that decide about egress.
+type (
+	ServiceEntry          = Resource[*networking.ServiceEntry]
+	WorkloadEntry         = Resource[*networking.WorkloadEntry]
+	VirtualService        = Resource[*networking.VirtualService]
+	DestinationRule       = Resource[*networking.DestinationRule]
+	Gateway               = Resource[*networking.Gateway]
+	Sidecar               = Resource[*networking.Sidecar]
+	EnvoyFilter           = Resource[*networking.EnvoyFilter]
+	ProxyConfig           = Resource[*networkingv1beta1.ProxyConfig]
+	AuthorizationPolicy   = Resource[*security.AuthorizationPolicy]
+	PeerAuthentication    = Resource[*security.PeerAuthentication]
+	RequestAuthentication = Resource[*security.RequestAuthentication]
+	KubeService           = Resource[*corev1.Service]
+	KubeEndpoints         = Resource[*corev1.Endpoints] //nolint:staticcheck // manifests still hold the old kind
+	NetworkPolicy         = Resource[*networkingv1.NetworkPolicy]
+)
+
+// Mesh is everything that the input says about one mesh. Slices of resources
+// are in the order of the input; indexes over them are built by [Build].
+type Mesh struct {
+	Options Options
+
+	// Config is the mesh configuration of the default revision; Revisions has
+	// one for each named revision of the input.
+	Config    *MeshConfig
+	Revisions map[string]*MeshConfig
+
+	// Namespaces has every namespace that an object, a flag or an object's
+	// metadata.namespace names.
+	Namespaces map[string]*Namespace
+	// Workloads are sorted by namespace, name and kind.
+	Workloads []*Workload
+
+	KubeServices           []*KubeService
+	KubeEndpoints          []*KubeEndpoints
+	ServiceEntries         []*ServiceEntry
+	WorkloadEntries        []*WorkloadEntry
+	VirtualServices        []*VirtualService
+	DestinationRules       []*DestinationRule
+	Gateways               []*Gateway
+	Sidecars               []*Sidecar
+	EnvoyFilters           []*EnvoyFilter
+	ProxyConfigs           []*ProxyConfig
+	AuthorizationPolicies  []*AuthorizationPolicy
+	PeerAuthentications    []*PeerAuthentication
+	RequestAuthentications []*RequestAuthentication
+	NetworkPolicies        []*NetworkPolicy
+	// Legacy are objects of API groups and kinds that no supported Istio reads
+	// (config.istio.io, rbac.istio.io, authentication.istio.io, RouteRule …).
+	Legacy []*manifest.Object
+	// Unmodelled are objects of kinds that may bear on egress and that the
+	// simulation does not interpret (waypoints, Gateway API routes, CNI
+	// specific network policies …): what they may touch is unknown.
+	Unmodelled []*manifest.Object
+	// Ignored counts the objects of kinds without bearing on egress, by
+	// "apiVersion Kind".
+	Ignored map[string]int
+
+	// Problems are those of reading and of validation, in file order.
+	Problems []manifest.Problem
+	// InjectionAssumption is the one assumption made for all namespaces whose
+	// Namespace object is absent.
+	InjectionAssumption InjectionAssumption
+	// Notes say, each in a sentence, what was taken for granted because the
+	// input does not hold it (mesh configuration, an installation's gateways).
+	Notes []string
+}
+
+// Partial reports whether some of the input was not analysed.
+func (m *Mesh) Partial() bool {
+	for _, p := range m.Problems {
+		if p.Kind.Partial() {
+			return true
+		}
+	}
+	return false
+}
+
+// Options are what a user says beside the manifests.
+type Options struct {
+	// AssumeInjected is "auto", "yes" or "no"; "" means auto.
+	AssumeInjected string
+	// NamespaceLabels are labels that were set by command:
+	// namespace, key, value.
+	NamespaceLabels []NamespaceLabel
+	// Set are installation settings as istioctl's --set takes them:
+	// "profile=demo", "meshConfig.outboundTrafficPolicy.mode=REGISTRY_ONLY",
+	// "values.global.proxy.excludeIPRanges=10.0.0.0/8".
+	Set []string
+}
+
+// NamespaceLabel is one label of one namespace. An empty Key only says that the
+// namespace exists.
+type NamespaceLabel struct{ Namespace, Key, Value string }
+
+// Namespace is a namespace with the labels that its object and the flags give.
+type Namespace struct {
+	Name string
+	// Object is nil where the input has no Namespace object.
+	Object *manifest.Object
+	Labels map[string]string
+	// Declared is true where an object or a flag speaks of the namespace
+	// itself, so that its labels are known; false where it is only named by
+	// other objects.
+	Declared bool
+}
+
+// InjectionAssumption is what is assumed for namespaces whose labels the input
+// does not tell.
+type InjectionAssumption struct {
+	Injected bool
+	// Reason is a clause: "because the input holds Istio routing objects and
+	// labels no namespace".
+	Reason string
+}
+
+// Workload is something that makes pods, seen as one of its pods.
+type Workload struct {
+	// Object is the Deployment, StatefulSet, …, or Pod.
+	Object *manifest.Object
+	// Template is the field path of the pod template in Object, "" for a Pod.
+	Template string
+
+	Kind      string
+	Namespace string
+	Name      string
+
+	// Labels and Annotations are those of the pod.
+	Labels      map[string]string
+	Annotations map[string]string
+	// ServiceAccount is the name of the pod's service account, "default" if unset.
+	ServiceAccount string
+	// Pod is the pod's spec. It is nil where the kind is known to make pods
+	// but the template was not found; then PodUnknown says so.
+	Pod        *corev1.PodSpec
+	PodUnknown string
+}
+
+// ID returns "namespace/name".
+func (w *Workload) ID() string { return w.Namespace + "/" + w.Name }
+
+// Field returns the path of a field of the pod (as "metadata.labels" or
+// "spec.hostNetwork") within Object.
+func (w *Workload) Field(pod string) string {
+	if w.Template == "" {
+		return pod
+	}
+	return w.Template + "." + pod
+}
