@@ -1,0 +1,64 @@
+package analyzers
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+// Config says which rules run.
+type Config struct {
+	// Enable, where not empty, names the only rules that run; Disable names
+	// rules that do not. Both take IDs.
+	Enable, Disable []string
+}
+
+// All returns every rule, sorted by ID.
+func All() []*Analyzer {
+	rules := slices.Clone(registry)
+	slices.SortFunc(rules, func(a, b *Analyzer) int { return cmp.Compare(a.ID, b.ID) })
+	return rules
+}
+
+// ByID returns the rule of an ID or a name, nil if there is none.
+func ByID(id string) *Analyzer {
+	for _, a := range registry {
+		if a.ID == id || a.Name == id {
+			return a
+		}
+	}
+	return nil
+}
+
+// registry is filled by the rules' own files.
+var registry []*Analyzer
+
+// register adds a rule; each rule's file calls it once.
+func register(a *Analyzer) *Analyzer {
+	registry = append(registry, a)
+	return a
+}
+
+// Run runs the rules over a mesh and returns their findings sorted by file,
+// line, column, rule and message. It loads and prints nothing.
+func Run(mesh *model.Mesh, r *reach.Reach, config Config) []Finding {
+	var findings []Finding
+	for _, a := range All() {
+		if len(config.Enable) > 0 && !slices.Contains(config.Enable, a.ID) || slices.Contains(config.Disable, a.ID) {
+			continue
+		}
+		a.Run(&Pass{Analyzer: a, Mesh: mesh, Reach: r, Report: func(f Finding) {
+			f.Rule = a
+			if f.Severity == "" {
+				f.Severity, f.SecuritySeverity = a.Severity, a.SecuritySeverity
+			}
+			findings = append(findings, f)
+		}})
+	}
+	slices.SortStableFunc(findings, func(a, b Finding) int {
+		return cmp.Or(a.Place().Compare(b.Place()), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.Message, b.Message))
+	})
+	return findings
+}
