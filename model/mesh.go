@@ -4,7 +4,9 @@
 package model
 
 import (
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -36,7 +38,9 @@ type (
 	RequestAuthentication = Resource[*security.RequestAuthentication]
 	KubeService           = Resource[*corev1.Service]
 	KubeEndpoints         = Resource[*corev1.Endpoints] //nolint:staticcheck // manifests still hold the old kind
+	EndpointSlice         = Resource[*discoveryv1.EndpointSlice]
 	NetworkPolicy         = Resource[*networkingv1.NetworkPolicy]
+	MutatingWebhook       = Resource[*admissionv1.MutatingWebhookConfiguration]
 )
 
 // Mesh is everything that the input says about one mesh. Slices of resources
@@ -48,6 +52,9 @@ type Mesh struct {
 	// one for each named revision of the input.
 	Config    *MeshConfig
 	Revisions map[string]*MeshConfig
+	// RevisionTags gives the revision ("default" for the default one) that a
+	// revision tag of the input stands for.
+	RevisionTags map[string]string
 
 	// Namespaces has every namespace that an object, a flag or an object's
 	// metadata.namespace names.
@@ -57,6 +64,7 @@ type Mesh struct {
 
 	KubeServices           []*KubeService
 	KubeEndpoints          []*KubeEndpoints
+	EndpointSlices         []*EndpointSlice
 	ServiceEntries         []*ServiceEntry
 	WorkloadEntries        []*WorkloadEntry
 	VirtualServices        []*VirtualService
@@ -69,12 +77,19 @@ type Mesh struct {
 	PeerAuthentications    []*PeerAuthentication
 	RequestAuthentications []*RequestAuthentication
 	NetworkPolicies        []*NetworkPolicy
+	// ServiceAccounts are named by policies and pods; they hold nothing else
+	// that bears on egress.
+	ServiceAccounts []*manifest.Object
+	// InjectionWebhooks are the MutatingWebhookConfigurations of a sidecar
+	// injector.
+	InjectionWebhooks []*MutatingWebhook
 	// Legacy are objects of API groups and kinds that no supported Istio reads
 	// (config.istio.io, rbac.istio.io, authentication.istio.io, RouteRule …).
 	Legacy []*manifest.Object
 	// Unmodelled are objects of kinds that may bear on egress and that the
 	// simulation does not interpret (waypoints, Gateway API routes, CNI
-	// specific network policies …): what they may touch is unknown.
+	// specific network policies …): what they may touch is unknown. Their Value
+	// is the whole object as encoding/json reads it into any; nil for Secrets.
 	Unmodelled []*manifest.Object
 	// Ignored counts the objects of kinds without bearing on egress, by
 	// "apiVersion Kind".
@@ -88,6 +103,9 @@ type Mesh struct {
 	// Notes say, each in a sentence, what was taken for granted because the
 	// input does not hold it (mesh configuration, an installation's gateways).
 	Notes []string
+
+	// versions are the versions of Istio that installations ask for.
+	versions []sourcedVersion
 }
 
 // Partial reports whether some of the input was not analysed.
@@ -158,6 +176,9 @@ type Workload struct {
 	// but the template was not found; then PodUnknown says so.
 	Pod        *corev1.PodSpec
 	PodUnknown string
+
+	// owners are the controllers that the object's metadata names.
+	owners []owner
 }
 
 // ID returns "namespace/name".
@@ -170,4 +191,21 @@ func (w *Workload) Field(pod string) string {
 		return pod
 	}
 	return w.Template + "." + pod
+}
+
+// HoldsWorkloadsOf reports whether the input has a workload or a Service of a
+// namespace. Where it has neither, the namespace is evidently not part of the
+// input, and what is missing there may well exist in the cluster.
+func (m *Mesh) HoldsWorkloadsOf(namespace string) bool {
+	for _, w := range m.Workloads {
+		if w.Namespace == namespace {
+			return true
+		}
+	}
+	for _, s := range m.KubeServices {
+		if s.Namespace == namespace {
+			return true
+		}
+	}
+	return false
 }

@@ -1,7 +1,13 @@
 package model
 
 import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
 	meshconfig "istio.io/api/mesh/v1alpha1"
+	"istio.io/istio/pkg/config/mesh"
+	"istio.io/istio/pkg/util/protomarshal"
 
 	"github.com/egresslint/egresslint/model/manifest"
 )
@@ -19,8 +25,13 @@ type MeshConfig struct {
 	// Prefix is the field path of the mesh configuration in Source:
 	// "data.mesh", "spec.meshConfig", "istio.values.meshConfig".
 	Prefix string
+	// Refused says that Source has a configuration that istiod does not take,
+	// so that Istio's defaults are in force.
+	Refused bool
 	// Values are the Helm values of the installation (as "global.proxy"), as
-	// far as the input tells; nil if not at all.
+	// far as the input tells, with those of its profile and without the
+	// charts' own defaults; nil if not at all. They are shared: do not change
+	// them.
 	Values map[string]any
 	// ValuesSource and ValuesPrefix locate Values as Source and Prefix do.
 	ValuesSource *manifest.Object
@@ -28,4 +39,192 @@ type MeshConfig struct {
 	// Environment are the environment variables of istiod that the input sets
 	// (PILOT_…, ENABLE_…).
 	Environment map[string]string
+
+	// origins are the places where fields may be set; the first that has a
+	// field decides it.
+	origins []origin
+}
+
+// origin is a place of the input that sets fields of the mesh configuration.
+type origin struct {
+	object *manifest.Object
+	prefix string
+	fields map[string]any
+	// fixed says that prefix itself is the place, whatever the field: a
+	// profile sets several fields by its name.
+	fixed bool
+}
+
+// Because returns the object and the field path within it that set a field of
+// the mesh configuration ("outboundTrafficPolicy.mode", with the names of the
+// protobuf JSON), or nil and "" where nothing in the input does and Istio's
+// default is in force. A field that a command line flag sets has an implied
+// object without position.
+func (c *MeshConfig) Because(field string) (*manifest.Object, string) {
+	for _, o := range c.origins {
+		if _, ok := lookup(o.fields, field); !ok {
+			continue
+		}
+		if o.fixed {
+			return o.object, o.prefix
+		}
+		return o.object, join(o.prefix, field)
+	}
+	return nil, ""
+}
+
+// Value returns the Helm value of a dotted path ("global.proxy.includeIPRanges")
+// and whether the input sets it.
+func (c *MeshConfig) Value(path string) (any, bool) { return lookup(c.Values, path) }
+
+// lookup returns the value at a dotted path of nested maps.
+func lookup(fields map[string]any, path string) (any, bool) {
+	var v any = fields
+	for _, key := range strings.Split(path, ".") {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		if v, ok = m[key]; !ok || v == nil {
+			return nil, false
+		}
+	}
+	return v, true
+}
+
+// lookupMap is lookup for maps; nil where there is none.
+func lookupMap(fields map[string]any, path string) map[string]any {
+	v, _ := lookup(fields, path)
+	m, _ := v.(map[string]any)
+	return m
+}
+
+// lookupString is lookup for strings; "" where there is none.
+func lookupString(fields map[string]any, path string) string {
+	v, _ := lookup(fields, path)
+	switch v := v.(type) {
+	case string:
+		return v
+	case int64, float64, bool:
+		return fmt.Sprint(v)
+	default:
+		return ""
+	}
+}
+
+// overlay merges maps as Helm merges values: maps are united, all else is
+// replaced, null removes. Neither argument is changed, and the result shares
+// parts of both.
+func overlay(base, over map[string]any) map[string]any {
+	out := make(map[string]any, len(base)+len(over))
+	for k, v := range base {
+		out[k] = v
+	}
+	for k, v := range over {
+		if v == nil {
+			delete(out, k)
+			continue
+		}
+		b, isMap := out[k].(map[string]any)
+		m, overMap := v.(map[string]any)
+		if isMap && overMap {
+			out[k] = overlay(b, m)
+		} else {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// applyMesh reads a mesh configuration as istiod does. It returns Istio's
+// defaults and what is wrong where istiod would drop it as a whole
+// (istio pkg/config/mesh/meshwatcher/collection.go).
+func applyMesh(fields map[string]any, base *meshconfig.MeshConfig) (*meshconfig.MeshConfig, []string) {
+	silence()
+	data, err := json.Marshal(fields)
+	if err != nil {
+		return base, []string{err.Error()}
+	}
+	config, err := mesh.ApplyMeshConfig(string(data), protomarshal.Clone(base))
+	if err != nil {
+		return base, messagesOf(err)
+	}
+	return config, nil
+}
+
+// meshRefusal is the problem of a mesh configuration that istiod does not take.
+func meshRefusal(config *MeshConfig, fields map[string]any, base *meshconfig.MeshConfig, messages []string) manifest.Problem {
+	o := config.Source
+	complaint := messages[0]
+	field := locate(fields, complaint, func(v any) []string {
+		m, _ := v.(map[string]any)
+		_, messages := applyMesh(m, base)
+		return messages
+	})
+	position := o.At(config.Prefix)
+	for _, origin := range config.origins {
+		if _, ok := lookupField(origin.fields, field); ok && field != "" && !origin.fixed {
+			o, position = origin.object, origin.object.At(join(origin.prefix, field))
+			break
+		}
+	}
+	return manifest.Problem{
+		Kind:     manifest.Rejected,
+		Position: position,
+		Object:   o.String(),
+		Message: printable(fmt.Sprintf("mesh configuration of %s is refused by istiod as a whole: %s; Istio's defaults are taken (outboundTrafficPolicy ALLOW_ANY)",
+			title(o), strings.Join(messages, "; "))),
+		Help: "correct the value: istiod keeps the last good configuration if it has one, else its defaults",
+	}
+}
+
+// lookupField is lookup for a field path with list indexes and quoted keys.
+func lookupField(fields map[string]any, field string) (any, bool) {
+	var v any = fields
+	for _, key := range fieldKeys(field) {
+		switch e := v.(type) {
+		case map[string]any:
+			next, ok := e[key]
+			if !ok {
+				return nil, false
+			}
+			v = next
+		case []any:
+			var i int
+			if _, err := fmt.Sscan(key, &i); err != nil || i < 0 || i >= len(e) {
+				return nil, false
+			}
+			v = e[i]
+		default:
+			return nil, false
+		}
+	}
+	return v, true
+}
+
+// fieldKeys splits a field path as [child] and [item] make it.
+func fieldKeys(field string) []string {
+	var keys []string
+	for field != "" {
+		switch {
+		case strings.HasPrefix(field, "['"):
+			key, rest, _ := strings.Cut(field[2:], "']")
+			keys = append(keys, strings.NewReplacer(`\'`, "'", `\\`, `\`).Replace(key))
+			field = rest
+		case field[0] == '[':
+			key, rest, _ := strings.Cut(field[1:], "]")
+			keys = append(keys, key)
+			field = rest
+		case field[0] == '.':
+			field = field[1:]
+		default:
+			end := strings.IndexAny(field, ".[")
+			if end < 0 {
+				end = len(field)
+			}
+			keys = append(keys, field[:end])
+			field = field[end:]
+		}
+	}
+	return keys
 }

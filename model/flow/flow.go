@@ -113,8 +113,11 @@ const (
 	ForeignNetworkPolicy Reason = "foreign_network_policy"
 	Template             Reason = "template"
 	Assumption           Reason = "assumption"
-	NoSuchWorkload       Reason = "no_such_workload" // error of the question
-	BadFlow              Reason = "bad_flow"         // error of the question
+	// BranchesDiffer: weighted alternatives differ in outcome, or only in via
+	// or reason; look there.
+	BranchesDiffer Reason = "branches"
+	NoSuchWorkload Reason = "no_such_workload" // error of the question
+	BadFlow        Reason = "bad_flow"         // error of the question
 )
 
 // UpstreamTLS is the TLS that the last proxy adds towards the outside.

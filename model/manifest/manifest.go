@@ -57,7 +57,9 @@ type Object struct {
 	APIVersion string
 	Kind       string
 	Namespace  string // after defaulting; empty for kinds without namespace
-	Name       string
+	// Name is metadata.generateName where there is no name, and empty where the
+	// kind needs neither (IstioOperator).
+	Name string
 
 	Labels      map[string]string
 	Annotations map[string]string
@@ -75,7 +77,11 @@ type Object struct {
 	// CauseField is the field of Cause because of which the object is implied.
 	CauseField string
 
+	// source is nil for implied objects.
 	source *source
+	// generated says that Name is metadata.generateName, so that two objects
+	// with it are not the same.
+	generated bool
 }
 
 // KindValues is the Kind of a Helm values file that holds mesh configuration.

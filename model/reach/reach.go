@@ -4,6 +4,8 @@
 package reach
 
 import (
+	"strings"
+
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/traffic"
@@ -107,8 +109,53 @@ type Query struct {
 	To []Destination
 }
 
-// Reach asks the simulation for tuples and remembers the answers.
+// Reach asks the simulation for tuples and remembers the answers. It is not safe
+// for concurrent use.
 type Reach struct {
 	Mesh *model.Mesh
 	Sim  *traffic.Simulation
+
+	classes  [][]*model.Workload
+	class    map[*model.Workload]*model.Workload
+	universe []Destination
+	answers  map[tuple][]Answer
+	samples  map[string]*requests
+}
+
+// tuple is what answers are remembered by: the first workload of a class, and a
+// destination.
+type tuple struct {
+	workload *model.Workload
+	to       Destination
+}
+
+// New returns a Reach over a simulation.
+func New(sim *traffic.Simulation) *Reach {
+	r := &Reach{Mesh: sim.Mesh(), Sim: sim, answers: map[tuple][]Answer{}, samples: map[string]*requests{}}
+	r.classify()
+	return r
+}
+
+// Trace decides one flow.
+func (r *Reach) Trace(f flow.Flow) *flow.Trace { return r.Sim.Trace(f) }
+
+// Clients returns the workloads whose egress is asked for: all but gateways,
+// sorted by namespace, name and kind.
+func (r *Reach) Clients() []*model.Workload {
+	var out []*model.Workload
+	for _, w := range r.Mesh.Workloads {
+		if r.class[w] != nil {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// Classes returns the clients grouped so that the members of a group cannot be
+// told apart by any configuration: each has the same answers.
+func (r *Reach) Classes() [][]*model.Workload { return r.classes }
+
+// From names a workload as flows do.
+func From(w *model.Workload) string {
+	return w.Namespace + "/" + strings.ToLower(w.Kind) + "/" + w.Name
 }

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/egresslint/egresslint/analyzers"
+	"github.com/egresslint/egresslint/model/reach"
+	"github.com/egresslint/egresslint/model/traffic"
+	"github.com/egresslint/egresslint/report"
+)
+
+const lintFormats = "text|concise|json|sarif"
+
+type lintFlags struct {
+	inputFlags
+	targetFlags
+	failOn          string
+	enable, disable []string
+}
+
+func (c *Command) lint() *cobra.Command { return c.lintWith(&lintFlags{}) }
+
+// lintWith makes the command with flags that a test can look at.
+func (c *Command) lintWith(f *lintFlags) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "lint PATH...",
+		Short: "Report gaps in the control of egress and ways around it",
+		Long:  "Report gaps in the control of egress and ways around it. \"egresslint PATH\" does the same.",
+		Example: `  egresslint lint manifests/
+  egresslint lint base/ overlays/prod/=prod --fail-on warning
+  egresslint lint manifests/ --format text --output - --format sarif --output egress.sarif`,
+		Args: needPaths,
+		RunE: func(cmd *cobra.Command, args []string) error { return c.runLint(cmd, f, args) },
+	}
+	f.inputFlags.register(cmd)
+	fs := cmd.Flags()
+	f.targetFlags.register(fs, lintFormats)
+	fs.StringVar(&f.failOn, "fail-on", "error", "exit with 1 for findings of this severity or worse: `error|warning|note|never`")
+	fs.StringSliceVar(&f.enable, "enable", nil, "run only these `RULES` (IDs or names, comma-separated or repeated)")
+	fs.StringSliceVar(&f.disable, "disable", nil, "do not run these `RULES`")
+	words(cmd, "format", splitFormats(lintFormats)...)
+	words(cmd, "fail-on", "error", "warning", "note", "never")
+	for _, flag := range []string{"enable", "disable"} {
+		if err := cmd.RegisterFlagCompletionFunc(flag, completeRules); err != nil {
+			panic(err) // the flag does not exist: a slip above
+		}
+	}
+	return cmd
+}
+
+func (c *Command) runLint(cmd *cobra.Command, f *lintFlags, args []string) error {
+	targets, err := f.targets()
+	if err != nil {
+		return err
+	}
+	for _, t := range targets {
+		if err := oneOf("format", t.format, splitFormats(lintFormats)...); err != nil {
+			return err
+		}
+	}
+	if err := c.configure(cmd, &f.inputFlags); err != nil {
+		return err
+	}
+	if err := oneOf("fail-on", f.failOn, "error", "warning", "note", "never"); err != nil {
+		return err
+	}
+	config, err := ruleConfig(f.enable, f.disable)
+	if err != nil {
+		return err
+	}
+	in, err := c.load(cmd, &f.inputFlags, args)
+	if err != nil {
+		return err
+	}
+	result := &report.Lint{Input: in.input(), Rules: ran(config), Lines: in.set}
+	result.Findings = analyzers.Run(in.mesh, reach.New(traffic.New(in.mesh)), config)
+	for _, t := range targets {
+		if err := c.write(t, f.color, func(w io.Writer, color bool) error {
+			return c.render(w, t.format, result, options(color, f.verbose))
+		}); err != nil {
+			return err
+		}
+	}
+	code := ExitClean
+	if failing(result.Findings, f.failOn) {
+		code = ExitFindings
+	}
+	c.finish(in, &f.inputFlags, code)
+	return nil
+}
+
+// failing reports whether a finding is at or above --fail-on; "never" has no
+// rank.
+func failing(findings []analyzers.Finding, failOn string) bool {
+	limit := analyzers.Severity(failOn).Rank()
+	return limit > 0 && slices.ContainsFunc(findings, func(f analyzers.Finding) bool { return f.Severity.Rank() >= limit })
+}
+
+func (c *Command) render(w io.Writer, format string, l *report.Lint, o report.Options) error {
+	switch format {
+	case "concise":
+		return report.Concise(w, l, o)
+	case "json":
+		return report.JSON(w, l, o)
+	case "sarif":
+		omitted, err := report.SARIF(w, l, o)
+		if n := omitted.OverLimit; n > 0 {
+			c.complain(fmt.Sprintf("%d of the least severe findings are not in the SARIF output: GitHub accepts no more in one upload", n))
+		}
+		if n := omitted.Unplaced; n > 0 {
+			c.complain(fmt.Sprintf("%d findings are not in the SARIF output: no file holds them", n))
+		}
+		return err
+	default:
+		return report.Text(w, l, o)
+	}
+}
+
+// ruleConfig turns rules as given, IDs or names in any case, into IDs.
+func ruleConfig(enable, disable []string) (analyzers.Config, error) {
+	resolve := func(flag string, given []string) ([]string, error) {
+		var ids []string
+		for _, id := range given {
+			rule, err := findRule(id)
+			if err != nil {
+				return nil, fmt.Errorf("--%s: %w", flag, err)
+			}
+			ids = append(ids, rule.ID)
+		}
+		return ids, nil
+	}
+	on, err := resolve("enable", enable)
+	if err != nil {
+		return analyzers.Config{}, err
+	}
+	off, err := resolve("disable", disable)
+	if err != nil {
+		return analyzers.Config{}, err
+	}
+	config := analyzers.Config{Enable: on, Disable: off}
+	if len(ran(config)) == 0 && len(analyzers.All()) > 0 {
+		return config, fmt.Errorf("--enable and --disable leave no rule to run")
+	}
+	return config, nil
+}
+
+// ran returns the rules that a configuration runs.
+func ran(config analyzers.Config) []*analyzers.Analyzer {
+	var rules []*analyzers.Analyzer
+	for _, a := range analyzers.All() {
+		if (len(config.Enable) == 0 || slices.Contains(config.Enable, a.ID)) && !slices.Contains(config.Disable, a.ID) {
+			rules = append(rules, a)
+		}
+	}
+	return rules
+}
+
+// findRule finds a rule by ID or name, in any case.
+func findRule(id string) (*analyzers.Analyzer, error) {
+	var known []string
+	for _, a := range analyzers.All() {
+		if strings.EqualFold(id, a.ID) || strings.EqualFold(id, a.Name) {
+			return a, nil
+		}
+		known = append(known, a.ID, a.Name)
+	}
+	if near := nearest(id, known); near != "" {
+		return nil, fmt.Errorf("there is no rule %q; did you mean %s?", id, near)
+	}
+	return nil, fmt.Errorf("there is no rule %q; 'egresslint rules' lists them", id)
+}
+
+func completeRules(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var out []cobra.Completion
+	for _, a := range analyzers.All() {
+		out = append(out, cobra.CompletionWithDesc(a.ID, a.Doc.Title))
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v4"
+)
+
+// defaultConfig is read from the working directory.
+const defaultConfig = ".egresslint.yaml"
+
+// maxConfig bounds a configuration file, which may come from a stranger's pull
+// request.
+const maxConfig = 1 << 20
+
+// configKeys are the flags that a configuration file may set, under the same
+// names. What selects a question, writes a file or names the configuration
+// itself is for the command line only: the file may be a stranger's.
+var configKeys = []string{
+	"allow-partial", "assume-injected", "color", "disable", "enable", "fail-on",
+	"mesh-config", "namespace", "namespace-label", "set", "verbose",
+}
+
+// applyConfig sets flags that the command line leaves open from the given
+// configuration file, or from the default one if that exists, and returns the
+// name of the file that was read.
+func applyConfig(flags *pflag.FlagSet, name string) (string, error) {
+	given := name != ""
+	if !given {
+		name = defaultConfig
+	}
+	content, err := readConfig(name)
+	if !given && errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("configuration: %w", err)
+	}
+	var document yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
+		return name, nil // empty, or comments alone
+	} else if err != nil {
+		return "", fmt.Errorf("configuration %s: %w", name, err)
+	}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("configuration %s: more than one document; keep one", name)
+	}
+	return name, applySettings(flags, name, document.Content[0])
+}
+
+func readConfig(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	content, err := io.ReadAll(io.LimitReader(file, maxConfig+1))
+	if err == nil && len(content) > maxConfig {
+		err = fmt.Errorf("%s: larger than %d bytes", name, maxConfig)
+	}
+	return content, err
+}
+
+func applySettings(flags *pflag.FlagSet, file string, root *yaml.Node) error {
+	at := func(n *yaml.Node, format string, args ...any) error {
+		return fmt.Errorf("%s:%d:%d: %s", file, n.Line, n.Column, fmt.Sprintf(format, args...))
+	}
+	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
+		return nil
+	}
+	if root.Kind != yaml.MappingNode {
+		return at(root, "the configuration is no mapping; write settings as \"fail-on: warning\"")
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		if !slices.Contains(configKeys, key.Value) {
+			return at(key, "%s", unknownSetting(flags, key.Value))
+		}
+		if seen[key.Value] {
+			return at(key, "%q is set twice; keep one", key.Value)
+		}
+		seen[key.Value] = true
+		flag := flags.Lookup(key.Value)
+		if flag == nil || flag.Changed {
+			continue // another command's setting, or the command line wins
+		}
+		values := []*yaml.Node{value}
+		if value.Kind == yaml.SequenceNode {
+			values = value.Content
+			if !strings.HasPrefix(flag.Value.Type(), "string") || flag.Value.Type() == "string" {
+				return at(value, "%q takes one value, no list", key.Value)
+			}
+		}
+		for _, v := range values {
+			if v.Kind != yaml.ScalarNode || v.Tag == "!!null" {
+				return at(v, "%q takes words or a list of words", key.Value)
+			}
+			text := v.Value
+			if key.Value == "mesh-config" {
+				var err error
+				if text, err = besides(file, text); err != nil {
+					return at(v, "%v", err)
+				}
+			}
+			if err := flag.Value.Set(text); err != nil {
+				return at(v, "%q: %v", key.Value, err)
+			}
+		}
+	}
+	return nil
+}
+
+// unknownSetting says what is wrong with a key.
+func unknownSetting(flags *pflag.FlagSet, key string) string {
+	if flags.Lookup(key) != nil {
+		return fmt.Sprintf("%q is for the command line only (--%s)", key, key)
+	}
+	if near := nearest(key, configKeys); near != "" {
+		return fmt.Sprintf("unknown setting %q; did you mean %q?", key, near)
+	}
+	return fmt.Sprintf("unknown setting %q; there are %s", key, strings.Join(configKeys, ", "))
+}
+
+// besides resolves a file that a configuration names, relative to the
+// configuration. It must lie there or below: what a stranger's configuration
+// names is not read from elsewhere.
+func besides(config, name string) (string, error) {
+	dir := filepath.Dir(config)
+	path := filepath.Join(dir, filepath.FromSlash(name))
+	if !filepath.IsLocal(filepath.FromSlash(name)) {
+		return "", fmt.Errorf("%q lies outside the configuration's directory; give it with --mesh-config", name)
+	}
+	realDir, err := realPath(dir)
+	if err != nil {
+		return "", err
+	}
+	real, err := realPath(path)
+	if err != nil {
+		return "", err
+	}
+	if rel, err := filepath.Rel(realDir, real); err != nil || !filepath.IsLocal(rel) {
+		return "", fmt.Errorf("%q leads outside the configuration's directory; give it with --mesh-config", name)
+	}
+	return path, nil
+}
+
+// realPath returns the absolute path of a file with all links resolved.
+func realPath(name string) (string, error) {
+	absolute, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(absolute)
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/traffic"
+	"github.com/egresslint/egresslint/report"
+)
+
+const traceFormats = "text|json|jsonl"
+
+type traceFlags struct {
+	inputFlags
+	flow   flowFlags
+	flows  string
+	format string
+}
+
+func (c *Command) trace() *cobra.Command {
+	f := &traceFlags{}
+	cmd := &cobra.Command{
+		Use:   "trace PATH... --from NAMESPACE/WORKLOAD --to URL",
+		Short: "Explain what becomes of one request, or answer many",
+		Long: `Explain what becomes of one request: whether it gets out, by which path, who
+stops it, and which fields of which manifests decide that.
+
+--flows reads many requests, one JSON object a line, and answers each with one
+line in the same order (docs/json.md). A line that is no request is answered
+with reason bad_flow.
+
+Exit codes: 0 whatever the verdict; 2 usage, or a --from that the input does
+not hold; 3 some of the input was not analysed (unless --allow-partial), with
+the answer printed all the same. With --flows the exit code is 0 once every
+line is answered, and a partial input is noted on standard error.`,
+		Example: `  egresslint trace manifests/ --from shop/cart --to https://api.example.com/v1
+  egresslint trace manifests/ --from shop/cart --to tcp://203.0.113.7:5432
+  egresslint trace manifests/ --flows flows.jsonl --format jsonl`,
+		Args: needPaths,
+		RunE: func(cmd *cobra.Command, args []string) error { return c.runTrace(cmd, f, args) },
+	}
+	f.inputFlags.register(cmd)
+	f.flow.register(cmd)
+	cmd.Flags().StringVar(&f.flows, "flows", "", "`FILE` with one request a line, - for standard input")
+	cmd.Flags().StringVar(&f.format, "format", "", "output format: `"+traceFormats+"` (default text, with --flows jsonl)")
+	words(cmd, "format", splitFormats(traceFormats)...)
+	return cmd
+}
+
+func (c *Command) runTrace(cmd *cobra.Command, f *traceFlags, args []string) error {
+	many := cmd.Flags().Changed("flows")
+	switch {
+	case f.format == "" && many:
+		f.format = "jsonl"
+	case f.format == "":
+		f.format = "text"
+	}
+	if err := oneOf("format", f.format, splitFormats(traceFormats)...); err != nil {
+		return err
+	}
+	if many {
+		return c.traceMany(cmd, f, args)
+	}
+	question, err := f.flow.parse()
+	if err != nil {
+		return err
+	}
+	if err := c.configure(cmd, &f.inputFlags); err != nil {
+		return err
+	}
+	in, err := c.load(cmd, &f.inputFlags, args)
+	if err != nil {
+		return err
+	}
+	answer := traffic.New(in.mesh).Trace(question)
+	makesNoSense := answer.Reason == flow.NoSuchWorkload || answer.Reason == flow.BadFlow
+	if makesNoSense && f.format == "text" {
+		return badQuestion(in, question, answer)
+	}
+	if err := c.write(target{format: f.format}, f.color, func(w io.Writer, color bool) error {
+		switch f.format {
+		case "json":
+			return report.TraceJSON(w, answer)
+		case "jsonl":
+			return report.TraceLine(w, answer)
+		default:
+			return report.TraceText(w, question, answer, options(color, f.verbose))
+		}
+	}); err != nil {
+		return err
+	}
+	if makesNoSense {
+		return badQuestion(in, question, answer)
+	}
+	c.finish(in, &f.inputFlags, ExitClean)
+	return nil
+}
+
+// badQuestion makes an error of a question that makes no sense.
+func badQuestion(in *loaded, question flow.Flow, answer *flow.Trace) error {
+	if answer.Reason == flow.BadFlow {
+		if answer.Detail != "" {
+			return errors.New(answer.Detail)
+		}
+		return fmt.Errorf("the request from %q to %q makes no sense", question.From, question.Host)
+	}
+	var known []string
+	for _, w := range in.mesh.Workloads {
+		known = append(known, w.ID())
+	}
+	message := fmt.Sprintf("--from %q: the input has no such workload", question.From)
+	if answer.Detail != "" {
+		message = fmt.Sprintf("--from %q: %s", question.From, answer.Detail)
+	}
+	if near := nearest(question.From, known); near != "" && !slices.Contains(known, question.From) {
+		return fmt.Errorf("%s; did you mean %q?", message, near)
+	}
+	if len(known) > 10 {
+		known = append(known[:10:10], fmt.Sprintf("+%d more", len(known)-10))
+	}
+	return fmt.Errorf("%s; there are %q", message, known)
+}

@@ -1,0 +1,227 @@
+package generate
+
+import "strings"
+
+// twist is a deviation from a path that works.
+func (w *world) twist() bool { return w.chance(0.07) }
+
+// scenario makes a path through an egress gateway as the documentation has it,
+// with a chance of being wrong in any one place.
+func (w *world) scenario() {
+	host := pick(w, externalHosts...)
+	if w.chance(0.12) {
+		host = pick(w, wildcardHosts...)
+	}
+	kind := pick(w, "http", "http", "mtls", "mtls", "mtls", "tls", "tls", "tls-mtls", "tcp", "origination")
+	if kind == "origination" {
+		w.origination(host)
+		return
+	}
+	gw := pick(w, w.gateways...)
+	home := pick(w, gw.service.namespace, gw.service.namespace, gw.service.namespace, "default", "app")
+	elsewhere := func() string {
+		if w.chance(0.06) {
+			return w.namespace()
+		}
+		return home
+	}
+	w.entryFor(elsewhere(), host, kind)
+	port, server := w.scenarioServer(host, kind)
+	gatewayNamespace := elsewhere()
+	selector := gw.labels
+	if w.chance(0.5) {
+		selector = map[string]any{"istio": gw.labels["istio"]}
+	}
+	ref := w.gateway(gatewayNamespace, selector, server)
+	w.gatewayRule(elsewhere(), gw, host, kind, port)
+	w.scenarioRoutes(elsewhere(), gw, ref, host, kind, port)
+	if w.chance(0.4) && !strings.HasPrefix(host, "*") {
+		w.originationRule(elsewhere(), host, kind)
+	}
+	if w.chance(0.5) {
+		w.policy(true)
+	}
+}
+
+// entryFor registers the host of a scenario.
+func (w *world) entryFor(namespace, host, kind string) {
+	if w.twist() {
+		return
+	}
+	ports := map[string][]entryPort{
+		"http":     {{80, "HTTP"}, {443, "HTTPS"}},
+		"mtls":     {{80, "HTTP"}, {443, "HTTPS"}},
+		"tls":      {{443, pick(w, "TLS", "HTTPS")}},
+		"tls-mtls": {{443, "TLS"}},
+		"tcp":      {{9000, "TCP"}},
+	}[kind]
+	if w.twist() {
+		ports = w.anyPorts()
+	}
+	spec := w.entry(namespace, []string{host}, ports)
+	if kind == "tcp" && !w.twist() {
+		spec["addresses"] = []any{"203.0.113.9"}
+		w.seen.addresses = append(w.seen.addresses, "203.0.113.9")
+		if spec["resolution"] == "DYNAMIC_DNS" {
+			spec["resolution"] = "NONE"
+		}
+	}
+}
+
+func (w *world) scenarioServer(host, kind string) (int, map[string]any) {
+	port, protocol, tls := 80, "HTTP", map[string]any(nil)
+	switch kind {
+	case "mtls":
+		port, protocol, tls = pick(w, 80, 443), "HTTPS", map[string]any{"mode": "ISTIO_MUTUAL"}
+	case "tls":
+		port, protocol, tls = 443, pick(w, "TLS", "HTTPS"), map[string]any{"mode": "PASSTHROUGH"}
+	case "tls-mtls":
+		port, protocol, tls = 443, "TLS", map[string]any{"mode": "ISTIO_MUTUAL"}
+	case "tcp":
+		port, protocol = 9000, "TCP"
+		if w.chance(0.3) {
+			tls, protocol = map[string]any{"mode": "ISTIO_MUTUAL"}, "TLS"
+		}
+	}
+	if w.twist() {
+		port = pick(w, 80, 443, 8080, 8089)
+	}
+	if w.twist() {
+		s := w.anyServer()
+		s["hosts"] = []any{host}
+		return s["port"].(map[string]any)["number"].(int), s
+	}
+	hosts := []string{host}
+	switch {
+	case w.chance(0.08):
+		hosts = []string{"*"}
+	case w.chance(0.08):
+		hosts = []string{pick(w, wildcardHosts...)}
+	case w.chance(0.06):
+		hosts = []string{pick(w, "./", "*/", "istio-system/") + host}
+	}
+	return port, w.gatewayServer(port, protocol, hosts, tls)
+}
+
+// gatewayRule tells sidecars how to speak to the gateway.
+func (w *world) gatewayRule(namespace string, gw gatewayPods, host, kind string, port int) {
+	if w.twist() {
+		return
+	}
+	subset := map[string]any{"name": "egress"}
+	if kind == "mtls" || kind == "tls-mtls" || kind == "tcp" && w.chance(0.3) {
+		tls := map[string]any{"mode": "ISTIO_MUTUAL"}
+		if !w.twist() {
+			tls["sni"] = strings.Replace(host, "*", "x", 1)
+		}
+		if w.twist() {
+			tls["mode"] = pick(w, "SIMPLE", "DISABLE")
+		}
+		policy := map[string]any{"tls": tls}
+		if w.chance(0.5) {
+			policy = map[string]any{"portLevelSettings": []any{map[string]any{"port": map[string]any{"number": port}, "tls": tls}}}
+		}
+		subset["trafficPolicy"] = policy
+	}
+	spec := map[string]any{"host": gw.service.fqdn(), "subsets": []any{subset}}
+	if w.chance(0.1) {
+		spec["trafficPolicy"] = w.trafficPolicy([]int{80, 443}, true)
+	}
+	w.exportTo(spec, 0.05)
+	w.istio("networking", "DestinationRule", namespace, w.name("dr"), spec)
+}
+
+// scenarioRoutes lead sidecars to the gateway and the gateway out.
+func (w *world) scenarioRoutes(namespace string, gw gatewayPods, ref, host, kind string, port int) {
+	if ns, short, _ := strings.Cut(ref, "/"); ns == namespace && w.chance(0.5) {
+		ref = short
+	}
+	exit := host
+	if strings.HasPrefix(host, "*") {
+		exit = pick(w, "x"+host[1:], "www.example.com")
+	}
+	exitPort := map[string]int{"http": 80, "mtls": pick(w, 80, 443), "tls": 443, "tls-mtls": 443, "tcp": 9000}[kind]
+	dialled := map[string]int{"http": 80, "mtls": 80, "tls": 443, "tls-mtls": 443, "tcp": 9000}[kind]
+	in := map[string]any{"destination": map[string]any{"host": gw.service.fqdn(), "subset": "egress", "port": map[string]any{"number": port}}}
+	out := map[string]any{"destination": map[string]any{"host": exit, "port": map[string]any{"number": exitPort}}}
+	meshMatch := map[string]any{"gateways": []any{"mesh"}, "port": dialled}
+	gatewayMatch := map[string]any{"gateways": []any{ref}}
+	if w.chance(0.6) {
+		gatewayMatch["port"] = port
+	}
+	first := map[string]any{"match": []any{meshMatch}, "route": []any{in}}
+	second := map[string]any{"match": []any{gatewayMatch}, "route": []any{out}}
+	if w.chance(0.1) {
+		in["weight"], out["weight"] = 90, 100
+		first["route"] = []any{in, map[string]any{"destination": map[string]any{"host": exit, "port": map[string]any{"number": exitPort}}, "weight": 10}}
+	}
+	block := "http"
+	switch kind {
+	case "tls":
+		block = "tls"
+		meshMatch["sniHosts"], gatewayMatch["sniHosts"] = []any{host}, []any{host}
+	case "tls-mtls":
+		block = "tls"
+		meshMatch["sniHosts"] = []any{host}
+	case "tcp":
+		block = "tcp"
+	case "http", "mtls":
+		if w.chance(0.3) {
+			gatewayMatch["uri"] = pick(w, uris...)
+		}
+		if w.chance(0.15) {
+			meshMatch["sourceLabels"] = stringMap("app", "sleep")
+		}
+		w.fault(second)
+	}
+	spec := map[string]any{"hosts": []any{host}, "gateways": []any{ref, "mesh"}, block: []any{first, second}}
+	if kind == "tls-mtls" {
+		spec["tls"], spec["tcp"] = []any{first}, []any{second}
+	}
+	if w.twist() {
+		spec["gateways"] = []any{"mesh"}
+	}
+	w.exportTo(spec, 0.06)
+	w.istio("networking", "VirtualService", namespace, w.name("vs"), spec)
+	w.seen.hosts = append(w.seen.hosts, host)
+	for range 6 {
+		w.seen.targets = append(w.seen.targets, destination{host, dialled, map[string]string{"http": "HTTP", "mtls": "HTTP", "tls": "TLS", "tls-mtls": "TLS", "tcp": "TCP"}[kind]})
+	}
+}
+
+// originationRule has the last proxy speak TLS to the outside.
+func (w *world) originationRule(namespace, host, kind string) {
+	tls := map[string]any{"mode": "SIMPLE"}
+	if w.twist() {
+		tls = w.clientTLS(host)
+	}
+	policy := map[string]any{"tls": tls}
+	if w.chance(0.7) {
+		policy = map[string]any{"portLevelSettings": []any{map[string]any{"port": map[string]any{"number": pick(w, 443, 443, 80)}, "tls": tls}}}
+	}
+	if (kind == "tls" || kind == "tls-mtls") && !w.twist() {
+		return
+	}
+	spec := map[string]any{"host": host, "trafficPolicy": policy}
+	w.exportTo(spec, 0.15)
+	w.istio("networking", "DestinationRule", namespace, w.name("dr"), spec)
+}
+
+// origination is TLS origination at the sidecar: no gateway on the way.
+func (w *world) origination(host string) {
+	namespace := w.namespace()
+	spec := w.entry(namespace, []string{host}, []entryPort{{80, "HTTP"}, {443, pick(w, "HTTPS", "TLS")}})
+	if w.chance(0.5) {
+		spec["ports"].([]any)[0].(map[string]any)["targetPort"] = 443
+	}
+	w.originationRule(namespace, host, "http")
+	if w.chance(0.5) && !strings.HasPrefix(host, "*") {
+		w.istio("networking", "VirtualService", namespace, w.name("vs"), map[string]any{
+			"hosts": []any{host},
+			"http": []any{map[string]any{
+				"match": []any{map[string]any{"port": 80}},
+				"route": []any{map[string]any{"destination": map[string]any{"host": host, "port": map[string]any{"number": 443}}}},
+			}},
+		})
+	}
+}

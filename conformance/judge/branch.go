@@ -1,0 +1,76 @@
+package judge
+
+import (
+	"slices"
+
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// branchesDiffer is the reason of an answer whose branches tell different ones.
+const branchesDiffer flow.Reason = "branches"
+
+// combine makes one answer of weighted ones.
+func combine(branches []flow.Branch) *flow.Trace {
+	if len(branches) == 1 {
+		return &branches[0].Trace
+	}
+	answer := merge(branches)
+	answer.Branches = branches
+	return answer
+}
+
+// alternatives makes one answer of those of endpoints that a proxy balances
+// over: where all are alike it is theirs.
+func alternatives(answers []*flow.Trace) *flow.Trace {
+	var branches []flow.Branch
+	for _, answer := range answers {
+		known := slices.IndexFunc(branches, func(b flow.Branch) bool { return alike(&b.Trace, answer) })
+		if known < 0 {
+			branches = append(branches, flow.Branch{Weight: 1, Trace: *answer})
+		} else {
+			branches[known].Weight++
+		}
+	}
+	return combine(branches)
+}
+
+func alike(a, b *flow.Trace) bool {
+	return a.Outcome == b.Outcome && a.Via == b.Via && a.Reason == b.Reason && a.Policy == b.Policy &&
+		a.UpstreamTLS == b.UpstreamTLS && a.HTTPStatus == b.HTTPStatus && a.Detail == b.Detail &&
+		slices.EqualFunc(a.Branches, b.Branches, func(x, y flow.Branch) bool { return x.Weight == y.Weight && alike(&x.Trace, &y.Trace) })
+}
+
+func merge(branches []flow.Branch) *flow.Trace {
+	first := branches[0].Trace
+	answer := &flow.Trace{
+		Outcome: first.Outcome, Via: first.Via, Reason: first.Reason,
+		Policy: first.Policy, Rule: first.Rule, UpstreamTLS: first.UpstreamTLS, HTTPStatus: first.HTTPStatus, Detail: first.Detail,
+	}
+	for _, b := range branches[1:] {
+		if b.Outcome != answer.Outcome {
+			answer.Outcome = flow.Mixed
+		}
+		if b.Via != answer.Via {
+			answer.Via = flow.ViaMixed
+		}
+		if b.Reason != answer.Reason {
+			answer.Reason = branchesDiffer
+		}
+		if b.Policy != answer.Policy {
+			answer.Policy = ""
+		}
+		if b.Rule == nil || answer.Rule == nil || *b.Rule != *answer.Rule {
+			answer.Rule = nil
+		}
+		if b.UpstreamTLS != answer.UpstreamTLS {
+			answer.UpstreamTLS = ""
+		}
+		if b.HTTPStatus != answer.HTTPStatus {
+			answer.HTTPStatus = 0
+		}
+		if b.Detail != answer.Detail {
+			answer.Detail = ""
+		}
+	}
+	return answer
+}

@@ -1,0 +1,182 @@
+package judge
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	configaggregate "istio.io/istio/pilot/pkg/config/aggregate"
+	"istio.io/istio/pilot/pkg/config/memory"
+	"istio.io/istio/pilot/pkg/model"
+	"istio.io/istio/pilot/pkg/networking/core"
+	"istio.io/istio/pilot/pkg/serviceregistry/aggregate"
+	kuberegistry "istio.io/istio/pilot/pkg/serviceregistry/kube/controller"
+	"istio.io/istio/pilot/pkg/serviceregistry/serviceentry"
+	"istio.io/istio/pkg/activenotifier"
+	"istio.io/istio/pkg/cluster"
+	"istio.io/istio/pkg/config/constants"
+	"istio.io/istio/pkg/config/mesh/meshwatcher"
+	"istio.io/istio/pkg/config/schema/collections"
+	kubelib "istio.io/istio/pkg/kube"
+	"istio.io/istio/pkg/kube/kclient"
+	"istio.io/istio/pkg/kube/krt"
+	"istio.io/istio/pkg/kube/multicluster"
+	"istio.io/istio/pkg/kube/namespace"
+)
+
+// istiod is a control plane over one set of manifests, built of istiod's own
+// controllers as pilot/pkg/bootstrap puts them together, without a network.
+type istiod struct {
+	env       *model.Environment
+	push      *model.PushContext
+	generator *core.ConfigGeneratorImpl
+	metadata  map[string]string // of all proxies, from the mesh configuration
+	stop      chan struct{}
+	client    kubelib.Client
+}
+
+const clusterID = cluster.ID(constants.DefaultClusterName)
+
+// syncTimeout bounds the wait for istiod's controllers. They work in memory;
+// it is reached only when something is broken.
+const syncTimeout = 30 * time.Second
+
+func startIstiod(m *Manifests) (*istiod, error) {
+	i := &istiod{stop: make(chan struct{}), metadata: m.Mesh.GetDefaultConfig().GetProxyMetadata()}
+	i.client = kubelib.NewFakeClient(kubeObjects(m)...)
+	watcher := meshwatcher.NewTestWatcher(m.Mesh)
+	debugger := new(krt.DebugHandler)
+
+	env := model.NewEnvironment()
+	env.Watcher = watcher
+	updater := model.NewEndpointIndexUpdater(env.EndpointIndex)
+
+	filter := namespace.NewDiscoveryNamespacesFilter(kclient.New[*corev1.Namespace](i.client), watcher, i.stop)
+	kubelib.SetObjectFilter(i.client, filter)
+
+	clusters := multicluster.NewController(multicluster.ControllerOptions{
+		Client:          i.client,
+		ClusterID:       clusterID,
+		SystemNamespace: constants.IstioSystemNamespace,
+		MeshConfig:      watcher,
+		Debugger:        debugger,
+	})
+	registries := aggregate.NewController(aggregate.Options{MeshHolder: watcher, ConfigClusterID: clusterID})
+	kube := kuberegistry.NewController(i.client, kuberegistry.Options{
+		SystemNamespace:       constants.IstioSystemNamespace,
+		DomainSuffix:          constants.DefaultClusterLocalDomain,
+		XDSUpdater:            updater,
+		Metrics:               env,
+		MeshWatcher:           watcher,
+		ClusterID:             clusterID,
+		MeshServiceController: registries,
+		ConfigCluster:         true,
+		StatusWritingEnabled:  activenotifier.New(false),
+		KrtDebugger:           debugger,
+	})
+
+	store := memory.NewController(memory.MakeSkipValidation(collections.PilotGatewayAPI()))
+	for _, cfg := range m.Configs {
+		// What lies in a namespace that the discovery selectors leave out does
+		// not reach istiod's store (pilot/pkg/config/kube/crdclient).
+		if !filter.Filter(&corev1.Pod{ObjectMeta: objectMeta(cfg.Meta)}) {
+			continue
+		}
+		if _, err := store.Create(cfg.DeepCopy()); err != nil {
+			i.close()
+			return nil, fmt.Errorf("cannot store %s %s/%s: %w", cfg.GroupVersionKind.Kind, cfg.Namespace, cfg.Name, err)
+		}
+	}
+	stores, err := configaggregate.MakeWriteableCache([]model.ConfigStoreController{store}, store)
+	if err != nil {
+		i.close()
+		return nil, err
+	}
+	virtualServices := model.NewVirtualServiceController(stores, model.VSControllerOptions{KrtDebugger: debugger, XDSUpdater: updater}, watcher)
+	entries := serviceentry.NewController(stores, updater, clusters, watcher,
+		serviceentry.WithClusterID(clusterID), serviceentry.WithKRTDebugger(debugger))
+
+	// The pods must be known before the ServiceEntries that select them are
+	// converted: the collections of the latter settle on their own time, and
+	// nothing tells when a later addition has been seen.
+	kube.AppendWorkloadHandler(entries.WorkloadInstanceHandler)
+	entries.AppendWorkloadHandler(kube.WorkloadInstanceHandler)
+	registries.AddRegistry(entries)
+	registries.AddRegistry(kube)
+
+	if err := clusters.Run(i.stop); err != nil {
+		i.close()
+		return nil, err
+	}
+	i.client.RunAndWait(i.stop)
+	go kube.Run(i.stop)
+	if err := i.wait("kubernetes registry", kube.HasSynced); err != nil {
+		return nil, err
+	}
+	go entries.Run(i.stop)
+	go stores.Run(i.stop)
+	go virtualServices.Run(i.stop)
+	for _, part := range []struct {
+		name   string
+		synced func() bool
+	}{{"configuration store", stores.HasSynced}, {"service entries", entries.HasSynced}, {"virtual services", virtualServices.HasSynced}} {
+		if err := i.wait(part.name, part.synced); err != nil {
+			return nil, err
+		}
+	}
+	entries.ResyncEDS()
+
+	env.ServiceDiscovery = registries
+	env.ConfigStore = stores
+	env.VirtualServiceController = virtualServices
+	env.NetworksWatcher = meshwatcher.NewFixedNetworksWatcher(nil)
+	env.Init()
+	if err := env.InitNetworksManager(updater); err != nil {
+		i.close()
+		return nil, err
+	}
+	i.env = env
+	i.push = env.PushContext()
+	i.push.InitContext(env, nil, nil)
+	i.generator = core.NewConfigGenerator(&model.DisabledCache{})
+	return i, nil
+}
+
+func (i *istiod) wait(what string, done func() bool) error {
+	deadline := time.Now().Add(syncTimeout)
+	for pause := 50 * time.Microsecond; !done(); {
+		if time.Now().After(deadline) {
+			i.close()
+			return fmt.Errorf("istiod's %s did not settle within %s", what, syncTimeout)
+		}
+		time.Sleep(pause)
+		if pause < 2*time.Millisecond {
+			pause *= 2
+		}
+	}
+	return nil
+}
+
+func (i *istiod) close() {
+	close(i.stop)
+	i.client.Shutdown()
+}
+
+func kubeObjects(m *Manifests) []runtime.Object {
+	var objects []runtime.Object
+	for _, ns := range m.Namespaces {
+		objects = append(objects, ns)
+	}
+	for _, service := range m.Services {
+		objects = append(objects, service)
+	}
+	for _, slice := range m.EndpointSlices {
+		objects = append(objects, slice)
+	}
+	for _, w := range m.Workloads {
+		objects = append(objects, w.Pod)
+	}
+	return objects
+}

@@ -1,0 +1,94 @@
+// Package judge answers flows with istiod's own configuration: it loads
+// manifests into istiod's controllers, has its generators produce what the
+// proxies on the way would be sent, and evaluates that as Envoy does.
+//
+// It judges the product's simulation and so shares no decision with it: of the
+// product's packages it knows only the words of questions and answers.
+package judge
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"github.com/egresslint/egresslint/conformance/envoy"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// Mesh is a set of manifests with a control plane over it. It is safe for
+// concurrent use until it is closed.
+type Mesh struct {
+	manifests *Manifests
+	network   *network
+	istiod    *istiod
+
+	mu      sync.Mutex
+	proxies map[*Workload]*envoy.Proxy
+	// v6 is the same mesh in a cluster of IPv6, for flows to such addresses.
+	v6 *Mesh
+}
+
+// Open starts a control plane over manifests. Close must be called.
+func Open(m *Manifests) (*Mesh, error) {
+	silence()
+	istiod, err := startIstiod(m)
+	if err != nil {
+		return nil, err
+	}
+	return &Mesh{manifests: m, network: newNetwork(m), istiod: istiod, proxies: map[*Workload]*envoy.Proxy{}}, nil
+}
+
+// Close stops the control plane.
+func (m *Mesh) Close() {
+	m.istiod.close()
+	if m.v6 != nil {
+		m.v6.Close()
+	}
+}
+
+// family returns the mesh whose pods can dial the address of a flow.
+func (m *Mesh) family(f flow.Flow) (*Mesh, error) {
+	text := f.DstIP
+	if text == "" {
+		text = f.Host
+	}
+	if address, err := netip.ParseAddr(text); err != nil || !address.Unmap().Is6() || m.manifests.again == nil {
+		return m, nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.v6 == nil {
+		other := m.manifests.again(true)
+		other.again = nil
+		mesh, err := Open(other)
+		if err != nil {
+			return nil, err
+		}
+		m.v6 = mesh
+	}
+	return m.v6, nil
+}
+
+// Manifests are what the mesh was opened with.
+func (m *Mesh) Manifests() *Manifests { return m.manifests }
+
+// proxy returns a workload's proxy with the configuration that istiod sends it.
+func (m *Mesh) proxy(w *Workload) (*envoy.Proxy, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p, found := m.proxies[w]; found {
+		return p, nil
+	}
+	config, err := m.istiod.config(w)
+	if err != nil {
+		return nil, err
+	}
+	p := envoy.New(config, m.identity(w))
+	m.proxies[w] = p
+	return p, nil
+}
+
+// identity is the SPIFFE URI of a workload.
+func (m *Mesh) identity(w *Workload) string {
+	return fmt.Sprintf("spiffe://%s/ns/%s/sa/%s", m.manifests.Mesh.GetTrustDomain(), w.Pod.Namespace, w.ServiceAccount())
+}

@@ -1,0 +1,148 @@
+package judge
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"sort"
+	"strconv"
+	"strings"
+
+	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	envoycore "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"istio.io/api/annotation"
+	"istio.io/istio/pilot/pkg/model"
+	"istio.io/istio/pilot/pkg/networking/core"
+	"istio.io/istio/pilot/pkg/xds/endpoints"
+	"istio.io/istio/pkg/config"
+
+	"github.com/egresslint/egresslint/conformance/envoy"
+)
+
+func objectMeta(meta config.Meta) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: meta.Name, Namespace: meta.Namespace, Labels: meta.Labels, Annotations: meta.Annotations}
+}
+
+// proxy is a workload's Envoy as it stands before istiod once connected
+// (pilot/pkg/xds/ads.go initProxyMetadata, computeProxyState).
+func (i *istiod) proxy(w *Workload) (*model.Proxy, error) {
+	pod := w.Pod
+	node := &model.Proxy{
+		Type:            model.SidecarProxy,
+		IPAddresses:     []string{pod.Status.PodIP},
+		ID:              pod.Name + "." + pod.Namespace,
+		DNSDomain:       pod.Namespace + ".svc.cluster.local",
+		ConfigNamespace: pod.Namespace,
+		XdsNode:         &envoycore.Node{},
+		Metadata: &model.NodeMetadata{
+			Namespace:        pod.Namespace,
+			Labels:           maps.Clone(pod.Labels),
+			Annotations:      maps.Clone(pod.Annotations),
+			ServiceAccount:   pod.Spec.ServiceAccountName,
+			WorkloadName:     pod.Name,
+			IstioVersion:     "1.31.0",
+			ClusterID:        clusterID,
+			InstanceIPs:      []string{pod.Status.PodIP},
+			InterceptionMode: model.InterceptionRedirect,
+			UnprivilegedPod:  w.environment("ISTIO_META_UNPRIVILEGED_POD"),
+		},
+	}
+	node.Metadata.DNSCapture = i.metadata["ISTIO_META_DNS_CAPTURE"] == "true"
+	node.Metadata.DNSAutoAllocate = i.metadata["ISTIO_META_DNS_AUTO_ALLOCATE"] == "true"
+	if w.Role == GatewayProxy {
+		node.Type = model.Router
+	}
+	node.IstioVersion = model.ParseIstioVersion(node.Metadata.IstioVersion)
+	node.SetWorkloadLabels(i.env)
+	if len(node.Labels) == 0 && len(pod.Labels) > 0 {
+		return nil, fmt.Errorf("istiod does not know the pod %s", w.ID())
+	}
+	node.SetServiceTargets(i.env.ServiceDiscovery)
+	node.SetSidecarScope(i.push)
+	if node.Type == model.Router {
+		node.SetGatewaysForProxy(i.push)
+	}
+	node.DiscoverIPMode()
+	return node, nil
+}
+
+// config generates what istiod sends to a workload's proxy.
+func (i *istiod) config(w *Workload) (*envoy.Config, error) {
+	node, err := i.proxy(w)
+	if err != nil {
+		return nil, err
+	}
+	out := &envoy.Config{
+		Listeners: i.generator.BuildListeners(node, i.push),
+		Routes:    map[string]*route.RouteConfiguration{},
+		Clusters:  map[string]*cluster.Cluster{},
+		Endpoints: map[string]*endpoint.ClusterLoadAssignment{},
+	}
+	request := &model.PushRequest{Push: i.push, Forced: true}
+	clusters, _ := i.generator.BuildClusters(node, request)
+	for _, resource := range clusters {
+		c := &cluster.Cluster{}
+		if err := resource.Resource.UnmarshalTo(c); err != nil {
+			return nil, err
+		}
+		out.Clusters[c.Name] = c
+		if c.GetType() == cluster.Cluster_EDS {
+			name := c.Name
+			if c.GetEdsClusterConfig().GetServiceName() != "" {
+				name = c.GetEdsClusterConfig().GetServiceName()
+			}
+			builder := endpoints.NewEndpointBuilder(name, node, i.push)
+			out.Endpoints[c.Name] = builder.BuildClusterLoadAssignment(i.env.EndpointIndex)
+		}
+	}
+	routes, _ := i.generator.BuildHTTPRoutes(node, request, core.ExtractRoutesFromListeners(out.Listeners))
+	for _, resource := range routes {
+		r := &route.RouteConfiguration{}
+		if err := resource.Resource.UnmarshalTo(r); err != nil {
+			return nil, err
+		}
+		out.Routes[r.Name] = r
+	}
+	return out, nil
+}
+
+// allowPolicies are the names of the ALLOW policies in force at a workload,
+// sorted. On a TCP chain rules that need HTTP leave no trace in the proxy's
+// configuration, though their policy denies; so istiod's selection is asked.
+func (i *istiod) allowPolicies(w *Workload) []string {
+	node, err := i.proxy(w)
+	if err != nil {
+		return nil
+	}
+	policies := i.push.AuthzPolicies
+	matcher := model.PolicyMatcherForProxy(node).WithRootNamespace(policies.RootNamespace)
+	var names []string
+	for _, policy := range policies.ListAuthorizationPolicies(matcher).Allow {
+		if dry, err := strconv.ParseBool(policy.Annotations[annotation.IoIstioDryRun.Name]); err == nil && dry {
+			continue
+		}
+		names = append(names, policy.Namespace+"/"+policy.Name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// captured is the address that the agent beside a proxy answers for a name
+// when it captures DNS; an invalid one if it forwards the question.
+func (i *istiod) captured(w *Workload, name string) (netip.Addr, error) {
+	node, err := i.proxy(w)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	table := i.generator.BuildNameTable(node, i.push).GetTable()
+	for _, ip := range table[strings.ToLower(name)].GetIps() {
+		if address, err := netip.ParseAddr(ip); err == nil {
+			return address, nil
+		}
+	}
+	return netip.Addr{}, nil
+}

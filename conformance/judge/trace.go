@@ -1,0 +1,169 @@
+package judge
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/egresslint/egresslint/conformance/envoy"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// Trace answers a flow as the mesh's proxies would.
+func (m *Mesh) Trace(f flow.Flow) *flow.Trace {
+	question := &flow.Trace{Outcome: flow.Unknown, Via: flow.ViaNone, ID: f.ID}
+	m, err := m.family(f)
+	if err != nil {
+		question.Reason, question.Detail = flow.Assumption, err.Error()
+		return question
+	}
+	source, problem := m.source(f.From)
+	if problem != "" {
+		question.Reason, question.Detail = flow.NoSuchWorkload, problem
+		return question
+	}
+	conn, problem := m.connection(f, source)
+	if problem != "" {
+		question.Reason, question.Detail = flow.BadFlow, problem
+		return question
+	}
+	answer := m.start(f, source, conn)
+	answer.ID = f.ID
+	return answer
+}
+
+// source finds the workload that a flow starts from.
+func (m *Mesh) source(from string) (*Workload, string) {
+	parts := strings.Split(from, "/")
+	var found []*Workload
+	for _, w := range m.manifests.Workloads {
+		switch {
+		case len(parts) == 2 && w.Pod.Namespace == parts[0] && w.Pod.Name == parts[1],
+			len(parts) == 3 && w.Pod.Namespace == parts[0] && strings.EqualFold(w.Kind, parts[1]) && w.Pod.Name == parts[2]:
+			found = append(found, w)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, "no workload " + strconv.Quote(from)
+	case 1:
+		return found[0], ""
+	default:
+		return nil, "several workloads " + strconv.Quote(from)
+	}
+}
+
+// connection is what the client application opens.
+func (m *Mesh) connection(f flow.Flow, source *Workload) (envoy.Connection, string) {
+	var conn envoy.Connection
+	if f.Host == "" || f.Port < 1 || f.Port > 65535 {
+		return conn, "a flow needs a host and a port"
+	}
+	defaultPort := map[flow.Scheme]int{flow.HTTP: 80, flow.HTTPS: 443}[f.Scheme]
+	request := &envoy.Request{Method: f.Method, Path: f.Path, Authority: f.Host, Headers: map[string]string{}}
+	if request.Method == "" {
+		request.Method = "GET"
+	}
+	if request.Path == "" {
+		request.Path = "/"
+	}
+	if address, err := netip.ParseAddr(f.Host); err == nil && address.Is6() {
+		request.Authority = "[" + f.Host + "]"
+	}
+	if f.Port != defaultPort {
+		request.Authority += ":" + strconv.Itoa(f.Port)
+	}
+	for name, value := range f.Headers {
+		if strings.EqualFold(name, "host") || name == ":authority" {
+			request.Authority = value
+			continue
+		}
+		request.Headers[strings.ToLower(name)] = value
+	}
+	sni := f.SNI
+	if sni == "" {
+		if _, err := netip.ParseAddr(f.Host); err != nil {
+			sni = f.Host
+		}
+	}
+	switch f.Scheme {
+	case flow.HTTP:
+		conn.Message = envoy.Message{HTTP: request}
+	case flow.HTTPS:
+		conn.Message = envoy.Message{HTTP: request}.Wrap(envoy.Layer{Origin: envoy.Application, SNI: sni, ALPN: []string{"h2", "http/1.1"}})
+	case flow.TLS:
+		conn.Message = envoy.Message{}.Wrap(envoy.Layer{Origin: envoy.Application, SNI: sni})
+	case flow.TCP, flow.UDP:
+	default:
+		return conn, "unknown scheme " + strconv.Quote(string(f.Scheme))
+	}
+	address, port, problem := m.dial(f, source)
+	if problem != "" {
+		return conn, problem
+	}
+	conn.Destination = netip.AddrPortFrom(address, port)
+	conn.Source = netip.MustParseAddr(source.Pod.Status.PodIP)
+	return conn, ""
+}
+
+// dial is the address that the client connects to.
+func (m *Mesh) dial(f flow.Flow, source *Workload) (netip.Addr, uint16, string) {
+	port := uint16(f.Port)
+	if f.ConnectTo != "" {
+		name, number, found := strings.Cut(f.ConnectTo, ":")
+		namespace, service, slash := strings.Cut(name, "/")
+		p, err := strconv.ParseUint(number, 10, 16)
+		if !found || !slash || err != nil || p == 0 {
+			return netip.Addr{}, 0, "connect_to is not namespace/service:port"
+		}
+		if m.network.byName[service+"."+namespace] == nil {
+			return netip.Addr{}, 0, "no service " + strconv.Quote(name)
+		}
+		return m.network.resolve(service+"."+namespace, source.Pod.Namespace), uint16(p), ""
+	}
+	text := f.DstIP
+	if text == "" {
+		text = f.Host
+	}
+	if address, err := netip.ParseAddr(text); err == nil {
+		return address.Unmap(), port, ""
+	}
+	if f.DstIP != "" {
+		return netip.Addr{}, 0, "dst_ip is not an address"
+	}
+	if source.Role == SidecarProxy && m.proxyMetadata("ISTIO_META_DNS_CAPTURE") == "true" {
+		address, err := m.istiod.captured(source, f.Host)
+		if err != nil {
+			return netip.Addr{}, 0, err.Error()
+		}
+		if address.IsValid() {
+			return address, port, ""
+		}
+	}
+	return m.network.resolve(f.Host, source.Pod.Namespace), port, ""
+}
+
+func (m *Mesh) proxyMetadata(key string) string {
+	return m.manifests.Mesh.GetDefaultConfig().GetProxyMetadata()[key]
+}
+
+// start sends a connection on its way.
+func (m *Mesh) start(f flow.Flow, source *Workload, conn envoy.Connection) *flow.Trace {
+	w := &walk{mesh: m, seen: map[string]bool{}}
+	switch {
+	case source.Role == GatewayProxy:
+		return &flow.Trace{Outcome: flow.Unknown, Via: flow.ViaNone, Reason: flow.SourceIsGateway}
+	case source.Role == NoProxy:
+		return w.direct(source, conn, flow.NoProxy)
+	case f.Bypass || f.Scheme == flow.UDP || !captured(source, conn.Destination, m.manifests.ProxyValues):
+		return w.direct(source, conn, flow.NotCaptured)
+	}
+	proxy, err := m.proxy(source)
+	if err != nil {
+		return &flow.Trace{Outcome: flow.Unknown, Via: flow.ViaNone, Reason: flow.Assumption, Detail: err.Error()}
+	}
+	verdict := proxy.Redirected("virtualOutbound", conn)
+	answer := w.pass(hop{workload: source, proxy: proxy, verdict: verdict, conn: conn, via: flow.ViaNone})
+	answer.Hops = w.hops
+	return answer
+}

@@ -1,0 +1,222 @@
+package model
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kjson "sigs.k8s.io/json"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// refused is the value of an object that does not exist in a cluster because
+// the API server or istiod refuses it. A problem says why.
+type refused struct{}
+
+// Decode is the [manifest.Decoder] of the mesh. It returns the typed value of
+// an object of a kind that bears on egress and nil for any other kind, and the
+// problems that the object has: unknown fields, which the API server drops, and
+// whatever makes the API server or istiod refuse the object. It is safe for
+// concurrent use.
+func Decode(o *manifest.Object, doc *manifest.Document) (any, []manifest.Problem) {
+	d := &decoding{object: o, doc: doc}
+	value := d.value()
+	return value, d.problems
+}
+
+// decoding is the decoding of one object.
+type decoding struct {
+	object   *manifest.Object
+	doc      *manifest.Document
+	problems []manifest.Problem
+}
+
+func (d *decoding) value() any {
+	o := d.object
+	switch classOf(o) {
+	case istioClass:
+		return d.istio(istioKinds[o.Kind])
+	case unknownIstioClass:
+		return d.refuse(&rejection{"the API server", []complaint{{"kind", fmt.Sprintf(
+			"Istio has no kind %q in %s", o.Kind, o.APIVersion)}}})
+	case installationClass:
+		return d.installation()
+	case unmodelledClass:
+		if o.Kind == "Secret" {
+			return nil // what it holds is nobody's business
+		}
+		tree, err := d.tree()
+		if err != nil {
+			return d.refuse(&rejection{"the API server", []complaint{{"", err.Error()}}})
+		}
+		return tree
+	case workloadClass:
+		return d.workload()
+	case kubernetesClass:
+		return d.kubernetes()
+	default:
+		return nil
+	}
+}
+
+// istio decodes an object of one of Istio's kinds.
+func (d *decoding) istio(k *istioKind) any {
+	tree, err := d.tree()
+	if err != nil {
+		return d.refuse(&rejection{"the API server", []complaint{{"", err.Error()}}})
+	}
+	d.unknownTopLevel(tree)
+	d.unknownFields("metadata", metav1.ObjectMeta{})
+	d.unknownFields("spec", k.newSpec())
+	spec, rejected := k.admit(d.object, tree)
+	if rejected != nil {
+		return d.refuse(rejected)
+	}
+	return spec
+}
+
+// kubernetes decodes an object of a kind of Kubernetes that makes no pods.
+func (d *decoding) kubernetes() any {
+	switch d.object.Kind {
+	case "Namespace", "ServiceAccount":
+		d.unknownFields("metadata", metav1.ObjectMeta{})
+		return nil
+	case "Service":
+		d.unknownFields("metadata", metav1.ObjectMeta{})
+		d.unknownFields("spec", corev1.ServiceSpec{})
+		return decodeInto(d, &corev1.Service{}, nil)
+	case "Endpoints":
+		return decodeInto(d, &corev1.Endpoints{}, nil) //nolint:staticcheck // as Mesh.KubeEndpoints
+	case "EndpointSlice":
+		return decodeInto(d, &discoveryv1.EndpointSlice{}, nil)
+	case "NetworkPolicy":
+		d.unknownFields("metadata", metav1.ObjectMeta{})
+		d.unknownFields("spec", networkingv1.NetworkPolicySpec{})
+		return decodeInto(d, &networkingv1.NetworkPolicy{}, validateNetworkPolicy)
+	case "MutatingWebhookConfiguration":
+		return d.webhooks()
+	case "ConfigMap":
+		return d.configMap()
+	default:
+		return nil
+	}
+}
+
+// webhooks decodes a MutatingWebhookConfiguration without its certificates,
+// which are placeholders in many manifests and filled in by istiod.
+func (d *decoding) webhooks() any {
+	tree, err := d.tree()
+	list, _ := tree["webhooks"].([]any)
+	for _, w := range list {
+		delete(lookupMap(asMap(w), "clientConfig"), "caBundle")
+	}
+	var data []byte
+	if err == nil {
+		data, err = json.Marshal(tree)
+	}
+	config := &admissionv1.MutatingWebhookConfiguration{}
+	if err == nil {
+		err = kjson.UnmarshalCaseSensitivePreserveInts(data, config)
+	}
+	if err != nil {
+		return d.refuse(&rejection{"the API server", []complaint{d.mistyped(err, config)}})
+	}
+	return config
+}
+
+// decodeInto decodes the whole object.
+func decodeInto[T any](d *decoding, into *T, validate func(*T) []complaint) any {
+	if err := d.doc.Unmarshal(into); err != nil {
+		return d.refuse(&rejection{"the API server", []complaint{d.mistyped(err, new(T))}})
+	}
+	if validate != nil {
+		if complaints := validate(into); len(complaints) > 0 {
+			return d.refuse(&rejection{"the API server", complaints})
+		}
+	}
+	return into
+}
+
+// mistyped locates the field because of which a document does not fit a type.
+// scratch is a value of the type that may be overwritten.
+func (d *decoding) mistyped(err error, scratch any) complaint {
+	tree, treeErr := d.tree()
+	if treeErr != nil {
+		return complaint{"", err.Error()}
+	}
+	m := printable(err.Error())
+	return complaint{locate(any(tree), m, fits(scratch)), strings.TrimPrefix(m, "json: ")}
+}
+
+// fits returns a check of whether values fit the type of scratch, which it
+// overwrites.
+func fits(scratch any) func(any) []string {
+	return func(v any) []string {
+		data, err := json.Marshal(v)
+		if err == nil {
+			err = kjson.UnmarshalCaseSensitivePreserveInts(data, scratch)
+		}
+		if err != nil {
+			return []string{printable(err.Error())}
+		}
+		return nil
+	}
+}
+
+// tree is the document as untyped values.
+func (d *decoding) tree() (map[string]any, error) {
+	var tree map[string]any
+	err := d.doc.Unmarshal(&tree)
+	return tree, err
+}
+
+// refuse reports a rejection and returns the value of the refused object.
+func (d *decoding) refuse(r *rejection) any {
+	d.problems = append(d.problems, r.problem(d.object, d.doc.Position))
+	return refused{}
+}
+
+// deadMetadata are fields that object metadata once had; exports of old
+// clusters have them, and nobody wrote them to decide something.
+var deadMetadata = map[string]bool{"metadata.clusterName": true, "metadata.initializers": true}
+
+// unknownFields reports the fields below a path that a type does not have.
+func (d *decoding) unknownFields(path string, t any) {
+	for _, f := range d.doc.UnknownFields(path, t) {
+		if !deadMetadata[f.Path] {
+			d.unknownField(f.Path, f.Position)
+		}
+	}
+}
+
+// unknownTopLevel reports fields beside spec: a spec that lost its indentation.
+func (d *decoding) unknownTopLevel(tree map[string]any) {
+	for _, key := range sortedKeys(tree) {
+		switch key {
+		case "apiVersion", "kind", "metadata", "spec", "status":
+		default:
+			d.unknownField(child("", key), d.doc.KeyPosition(child("", key)))
+		}
+	}
+}
+
+func (d *decoding) unknownField(field string, position manifest.Position) {
+	d.problems = append(d.problems, unknownField(d.object, field, position))
+}
+
+// unknownField is the problem of a field that a kind does not have.
+func unknownField(o *manifest.Object, field string, position manifest.Position) manifest.Problem {
+	return manifest.Problem{
+		Kind:     manifest.UnknownField,
+		Position: position,
+		Object:   o.String(),
+		Message:  printable(fmt.Sprintf("%s has no field %q: it is dropped and decides nothing", title(o), field)),
+		Help:     "correct the name or the indentation, or remove the field",
+	}
+}

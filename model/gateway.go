@@ -1,0 +1,312 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	networking "istio.io/api/networking/v1alpha3"
+
+	"istio.io/istio/pkg/config/host"
+	"istio.io/istio/pkg/config/protocol"
+)
+
+// GatewayServer is one server of a Gateway on one port of a gateway's pods.
+type GatewayServer struct {
+	*networking.Server
+	Gateway *Gateway
+	// Field is the field path of the server in Gateway.
+	Field string
+	// Hosts are server.hosts with "./" and "*/" resolved: "host" or
+	// "namespace/host".
+	Hosts []string
+	// Port is what the pod listens on.
+	Port int
+	// RouteName is shared by the servers that share a route table.
+	RouteName string
+	// SNIHosts are the hosts without namespaces, sorted.
+	SNIHosts []string
+}
+
+// GatewayPort is a listening port of a gateway's pods with its servers in the
+// order in which istiod merges them.
+type GatewayPort struct {
+	Port     int
+	Protocol protocol.Instance
+	Bind     string
+	Servers  []*GatewayServer
+	// RouteName is that of plaintext HTTP servers.
+	RouteName string
+}
+
+// MergedGateway is all Gateways that select a pod, merged into one (istio
+// pilot/pkg/model/gateway.go mergeGateways).
+type MergedGateway struct {
+	Ports []*GatewayPort
+	// Skipped are servers that the merge left out, with the reason.
+	Skipped []SkippedServer
+	// byRoute are the servers of each route table.
+	byRoute map[string][]*GatewayServer
+}
+
+// SkippedServer is a server that does not exist in the merged gateway.
+type SkippedServer struct {
+	*GatewayServer
+	Reason string
+	// By is the server that it conflicts with, nil if none.
+	By *GatewayServer
+}
+
+// ServersByRoute returns the servers that share a route table.
+func (m *MergedGateway) ServersByRoute(name string) []*GatewayServer { return m.byRoute[name] }
+
+// Name returns "namespace/name" of the Gateway, as VirtualServices refer to it.
+func (s *GatewayServer) Name() string { return s.Gateway.ID() }
+
+// Protocol is the parsed protocol of the server's port.
+func (s *GatewayServer) Protocol() protocol.Instance {
+	return protocol.Parse(s.GetPort().GetProtocol())
+}
+
+// Passthrough reports whether the server forwards TLS unopened.
+func (s *GatewayServer) Passthrough() bool {
+	return s.GetTls() != nil && (s.GetTls().GetMode() == networking.ServerTLSSettings_PASSTHROUGH ||
+		s.GetTls().GetMode() == networking.ServerTLSSettings_AUTO_PASSTHROUGH)
+}
+
+// HTTP reports whether the server speaks HTTP, plaintext or after opening TLS.
+func (s *GatewayServer) HTTP() bool {
+	return s.Protocol().IsHTTP() || s.Protocol() == protocol.HTTPS && !s.Passthrough()
+}
+
+// tlsServer reports whether the server is told apart by SNI: an HTTP server with
+// tls only redirects.
+func (s *GatewayServer) tlsServer() bool { return s.GetTls() != nil && !s.Protocol().IsHTTP() }
+
+// GatewaysFor returns the Gateways that select a pod, oldest first. They may
+// be in any namespace unless istiod runs with
+// PILOT_SCOPE_GATEWAY_TO_NAMESPACE.
+func (p *PushContext) GatewaysFor(w *Workload) []*Gateway {
+	scoped := strings.EqualFold(p.Config.Environment["PILOT_SCOPE_GATEWAY_TO_NAMESPACE"], "true")
+	var out []*Gateway
+	for _, g := range p.gateways {
+		if subset(g.Spec.GetSelector(), w.Labels) && (!scoped || g.Namespace == w.Namespace) {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// servicePorts returns the service port numbers that lead to a pod with the
+// ports of the pod, Services in the order of the registry.
+func (p *PushContext) servicePorts(w *Workload) [][2]int {
+	var out [][2]int
+	for _, s := range p.services {
+		if !s.Kubernetes() || s.Namespace != w.Namespace || len(s.Selector) == 0 || !subset(s.Selector, w.Labels) {
+			continue
+		}
+		// Knative opts out of the translation (istio pilot/pkg/model/gateway.go
+		// DisableGatewayPortTranslationLabel).
+		if _, off := s.Labels["experimental.istio.io/disable-gateway-port-translation"]; off {
+			continue
+		}
+		for _, port := range s.Ports {
+			if n := containerPort(w, port); n > 0 {
+				out = append(out, [2]int{port.Number, n})
+			}
+		}
+	}
+	return out
+}
+
+// gatewayMerge is the state of one merge.
+type gatewayMerge struct {
+	out *MergedGateway
+	// byKey finds the merged port of (number, protocol as written, bind).
+	byKey     map[string]*GatewayPort
+	plaintext map[int]*GatewayPort
+	tlsHosts  map[int]map[string]*GatewayServer // "bind host" of TLS servers
+	tlsBinds  map[int]map[string]bool
+	used      map[int]bool
+}
+
+// MergeGateways merges the Gateways that select a pod, nil if none does.
+func (p *PushContext) MergeGateways(w *Workload) *MergedGateway {
+	gateways := p.GatewaysFor(w)
+	if len(gateways) == 0 {
+		return nil
+	}
+	m := &gatewayMerge{
+		out:   &MergedGateway{byRoute: map[string][]*GatewayServer{}},
+		byKey: map[string]*GatewayPort{}, plaintext: map[int]*GatewayPort{},
+		tlsHosts: map[int]map[string]*GatewayServer{}, tlsBinds: map[int]map[string]bool{}, used: map[int]bool{},
+	}
+	ports := p.servicePorts(w)
+	for _, g := range gateways {
+		for i, spec := range g.Spec.GetServers() {
+			if spec.GetPort() == nil {
+				continue
+			}
+			s := newGatewayServer(g, spec, i)
+			s.Port = int(spec.GetPort().GetNumber())
+			// The number names a port of the pod's Services where one has it.
+			if j := slices.IndexFunc(ports, func(sp [2]int) bool { return sp[0] == s.Port }); j >= 0 {
+				s.Port = ports[j][1]
+			}
+			s.RouteName = routeName(s)
+			if why, by := m.add(s); why != "" {
+				m.out.Skipped = append(m.out.Skipped, SkippedServer{s, why, by})
+			}
+		}
+	}
+	return m.out
+}
+
+func newGatewayServer(g *Gateway, spec *networking.Server, index int) *GatewayServer {
+	s := &GatewayServer{Server: proto.CloneOf(spec), Gateway: g, Field: fmt.Sprintf("spec.servers[%d]", index)}
+	for _, h := range spec.GetHosts() {
+		ns, name, found := strings.Cut(h, "/")
+		switch {
+		case !found:
+		case ns == ".":
+			h = g.Namespace + "/" + name
+		case ns == "*" && name == "*":
+			s.Hosts = nil
+			h = "*"
+		case ns == "*":
+			h = name
+		}
+		s.Hosts = append(s.Hosts, h)
+	}
+	if spec.GetTls() != nil {
+		for _, h := range s.Hosts {
+			if _, name, found := strings.Cut(h, "/"); found {
+				h = name
+			}
+			if !slices.Contains(s.SNIHosts, h) {
+				s.SNIHosts = append(s.SNIHosts, h)
+			}
+		}
+		slices.Sort(s.SNIHosts)
+	}
+	return s
+}
+
+// routeName names the route table of a server: plaintext HTTP servers of a port
+// share one, each HTTPS server has its own, others have none (istio
+// pilot/pkg/model/gateway.go gatewayRDSRouteName).
+func routeName(s *GatewayServer) string {
+	bind := ""
+	if s.GetBind() != "" {
+		bind = "." + s.GetBind()
+	}
+	switch {
+	case s.Protocol().IsHTTP():
+		return fmt.Sprintf("http.%d%s", s.Port, bind)
+	case s.Protocol() == protocol.HTTPS && !s.Passthrough():
+		return fmt.Sprintf("https.%d.%s.%s.%s%s", s.GetPort().GetNumber(), s.GetPort().GetName(), s.Gateway.Name, s.Gateway.Namespace, bind)
+	default:
+		return ""
+	}
+}
+
+// add merges one server; a reason means that it was left out.
+func (m *gatewayMerge) add(s *GatewayServer) (skipped string, by *GatewayServer) {
+	if s.GetTls() != nil {
+		if m.tlsHosts[s.Port] == nil {
+			m.tlsHosts[s.Port] = map[string]*GatewayServer{}
+		}
+		for _, h := range s.Hosts {
+			if first := m.tlsHosts[s.Port][s.GetBind()+" "+h]; first != nil {
+				return fmt.Sprintf("host %q is already served with TLS on port %d", h, s.Port), first
+			}
+		}
+		for _, h := range s.Hosts {
+			m.tlsHosts[s.Port][s.GetBind()+" "+h] = s
+		}
+	}
+	if !m.used[s.Port] {
+		m.used[s.Port] = true
+		m.addPort(s)
+		return "", nil
+	}
+	if current := m.plaintext[s.Port]; current != nil {
+		return m.joinPlaintext(s, current)
+	}
+	if !s.tlsServer() {
+		m.addPort(s)
+		return "", nil
+	}
+	return m.joinTLS(s)
+}
+
+// addPort opens a port with its first server.
+func (m *gatewayMerge) addPort(s *GatewayServer) {
+	port := &GatewayPort{Port: s.Port, Protocol: s.Protocol(), Bind: s.GetBind(), Servers: []*GatewayServer{s}, RouteName: s.RouteName}
+	if !s.tlsServer() {
+		m.plaintext[s.Port] = port
+	}
+	if s.HTTP() {
+		m.out.byRoute[s.RouteName] = []*GatewayServer{s}
+	}
+	key := portKey(s)
+	if old := m.byKey[key]; old != nil {
+		m.out.Ports = slices.DeleteFunc(m.out.Ports, func(p *GatewayPort) bool { return p == old })
+	}
+	m.byKey[key] = port
+	m.out.Ports = append(m.out.Ports, port)
+}
+
+func portKey(s *GatewayServer) string {
+	return fmt.Sprintf("%d/%s/%s", s.Port, s.GetPort().GetProtocol(), s.GetBind())
+}
+
+// joinPlaintext merges a server into a port on which a plaintext server came
+// first.
+func (m *gatewayMerge) joinPlaintext(s *GatewayServer, current *GatewayPort) (string, *GatewayServer) {
+	sameBind := current.Bind == s.GetBind()
+	mergeable := s.Protocol().IsHTTP() && current.Protocol.IsHTTP()
+	first := current.Servers[0]
+	switch {
+	case sameBind && !mergeable:
+		return fmt.Sprintf("port %d already has a plaintext %s server", s.Port, current.Protocol), first
+	case sameBind && s.RouteName == "":
+		return fmt.Sprintf("port %d already has a server", s.Port), first
+	case sameBind:
+		current.Servers = append(current.Servers, s)
+		m.out.byRoute[s.RouteName] = append(m.out.byRoute[s.RouteName], s)
+	case m.byKey[portKey(s)] == nil:
+		m.addPort(s)
+	default:
+		port := m.byKey[portKey(s)]
+		port.RouteName = s.RouteName
+		port.Servers = append(port.Servers, s)
+		m.out.byRoute[s.RouteName] = append(m.out.byRoute[s.RouteName], s)
+	}
+	return "", nil
+}
+
+// joinTLS merges a TLS server into a port on which a TLS server came first.
+func (m *gatewayMerge) joinTLS(s *GatewayServer) (string, *GatewayServer) {
+	if s.HTTP() {
+		if others := m.out.byRoute[s.RouteName]; len(others) > 0 {
+			return fmt.Sprintf("port name %q is not unique among HTTPS servers", s.GetPort().GetName()), others[0]
+		}
+		m.out.byRoute[s.RouteName] = []*GatewayServer{s}
+	}
+	port := m.byKey[portKey(s)]
+	if port == nil {
+		port = &GatewayPort{Port: s.Port, Protocol: s.Protocol(), Bind: s.GetBind()}
+		m.byKey[portKey(s)] = port
+		m.out.Ports = append(m.out.Ports, port)
+	}
+	port.Servers = append(port.Servers, s)
+	return "", nil
+}
+
+// HostsFor returns the server's hosts that apply to VirtualServices of a
+// namespace, without namespaces (istio pkg/config/host NamesForNamespace).
+func (s *GatewayServer) HostsFor(namespace string) host.Names {
+	return host.NamesForNamespace(s.Hosts, namespace)
+}

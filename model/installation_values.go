@@ -1,0 +1,217 @@
+package model
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"sigs.k8s.io/yaml"
+
+	meshconfig "istio.io/api/mesh/v1alpha1"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// istiodCharts are the names under which the chart of istiod is published.
+var istiodCharts = []string{"istiod", "istio-discovery"}
+
+// valuesInstallation reads Helm values, which stand at prefix in their object:
+// values of istiod's chart, at the top or under the name of a subchart, or those
+// of Big Bang. Nil if they have nothing to do with Istio.
+func valuesInstallation(o *manifest.Object, fields map[string]any, prefix string) *installation {
+	holder, at := meshHolder(fields)
+	in := &installation{object: o, controlPlane: true}
+	if holder == nil {
+		switch {
+		case o.Kind == manifest.KindValues && isMeshConfig(fields):
+			in.mesh, in.origins = fields, []origin{{object: o, prefix: prefix, fields: fields}}
+			return in
+		case o.Kind == manifest.KindValues:
+			holder, at = fields, ""
+			if nested := lookupMap(fields, "istio.values"); nested != nil {
+				holder, at = nested, "istio.values"
+			}
+		case o.Kind == "HelmRelease" && slices.Contains(istiodCharts, releasedChart(fields, o)):
+			holder = fields
+		default:
+			return nil
+		}
+	}
+	in.valuesPrefix = join(prefix, at)
+	in.takeValues(holder)
+	if o.Kind == manifest.KindValues {
+		in.postRenderers(fields)
+	}
+	return in
+}
+
+// takeValues settles what the values of istiod's chart configure.
+func (in *installation) takeValues(user map[string]any) {
+	profile, note := helmProfile("istio-control/istio-discovery", user)
+	in.note(in.object, note)
+	in.values = overlay(profile, user)
+	in.revision = revisionName(lookupString(in.values, "revision"))
+	in.tags = stringList(in.values["revisionTags"])
+	in.namespace = istioNamespace(in.values)
+	in.mesh = chartMesh(in.values, in.namespace, in.revision)
+	in.origins = []origin{{object: in.object, prefix: join(in.valuesPrefix, "meshConfig"), fields: lookupMap(user, "meshConfig")}}
+	if m := lookupMap(profile, "meshConfig"); m != nil {
+		in.origins = append(in.origins, origin{object: in.object, prefix: join(in.valuesPrefix, "profile"), fields: m, fixed: true})
+	}
+	in.environment = stringMap(lookupMap(in.values, "pilot.env"))
+	for _, field := range []string{"pilot.tag", "global.tag", "tag"} {
+		if v := lookupString(in.values, field); v != "" {
+			in.version = versionClaim{v, join(in.valuesPrefix, field)}
+			break
+		}
+	}
+}
+
+// layer puts other Helm values on top, as helm -f A -f B does.
+func (in *installation) layer(over *installation) {
+	origins := slices.Concat(over.origins, in.origins)
+	values, gateways, notes := overlay(in.values, over.values), slices.Concat(in.gateways, over.gateways), slices.Concat(in.notes, over.notes)
+	prefix := in.valuesPrefix
+	in.takeValues(values)
+	in.mesh = overlay(in.mesh, over.mesh)
+	in.origins, in.gateways, in.notes, in.valuesPrefix = origins, gateways, notes, prefix
+}
+
+// meshHolder finds the shallowest map that has a meshConfig, at most three
+// levels deep, and its path.
+func meshHolder(fields map[string]any) (map[string]any, string) {
+	type level struct {
+		fields map[string]any
+		path   string
+	}
+	for depth, next := 0, []level{{fields, ""}}; depth <= 3 && len(next) > 0; depth++ {
+		var below []level
+		for _, l := range next {
+			if _, ok := l.fields["meshConfig"].(map[string]any); ok {
+				return l.fields, l.path
+			}
+			for _, key := range slices.Sorted(maps.Keys(l.fields)) {
+				if m, ok := l.fields[key].(map[string]any); ok {
+					below = append(below, level{m, child(l.path, key)})
+				}
+			}
+		}
+		next = below
+	}
+	return nil, ""
+}
+
+// isMeshConfig reports whether a map is a mesh configuration itself: all its
+// keys are fields of one.
+func isMeshConfig(fields map[string]any) bool {
+	known := (&meshconfig.MeshConfig{}).ProtoReflect().Descriptor().Fields()
+	for key := range fields {
+		if known.ByJSONName(key) == nil {
+			return false
+		}
+	}
+	return len(fields) > 0
+}
+
+// releasedChart is the chart that a Flux HelmRelease installs.
+func releasedChart(_ map[string]any, o *manifest.Object) string {
+	doc, _ := o.Value.(*installationDoc)
+	if doc == nil {
+		return ""
+	}
+	return lookupString(doc.fields, "spec.chart.spec.chart")
+}
+
+// postRenderers reads what Big Bang's values patch into its IstioOperator: the
+// patches of istio.postRenderers whose kind is IstioOperator.
+func (in *installation) postRenderers(fields map[string]any) {
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		section, _ := fields[key].(map[string]any)
+		renderers, _ := section["postRenderers"].([]any)
+		for i, r := range renderers {
+			kustomize := lookupMap(asMap(r), "kustomize")
+			at := item(child("", key)+".postRenderers", i) + ".kustomize"
+			strategic, _ := kustomize["patchesStrategicMerge"].([]any)
+			for j, p := range strategic {
+				in.patch(p, item(at+".patchesStrategicMerge", j))
+			}
+			patches, _ := kustomize["patches"].([]any)
+			for j, p := range patches {
+				in.patch(asMap(p)["patch"], item(at+".patches", j)+".patch")
+			}
+		}
+	}
+}
+
+// patch applies one patch, a map or YAML in a string, if it is one of an
+// IstioOperator.
+func (in *installation) patch(p any, at string) {
+	if text, ok := p.(string); ok {
+		var parsed any
+		if yaml.Unmarshal([]byte(text), &parsed) != nil {
+			return
+		}
+		p = parsed
+	}
+	patch := asMap(p)
+	if patch["kind"] != "IstioOperator" {
+		return
+	}
+	for _, path := range []string{"spec.meshConfig", "spec.values.meshConfig"} {
+		if m := lookupMap(patch, path); m != nil {
+			in.mesh = overlay(in.mesh, m)
+			in.origins = slices.Insert(in.origins, 0, origin{object: in.object, prefix: join(at, path), fields: m})
+		}
+	}
+	// What the chart itself installs is not in the values: only gateways that
+	// the patch names are known.
+	in.gateways = append(in.gateways, operatorGateways(in, patch, patch, at)...)
+}
+
+func asMap(v any) map[string]any {
+	m, _ := v.(map[string]any)
+	return m
+}
+
+// applicationInstallation reads the Helm values within an Argo CD Application.
+func applicationInstallation(o *manifest.Object, fields map[string]any) *installation {
+	type source struct {
+		fields map[string]any
+		path   string
+	}
+	sources := []source{{lookupMap(fields, "spec.source"), "spec.source"}}
+	list, _ := lookup(fields, "spec.sources")
+	items, _ := list.([]any)
+	for i, e := range items {
+		sources = append(sources, source{asMap(e), item("spec.sources", i)})
+	}
+	for _, s := range sources {
+		if values := lookupMap(s.fields, "helm.valuesObject"); values != nil {
+			if in := valuesInstallation(o, values, s.path+".helm.valuesObject"); in != nil {
+				return in
+			}
+		}
+		if text := lookupString(s.fields, "helm.values"); text != "" {
+			var values map[string]any
+			if yaml.Unmarshal([]byte(text), &values) == nil {
+				if in := valuesInstallation(o, values, s.path+".helm.values"); in != nil {
+					return in
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// unrenderedNote says which objects would install something that is not in the
+// input.
+func unrenderedNote(objects []*manifest.Object) string {
+	if len(objects) == 0 {
+		return ""
+	}
+	text := title(objects[0])
+	if more := len(objects) - 1; more > 0 {
+		return fmt.Sprintf("%s and %d more are not rendered: what they install is not analysed unless the input holds it", text, more)
+	}
+	return text + " is not rendered: what it installs is not analysed unless the input holds it"
+}

@@ -1,0 +1,363 @@
+package manifest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"regexp"
+	"slices"
+	"sync/atomic"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// task is one fragment to parse.
+type task struct {
+	in    *input
+	text  []byte // of the whole file
+	piece fragment
+	ytt   bool // the file is a template for ytt
+	list  *list
+}
+
+// list is a List whose items are tasks of their own.
+type list struct {
+	whole fragment
+	types itemType
+	// broken is set when an item did not parse and the whole is to be parsed
+	// instead.
+	broken atomic.Bool
+}
+
+// result is what became of a task.
+type result struct {
+	objects, values, rejected []*Object
+	problems                  []Problem
+	templates                 []template
+	// doubts are problems only if the file is about Kubernetes at all.
+	doubts            []Problem
+	documents, others int
+	// failed says that the fragment did not parse.
+	failed bool
+}
+
+// interpret parses a fragment and makes objects of it.
+func (l *loader) interpret(t *task) (r result) {
+	defer func() {
+		// No input may end the program; that this one would have is said.
+		if p := recover(); p != nil {
+			r = result{failed: true, documents: 1, problems: []Problem{{
+				Kind: Unreadable, Position: t.start(), Message: fmt.Sprintf("reading the document failed (%v): left out", p),
+				Help: "this is a defect of egresslint: please report it",
+			}}}
+		}
+	}()
+	if t.list != nil && t.list.broken.Load() {
+		return result{} // nobody will look at it
+	}
+	if size := t.piece.end - t.piece.off; size > l.opts.MaxDocumentBytes {
+		return result{failed: true, documents: 1, problems: []Problem{{
+			Kind: Unreadable, Position: t.start(),
+			Message: fmt.Sprintf("document has %d MiB, more than the %d that are read in one piece: left out", size>>20, l.opts.MaxDocumentBytes>>20),
+			Help:    "split it; Lists in the form that kubectl prints are read item by item",
+		}}}
+	}
+	if t.piece.ignored != "" {
+		return result{documents: 1, problems: []Problem{{
+			Kind: Unreadable, Position: t.start(), Message: "document is left out: " + t.piece.ignored, Help: `begin it with a line "---"`,
+		}}}
+	}
+	roots, text, err := t.piece.parse(t.text, l.opts)
+	for i, root := range roots {
+		d := &draft{task: t, result: &r, loader: l, document: i, text: text}
+		d.file = t.piece.tree(root, text, l.opts)
+		types := itemType{}
+		if t.list != nil {
+			types = t.list.types
+		}
+		d.interpret(root, nil, types)
+	}
+	if err != nil {
+		r.failed = true
+		r.documents++
+		if t.list != nil && t.list.whole.end-t.list.whole.off <= l.opts.MaxDocumentBytes {
+			t.list.broken.Store(true)
+		}
+		t.unparsed(text, err, &r)
+	}
+	return r
+}
+
+// start is where the fragment begins.
+func (t *task) start() Position {
+	return Position{File: t.in.shown, Line: t.piece.line, Column: t.piece.column}
+}
+
+// manifestPattern finds what an object has and most other files have not.
+var manifestPattern = regexp.MustCompile(`(?m)^[ \t{,"'-]*(apiVersion|kind|metadata|meshConfig)["']?[ \t]*:`)
+
+// unparsed reports a document that does not parse: as a template, if it looks
+// like one, and only if it may be meant for Kubernetes: not every directory
+// holds manifests alone.
+func (t *task) unparsed(text []byte, err error, r *result) {
+	var syntax *syntaxError
+	if !errors.As(err, &syntax) {
+		syntax = &syntaxError{line: 1, message: err.Error()}
+	}
+	ours := t.in.named || t.in.values || manifestPattern.Match(text)
+	if language, offset := templateText(text); language != "" && ours {
+		at := place{line: t.piece.line, column: t.piece.column}
+		at.advance(text, offset)
+		r.templates = append(r.templates, template{Position{File: t.in.shown, Line: at.line, Column: at.column}, language})
+		return
+	}
+	p := t.start()
+	p.Line += syntax.line - 1
+	if p.Column = syntax.column; syntax.line == 1 && syntax.column > 0 {
+		p.Column += t.piece.column - 1
+	}
+	p.Column = max(p.Column, 1)
+	problem := Problem{Kind: Unreadable, Position: p, Message: "document does not parse: " + syntax.message, Help: syntax.help}
+	if ours {
+		r.problems = append(r.problems, problem)
+	} else {
+		r.others++
+		r.doubts = append(r.doubts, problem)
+	}
+}
+
+// draft is a document on the way to an object.
+type draft struct {
+	*task
+	*result
+	loader   *loader
+	document int
+	text     []byte // of the fragment
+	file     *tree  // of the fragment's document
+}
+
+// interpret makes an object of a document, or of an item of a List; path leads
+// to it through Lists.
+func (d *draft) interpret(root *yaml.Node, path []int, types itemType) {
+	opts := d.loader.opts
+	root = follow(root)
+	h := readHeader(root, opts)
+	if h.isList() && len(path) < 4 {
+		for i, item := range h.items.Content {
+			d.interpret(item, append(slices.Clone(path), i), h.itemType())
+		}
+		return
+	}
+	d.documents++
+	if !h.isObject() && (types.apiVersion == "" || isNull(h.metadata)) {
+		d.other(root, h)
+		return
+	}
+	if d.in.values && (isNull(h.apiVersion) || isNull(h.kind)) {
+		d.keepValues(root, "")
+		return
+	}
+	in, ok := d.check(root)
+	if !ok {
+		return
+	}
+	o, flaw, foreign := identify(h, types, opts)
+	switch {
+	case flaw != nil:
+		d.flawed(o, root, flaw)
+		if o != nil && flaw.kind == Rejected {
+			d.locate(o, root, path)
+			d.rejected = append(d.rejected, o)
+		}
+		return
+	case foreign:
+		d.others++
+		return
+	}
+	if language, at := d.template(root, o); language != "" {
+		d.templates = append(d.templates, template{named(d.file.lineOf(at), d.in.shown), language})
+		return
+	}
+	if !opts.NamespaceScoped(o) {
+		o.Namespace = ""
+	} else if o.Namespace == "" {
+		o.Namespace = intern(d.in.namespace)
+	}
+	d.locate(o, root, path)
+	d.repeated(in, o)
+	d.decode(o, root)
+}
+
+// other looks at a document that is no object: values of Istio's charts, files
+// of other tools, or what an object lost its head of.
+func (d *draft) other(root *yaml.Node, h header) {
+	opts := d.loader.opts
+	if root.Kind == yaml.MappingNode {
+		if d.in.values {
+			d.keepValues(root, "")
+			return
+		}
+		if prefix, ok := valuesPrefix(root, opts); ok && isNull(h.apiVersion) && isNull(h.kind) {
+			d.keepValues(root, prefix)
+			return
+		}
+	}
+	d.others++
+	var message string
+	switch {
+	case root.Kind == yaml.SequenceNode && len(root.Content) > 0 && readHeader(root.Content[0], opts).isObject():
+		d.others--
+		d.problems = append(d.problems, Problem{Kind: Unreadable, Position: named(d.file.lineOf(root), d.in.shown),
+			Message: "document is a list of objects, which kubectl refuses: left out", Help: "put --- between them, or make it a List with items"})
+		return
+	case root.Kind == yaml.MappingNode && len(root.Content) > 0:
+		message = "document has no apiVersion and no kind: left out"
+	case root.Kind == yaml.SequenceNode:
+		message = "document is a list, not an object: left out"
+	case isNull(root):
+		return
+	case root.Kind == yaml.ScalarNode:
+		message = "document is text, not an object: left out"
+	default:
+		return
+	}
+	d.doubts = append(d.doubts, Problem{Kind: Unreadable, Position: named(d.file.lineOf(root), d.in.shown), Message: message,
+		Help: "complete it, or delete it: kubectl refuses the file"})
+}
+
+// keepValues makes an object of Helm values.
+func (d *draft) keepValues(root *yaml.Node, prefix string) {
+	in, ok := d.check(root)
+	if !ok {
+		return
+	}
+	o := &Object{Kind: KindValues, Name: valuesName(d.in.shown)}
+	d.locate(o, root, nil)
+	mesh := hit{found: true, in: d.file, value: root}
+	if h := d.file.find(parsePath(joinPath(prefix, "meshConfig"))); h.found {
+		mesh = h
+	}
+	if at := placeholder(follow(mesh.value), o, d.text); at != nil && mesh.key != nil {
+		d.templates = append(d.templates, template{named(d.file.lineOf(at), d.in.shown), goTemplate})
+		return
+	}
+	d.repeated(in, o)
+	d.decode(o, root)
+}
+
+// check makes sure that the document converts to JSON; otherwise there is no
+// object, and ok is false.
+func (d *draft) check(root *yaml.Node) (in *inspection, ok bool) {
+	in = inspect(root)
+	if !in.unusual {
+		return in, true
+	}
+	c := converter{opts: d.loader.opts}
+	_, err := c.appendJSON(nil, root)
+	if err == nil {
+		return in, true
+	}
+	at := d.file.root
+	var invalid *valueError
+	if errors.As(err, &invalid) {
+		at = invalid.node
+	}
+	p := named(d.file.spanOf(at), d.in.shown)
+	if bytes.Contains(d.text, []byte("{{")) {
+		if language, offset := templateText(d.text); language != "" {
+			where := place{line: d.piece.line, column: d.piece.column}
+			where.advance(d.text, offset)
+			d.templates = append(d.templates, template{Position{File: d.in.shown, Line: where.line, Column: where.column}, language})
+			return in, false
+		}
+	}
+	d.problems = append(d.problems, Problem{Kind: Unreadable, Position: p, Message: "document cannot be read: " + err.Error()})
+	return in, false
+}
+
+// flawed reports a document that is no object, or one that is refused.
+func (d *draft) flawed(o *Object, root *yaml.Node, f *flaw) {
+	at := f.node
+	if at == nil {
+		at = root
+	}
+	p := d.file.lineOf(at)
+	if at.Kind == yaml.ScalarNode {
+		p = d.file.spanOf(at)
+	}
+	if bytes.Contains(d.text, []byte("{{")) {
+		if language, _ := templateText(d.text); language != "" {
+			d.templates = append(d.templates, template{named(p, d.in.shown), language})
+			return
+		}
+	}
+	if d.ytt {
+		d.templates = append(d.templates, template{named(p, d.in.shown), ytt})
+		return
+	}
+	problem := Problem{Kind: f.kind, Position: named(p, d.in.shown), Message: f.message, Help: f.help}
+	if o != nil {
+		problem.Object = o.String()
+	}
+	d.problems = append(d.problems, problem)
+}
+
+// template tells whether an object is a template, and where that shows.
+func (d *draft) template(root *yaml.Node, o *Object) (language string, at *yaml.Node) {
+	switch {
+	case d.ytt:
+		return ytt, root
+	case o.Kind == "Template" && (o.Group() == "template.openshift.io" || o.APIVersion == "v1"):
+		return openshift, root
+	}
+	if at := placeholder(root, o, d.text); at != nil {
+		return goTemplate, at
+	}
+	return "", nil
+}
+
+// locate remembers where an object stands.
+func (d *draft) locate(o *Object, root *yaml.Node, path []int) {
+	start := d.file.lineOf(root)
+	o.source = &source{
+		store: d.loader.store, file: d.in.file, piece: d.piece, document: d.document, items: path,
+		hash: maphash.Bytes(d.loader.store.seed, d.task.text[d.piece.off:d.piece.end]),
+		line: start.Line, column: start.Column,
+	}
+}
+
+// repeated reports keys that stand twice in a mapping. kubectl takes the last
+// (sigs.k8s.io/yaml without strictness), kustomize and Flux refuse the document.
+func (d *draft) repeated(in *inspection, o *Object) {
+	if in.again == nil {
+		return
+	}
+	at, first := named(d.file.spanOf(in.again), d.in.shown), d.file.spanOf(in.first)
+	message := fmt.Sprintf("key %q stands twice in one mapping, in lines %d and %d: kubectl takes the last, other tools refuse the document",
+		printable(in.again.Value), first.Line, at.Line)
+	if in.more > 0 {
+		message += fmt.Sprintf("; so do %d more", in.more)
+	}
+	d.problems = append(d.problems, Problem{Kind: Unreadable, Position: at, Object: o.String(), Message: message, Help: "keep one of them"})
+}
+
+// decode hands the document to the Decoder and keeps the object.
+func (d *draft) decode(o *Object, root *yaml.Node) {
+	refused := false
+	if decode := d.loader.opts.Decode; decode != nil {
+		t := d.piece.tree(root, d.text, d.loader.opts)
+		var problems []Problem
+		o.Value, problems = decode(o, &Document{tree: t, shown: d.in.shown})
+		refused = slices.ContainsFunc(problems, func(p Problem) bool { return p.Kind == Rejected })
+		d.problems = append(d.problems, problems...)
+	}
+	switch {
+	case refused:
+		d.rejected = append(d.rejected, o)
+	case o.Kind == KindValues && o.APIVersion == "":
+		d.values = append(d.values, o)
+	default:
+		d.objects = append(d.objects, o)
+	}
+}

@@ -1,0 +1,280 @@
+package manifest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Load reads what the options name. It fails only where there is nothing to
+// work on: a path that does not exist, standard input that cannot be read, no
+// manifest at all, or ctx that is done. Everything else that goes wrong is a
+// Problem of the Set, and the rest is read.
+//
+// Nothing outside of the given paths is read, whatever links lead there.
+func Load(ctx context.Context, options Options) (*Set, error) {
+	opts := options.withDefaults()
+	found, err := discover(&opts)
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{
+		opts: &opts, found: found,
+		store: &store{opts: &opts, seed: maphash.MakeSeed(), lines: map[string]lines{}, byName: map[string]*file{}},
+		set:   &Set{Problems: found.problems},
+	}
+	l.set.store = l.store
+	for _, in := range found.inputs {
+		l.store.byName[in.shown] = in.file
+	}
+	l.charts()
+	l.kustomize()
+	l.run(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l.assemble()
+	if s := l.set; len(s.Objects)+len(s.Values)+len(s.Rejected)+len(s.Problems) == 0 {
+		return nil, l.nothing()
+	}
+	return l.set, nil
+}
+
+// nothing says that no manifest was found.
+func (l *loader) nothing() error {
+	var names []string
+	for _, p := range l.opts.Paths {
+		names = append(names, printable(p.Name))
+	}
+	where := strings.Join(names, ", ")
+	if l.set.Files == 0 {
+		return fmt.Errorf("no manifest in %s: there is no .yaml, .yml or .json file", where)
+	}
+	return fmt.Errorf("no manifest in %s: %s, none of them with a Kubernetes object", where, plural(l.set.Files, "file"))
+}
+
+// loader is one run of Load.
+type loader struct {
+	opts  *Options
+	found *discovery
+	store *store
+	set   *Set
+
+	kustomizations []*kustomization
+	unrendered     []Problem // of charts
+	batches        []*batch
+}
+
+// batch is work for one worker: consecutive tasks, and what became of them.
+type batch struct {
+	tasks   []*task
+	results []result
+	bytes   int
+}
+
+// batchBytes is how much text a worker gets at once.
+const batchBytes = 128 << 10
+
+// run reads the files in order and parses them on all processors.
+func (l *loader) run(ctx context.Context) {
+	work := make(chan *batch, 4)
+	var wait sync.WaitGroup
+	for range max(runtime.GOMAXPROCS(0), 1) {
+		wait.Go(func() {
+			for b := range work {
+				for _, t := range b.tasks {
+					if ctx.Err() != nil {
+						break
+					}
+					b.results = append(b.results, l.interpret(t))
+				}
+				for _, t := range b.tasks {
+					t.text = nil // positions read the file again
+				}
+			}
+		})
+	}
+	send := func(b *batch) {
+		l.batches = append(l.batches, b)
+		work <- b
+	}
+	current := &batch{}
+	add := func(t *task) {
+		current.tasks = append(current.tasks, t)
+		if current.bytes += t.piece.end - t.piece.off; current.bytes >= batchBytes {
+			send(current)
+			current = &batch{}
+		}
+	}
+	documents := 0
+	for _, in := range l.found.inputs {
+		if in.omitted {
+			continue
+		}
+		if ctx.Err() != nil || !l.split(in, &documents, add) {
+			break
+		}
+	}
+	send(current)
+	close(work)
+	wait.Wait()
+}
+
+// split reads a file and cuts it into tasks. It returns false when a limit of
+// the whole is reached.
+func (l *loader) split(in *input, documents *int, add func(*task)) bool {
+	text, err := in.read(l.opts.MaxFileBytes)
+	if err != nil {
+		message, help := unreadable(err, l.opts.MaxFileBytes)
+		l.set.Problems = append(l.set.Problems, Problem{Kind: Unreadable, Position: Position{File: in.shown}, Message: message, Help: help})
+		return true
+	}
+	if l.set.Bytes += int64(len(text)); l.set.Bytes > l.opts.MaxTotalBytes {
+		l.set.Bytes -= int64(len(text))
+		l.stop(in, fmt.Sprintf("the files hold more than %d MiB", l.opts.MaxTotalBytes>>20))
+		return false
+	}
+	l.set.Files++
+	first := bytes.TrimLeft(text, " \t\r\n")
+	var docs []fragment
+	isJSON := false
+	if len(first) > 0 && first[0] == '{' {
+		docs, isJSON = splitJSON(text)
+	}
+	if !isJSON {
+		docs = splitDocuments(text)
+	}
+	ytt := usesYtt(text)
+	for _, doc := range docs {
+		pieces, of := []fragment{doc}, (*list)(nil)
+		if items, whole := l.splitItems(text, doc); whole != nil && doc.ignored == "" {
+			pieces, of = items, whole
+		}
+		if *documents += len(pieces); *documents > l.opts.MaxDocuments {
+			l.stop(in, fmt.Sprintf("there are more than %d documents", l.opts.MaxDocuments))
+			return false
+		}
+		for _, piece := range pieces {
+			add(&task{in: in, text: text, piece: piece, ytt: ytt, list: of})
+		}
+	}
+	return true
+}
+
+// stop reports that a limit is reached in a file.
+func (l *loader) stop(in *input, message string) {
+	l.set.Problems = append(l.set.Problems, Problem{Kind: Unreadable, Position: Position{File: in.shown},
+		Message: message + ": this file and the following are left out", Help: "give the directories of one mesh only"})
+}
+
+// splitItems splits a List into its items, if that can be done without parsing
+// it as a whole.
+func (l *loader) splitItems(text []byte, doc fragment) ([]fragment, *list) {
+	var head []byte
+	var items []fragment
+	var ok bool
+	if doc.json {
+		head, items, ok = splitJSONList(text, doc)
+	} else {
+		head, items, ok = splitList(text, doc)
+	}
+	if !ok || len(head) > l.opts.MaxDocumentBytes {
+		return nil, nil
+	}
+	roots, _, err := fragment{end: len(head), dash: -1, line: 1, column: 1, json: doc.json}.parse(head, l.opts)
+	if err != nil || len(roots) != 1 {
+		return nil, nil
+	}
+	h := readHeader(roots[0], l.opts)
+	if h.kind == nil || !strings.HasSuffix(h.kind.Value, "List") || inspect(roots[0]).again != nil {
+		return nil, nil
+	}
+	return items, &list{whole: doc, types: h.itemType()}
+}
+
+// assemble puts the results together in the order of the input.
+func (l *loader) assemble() {
+	type outcome struct {
+		task *task
+		result
+	}
+	var outcomes []outcome
+	for _, b := range l.batches {
+		for i, r := range b.results {
+			outcomes = append(outcomes, outcome{b.tasks[i], r})
+		}
+	}
+	l.batches = nil
+
+	// A List of which an item did not parse was perhaps cut in the wrong place.
+	whole := map[*list]bool{}
+	var kept []outcome
+	for _, o := range outcomes {
+		switch of := o.task.list; {
+		case of == nil || !of.broken.Load():
+			kept = append(kept, o)
+		case !whole[of]:
+			whole[of] = true
+			t := &task{in: o.task.in, piece: of.whole, ytt: o.task.ytt}
+			text, err := t.in.read(l.opts.MaxFileBytes)
+			if err != nil || len(text) < of.whole.end {
+				err = errors.Join(err, errors.New("the file changed while it was read"))
+				kept = append(kept, outcome{t, result{problems: []Problem{{Kind: Unreadable, Position: t.start(), Message: err.Error()}}}})
+				continue
+			}
+			t.text = text
+			kept = append(kept, outcome{t, l.interpret(t)})
+		}
+	}
+
+	holds := map[*file]bool{} // files with objects
+	var templates []template
+	for _, o := range kept {
+		holds[o.task.in.file] = holds[o.task.in.file] || len(o.objects)+len(o.rejected) > 0
+		templates = append(templates, o.templates...)
+	}
+	s := l.set
+	for _, o := range kept {
+		s.Objects = append(s.Objects, o.objects...)
+		s.Values = append(s.Values, o.values...)
+		s.Rejected = append(s.Rejected, o.rejected...)
+		s.Problems = append(s.Problems, o.problems...)
+		s.Documents += o.documents
+		s.OtherDocuments += o.others
+		if in := o.task.in; holds[in.file] || in.named && len(o.doubts) > 0 && o.failed {
+			s.Problems = append(s.Problems, o.doubts...)
+			s.OtherDocuments -= len(o.doubts)
+		}
+	}
+	l.unify()
+	l.conclude(templates)
+}
+
+// conclude adds the problems that are not those of one document, and puts all
+// in order.
+func (l *loader) conclude(templates []template) {
+	s := l.set
+	s.Problems = append(s.Problems, templateProblems(templates)...)
+	s.Problems = append(s.Problems, l.unrendered...)
+	holdObjects := map[string]bool{}
+	for _, o := range slices.Concat(s.Objects, s.Rejected) {
+		holdObjects[o.source.file.path] = true
+	}
+	for _, k := range l.kustomizations {
+		if p, differs := k.problem(holdObjects, l.found.inputs); differs {
+			s.Problems = append(s.Problems, p)
+		}
+	}
+	for i := range s.Problems {
+		p := &s.Problems[i]
+		p.Object, p.Message, p.Help = printable(p.Object), printable(p.Message), printable(p.Help)
+	}
+	slices.SortStableFunc(s.Problems, func(a, b Problem) int { return a.Position.Compare(b.Position) })
+	s.Problems = slices.Compact(s.Problems) // of a file that was read for several namespaces
+}

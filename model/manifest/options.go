@@ -1,0 +1,76 @@
+package manifest
+
+import "io"
+
+// Path is one argument of a command line: a file, a directory, or "-" for
+// standard input.
+type Path struct {
+	Name string
+	// Namespace is given to objects without one; "" means Options.Namespace.
+	Namespace string
+}
+
+// Options say what to load. The zero value of a limit means its default.
+type Options struct {
+	// Paths are read in this order; where the same object comes twice, the
+	// last counts. A file that several paths reach is read once for each
+	// namespace.
+	Paths []Path
+	// Namespace is given to objects without one, "default" if empty.
+	Namespace string
+	// Stdin is read where a path is "-".
+	Stdin io.Reader
+	// MeshConfig are files whose documents are Helm values or a mesh
+	// configuration, whatever they look like; documents that are complete
+	// objects are taken as such.
+	MeshConfig []string
+	// Decode may be nil.
+	Decode Decoder
+	// NamespaceScoped tells whether a kind lives in a namespace; objects of
+	// kinds that do not keep Namespace "". Nil means [NamespaceScoped].
+	NamespaceScoped func(o *Object) bool
+
+	// MaxFileBytes bounds one file and standard input (256 MiB),
+	// MaxTotalBytes all of them (512 MiB).
+	MaxFileBytes, MaxTotalBytes int64
+	// MaxDocumentBytes bounds what is parsed in one piece (8 MiB): a
+	// document, or an item of a List. A tree takes 25 times and more of its text.
+	MaxDocumentBytes int
+	// MaxExpansion bounds the bytes that aliases and merge keys may add to a
+	// document (16 MiB).
+	MaxExpansion int
+	// MaxFiles bounds the files (200,000), MaxDocuments the documents
+	// (1,000,000), MaxDepth the nesting of a document (1,000).
+	MaxFiles, MaxDocuments, MaxDepth int
+}
+
+// Decoder turns a parsed document into a typed value while the document is at
+// hand; it is called from several goroutines at once. What it returns is kept
+// as Object.Value; the document is dropped and must not be kept. An object for
+// which it returns a Problem of kind [Rejected] goes to Set.Rejected instead of
+// Set.Objects.
+type Decoder func(o *Object, doc *Document) (any, []Problem)
+
+func (o Options) withDefaults() Options {
+	if o.Namespace == "" {
+		o.Namespace = "default"
+	}
+	if o.NamespaceScoped == nil {
+		o.NamespaceScoped = NamespaceScoped
+	}
+	orDefault(&o.MaxFileBytes, 256<<20)
+	orDefault(&o.MaxTotalBytes, 512<<20)
+	orDefault(&o.MaxDocumentBytes, 8<<20)
+	orDefault(&o.MaxExpansion, 16<<20)
+	orDefault(&o.MaxFiles, 200_000)
+	orDefault(&o.MaxDocuments, 1_000_000)
+	orDefault(&o.MaxDepth, 1_000)
+	return o
+}
+
+// orDefault sets a limit that was not given.
+func orDefault[N int | int64](limit *N, standard N) {
+	if *limit <= 0 {
+		*limit = standard
+	}
+}

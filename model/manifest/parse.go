@@ -1,0 +1,98 @@
+package manifest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+	"go.yaml.in/yaml/v4/plugin/loaderlimits"
+)
+
+// syntaxError says where in a parsed text it went wrong. line and column count
+// from 1; a column of 0 is unknown.
+type syntaxError struct {
+	line, column int
+	message      string
+	help         string
+}
+
+func (e *syntaxError) Error() string { return e.message }
+
+// parseYAML parses a text and returns the roots of its documents, which is one
+// where the text was split at markers before, except where a line ends in one of
+// Unicode's exotic line ends.
+func parseYAML(text []byte, maxDepth int) (roots []*yaml.Node, err error) {
+	defer func() {
+		// The parser reports by panics inside; that one escapes is a defect of
+		// it, and no input may end the program.
+		if r := recover(); r != nil {
+			roots, err = nil, &syntaxError{line: 1, message: fmt.Sprintf("the parser failed: %v", r)}
+		}
+	}()
+	loader, err := yaml.NewLoader(bytes.NewReader(text), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
+	if err != nil {
+		return nil, err
+	}
+	for {
+		var doc yaml.Node
+		switch err := loader.Load(&doc); {
+		case errors.Is(err, io.EOF):
+			return roots, nil
+		case err != nil:
+			return roots, explain(err, text)
+		case doc.Kind == yaml.DocumentNode && len(doc.Content) == 1:
+			roots = append(roots, doc.Content[0])
+		}
+	}
+}
+
+// explain turns an error of the YAML parser into a syntaxError.
+func explain(err error, text []byte) error {
+	var load *yaml.LoadError
+	if !errors.As(err, &load) {
+		return &syntaxError{line: 1, message: err.Error()}
+	}
+	e := &syntaxError{line: load.Mark.Line, column: load.Mark.Column, message: load.Message}
+	if e.line == 0 { // the reader counts bytes only
+		at := place{line: 1, column: 1}
+		at.advance(text, min(max(load.Mark.Index, 0), len(text)))
+		e.line, e.column = at.line, at.column
+	}
+	if load.ContextMsg != "" {
+		e.message += " " + load.ContextMsg
+		// What was begun says more than where its end was missed.
+		if start := load.ContextMark; start.Line > 0 && start.Line < e.line &&
+			(strings.Contains(load.Message, "unexpected end of stream") || load.ContextMsg == "while scanning a simple key") {
+			e.line, e.column = start.Line, start.Column
+		}
+	}
+	switch {
+	case strings.Contains(load.Message, "cannot start any token") && startsWithTab(text, load.Mark.Line):
+		e.message, e.help = "a tab indents the line", "indent with spaces"
+	case strings.Contains(load.Message, "unknown anchor"), strings.Contains(load.ContextMsg, "scanning an alias"):
+		e.help = `quote a value that starts with "*"`
+	case strings.Contains(load.Message, "exceeded max depth"):
+		e.message = strings.TrimPrefix(load.Message, "exceeded max ") + " is exceeded"
+	}
+	// An error at the end is shown where the text ends.
+	if last := 1 + bytes.Count(bytes.TrimRight(text, " \t\r\n"), []byte("\n")); e.line > last {
+		e.line, e.column = last, 1
+	}
+	return e
+}
+
+// startsWithTab reports whether there is a tab among the blanks at the start of
+// a line.
+func startsWithTab(text []byte, line int) bool {
+	for ; line > 1; line-- {
+		i := bytes.IndexByte(text, '\n')
+		if i < 0 {
+			return false
+		}
+		text = text[i+1:]
+	}
+	return bytes.HasPrefix(bytes.TrimLeft(text, " "), []byte("\t"))
+}

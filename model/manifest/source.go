@@ -1,0 +1,202 @@
+package manifest
+
+import (
+	"bytes"
+	"hash/maphash"
+	"slices"
+	"sync"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// source is where an object came from, so that its document can be parsed once
+// more when positions are asked for: keeping every node would cost 25 times the
+// input.
+type source struct {
+	store *store
+	file  *file
+	piece fragment
+	// document counts the documents in the piece, items leads to an object
+	// within Lists.
+	document int
+	items    []int
+	hash     uint64
+	// line is that of the object's start, for when the file has changed.
+	line, column int
+}
+
+// store holds what the objects of a Set share.
+type store struct {
+	opts *Options
+	seed maphash.Seed
+
+	mu     sync.Mutex
+	recent []cached         // the last one used is the last
+	lines  map[string]lines // of the files that lines were asked of
+	byName map[string]*file
+}
+
+type cached struct {
+	source *source
+	tree   *tree
+}
+
+// lines is a text and where its lines start.
+type lines struct {
+	text   []byte
+	starts []int
+}
+
+// keep is how many parsed documents are kept, and of how many files the lines.
+const keep = 16
+
+// tree parses the object's document, or takes it from the cache; nil if the
+// file is not what it was.
+func (s *source) tree() *tree {
+	for i, c := range s.store.recent {
+		if c.source == s {
+			s.store.recent = append(slices.Delete(s.store.recent, i, i+1), c)
+			return c.tree
+		}
+	}
+	t := s.parse()
+	if len(s.store.recent) == keep {
+		s.store.recent = slices.Delete(s.store.recent, 0, 1)
+	}
+	s.store.recent = append(s.store.recent, cached{s, t})
+	return t
+}
+
+func (s *source) parse() *tree {
+	text, err := s.file.section(s.piece.off, s.piece.end-s.piece.off)
+	if err != nil || maphash.Bytes(s.store.seed, text) != s.hash {
+		return nil
+	}
+	piece := fragment{end: len(text), dash: s.piece.dash, line: s.piece.line, column: s.piece.column, json: s.piece.json}
+	roots, text, err := piece.parse(text, s.store.opts)
+	if err != nil || s.document >= len(roots) {
+		return nil
+	}
+	root := roots[s.document]
+	for _, i := range s.items {
+		list := items(root, s.store.opts)
+		if i >= len(list) {
+			return nil
+		}
+		root = list[i]
+	}
+	return piece.tree(root, text, s.store.opts)
+}
+
+// parse parses the fragment of a text.
+func (f fragment) parse(text []byte, opts *Options) ([]*yaml.Node, []byte, error) {
+	part := f.of(text)
+	if f.json {
+		root, err := parseJSON(part, opts.MaxDepth)
+		if err != nil {
+			return nil, part, err
+		}
+		return []*yaml.Node{root}, part, nil
+	}
+	roots, err := parseYAML(part, opts.MaxDepth)
+	return roots, part, err
+}
+
+// tree makes the tree of a root that was parsed from the fragment's text.
+func (f fragment) tree(root *yaml.Node, text []byte, opts *Options) *tree {
+	return &tree{root: root, text: text, json: f.json, line: f.line, column: f.column, opts: opts}
+}
+
+// At returns the position of the value at a field path: of a scalar the scalar,
+// of a list or mapping the key that holds it, of an item of a list its start, of
+// "" the object's first line. Where the field is absent, it is the key of the
+// nearest ancestor that exists.
+//
+// A path may lead on into a text that holds YAML, as "data.mesh.rootNamespace"
+// of Istio's ConfigMap; the place is exact in literal blocks ("|") and that of
+// the whole text otherwise.
+//
+// At parses the object's document again, from a file that it opens, unless it
+// was asked of this object lately. If the file has changed since, it is the
+// object's first line. It may be called from several goroutines.
+func (o *Object) At(field string) Position {
+	if o.source == nil {
+		if o.Cause != nil {
+			return o.Cause.At(o.CauseField)
+		}
+		return Position{}
+	}
+	return o.locate(func(t *tree) Position { return t.at(field) })
+}
+
+// AtKey returns the position of the key of a field: of "spec.hosts" the word
+// "hosts". Items of lists and absent fields are as for [Object.At].
+func (o *Object) AtKey(field string) Position {
+	if o.source == nil {
+		if o.Cause != nil {
+			return o.Cause.AtKey(o.CauseField)
+		}
+		return Position{}
+	}
+	return o.locate(func(t *tree) Position { return t.atKey(field) })
+}
+
+func (o *Object) locate(find func(*tree) Position) Position {
+	s := o.source
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	p := Position{Line: s.line, Column: s.column}
+	if t := s.tree(); t != nil {
+		p = find(t)
+	}
+	return named(p, s.file.shown)
+}
+
+// Implied makes an object that no document holds. why says for what reason it
+// exists ("profile=demo installs it"); its positions are those of a field of
+// cause, or zero if cause is nil.
+func Implied(apiVersion, kind, namespace, name, why string, cause *Object, causeField string) *Object {
+	return &Object{
+		APIVersion: apiVersion, Kind: kind, Namespace: namespace, Name: name,
+		Implied: why, Cause: cause, CauseField: causeField,
+	}
+}
+
+// Line returns a line of the input without its line end, fit for a terminal:
+// control characters are replaced, one for one. ok is false where the input has
+// no such line.
+func (s *Set) Line(p Position) (line string, ok bool) {
+	if s.store == nil || p.Line < 1 {
+		return "", false
+	}
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	file, known := s.store.lines[p.File]
+	if !known {
+		f := s.store.byName[p.File]
+		if f == nil {
+			return "", false
+		}
+		file.text, _ = f.read(s.store.opts.MaxFileBytes) // without text there are no lines
+		for at := 0; at < len(file.text); {
+			file.starts = append(file.starts, at)
+			i := bytes.IndexByte(file.text[at:], '\n')
+			if i < 0 {
+				break
+			}
+			at += i + 1
+		}
+		if len(s.store.lines) >= keep {
+			clear(s.store.lines)
+		}
+		s.store.lines[p.File] = file
+	}
+	if p.Line > len(file.starts) {
+		return "", false
+	}
+	text := file.text[file.starts[p.Line-1]:]
+	if i := bytes.IndexByte(text, '\n'); i >= 0 {
+		text = text[:i]
+	}
+	return printable(string(bytes.TrimSuffix(text, []byte("\r")))), true
+}

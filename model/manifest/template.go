@@ -1,0 +1,199 @@
+package manifest
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// template is a document that is a template, and of which language.
+type template struct {
+	at       Position
+	language string
+}
+
+// The languages of templates, as far as the way to render them differs.
+const (
+	goTemplate = "{{ … }}"
+	jinja      = "{% … %}"
+	ytt        = "#@ …"
+	envsubst   = "${…}"
+	openshift  = "an OpenShift Template"
+)
+
+// commentPattern matches comments, roughly: a "#" at the start of a line or
+// after a blank.
+var commentPattern = regexp.MustCompile(`(?m)(^|[ \t])#.*$`)
+
+// templateText looks for a template language in a document that does not parse,
+// and returns where.
+func templateText(text []byte) (language string, offset int) {
+	bare := commentPattern.ReplaceAllFunc(text, func(comment []byte) []byte {
+		return bytes.Repeat([]byte(" "), len(comment))
+	})
+	for _, l := range []struct{ mark, language string }{{"{{", goTemplate}, {"{%", jinja}, {"<%", jinja}, {"${", envsubst}} {
+		if i := bytes.Index(bare, []byte(l.mark)); i >= 0 {
+			return l.language, i
+		}
+	}
+	return "", 0
+}
+
+// yttPattern matches the statements of ytt, which are comments to YAML.
+var yttPattern = regexp.MustCompile(`(?m)(?:^|[ \t])#@(overlay/|schema/|yaml/|[ \t]+[^ \t\r\n(]+)`)
+
+// usesYtt reports whether a file is a template for ytt. Lines that only load
+// something change nothing.
+func usesYtt(text []byte) bool {
+	if !bytes.Contains(text, []byte("#@")) {
+		return false
+	}
+	for _, m := range yttPattern.FindAllSubmatch(text, -1) {
+		if string(bytes.TrimSpace(m[1])) != "load" {
+			return true
+		}
+	}
+	return false
+}
+
+// freeText are keys below which braces are the business of a program in the
+// pod, not of a template engine; podDNSSearchNamespaces is filled in by Istio's
+// injector ("{{ valueOrDefault .DeploymentMeta.Namespace \"default\" }}.global").
+var freeText = set("command", "args", "env", "image", "podDNSSearchNamespaces")
+
+// decisive are the API groups whose fields may decide about egress, so that a
+// template in one of them leaves the object open. Of other kinds only the
+// identity matters: many have braces of their own (analysis templates,
+// workflows, alerts).
+func decisive(group string) bool {
+	switch group {
+	case "config.istio.io", "rbac.istio.io", "authentication.istio.io": // which no supported Istio reads
+		return false
+	case "", "apps", "batch", "extensions", "networking.k8s.io", "policy.networking.k8s.io", "gateway.networking.k8s.io", "discovery.k8s.io", "cilium.io", "maistra.io", "sailoperator.io", "serving.knative.dev":
+		return true
+	}
+	return strings.HasSuffix(group, ".istio.io") || strings.HasSuffix(group, "projectcalico.org")
+}
+
+// placeholder finds the first node of an object that a template engine was to
+// fill in and that matters. Texts of several lines hold programs and other
+// files.
+func placeholder(root *yaml.Node, o *Object, text []byte) *yaml.Node {
+	if !bytes.Contains(text, []byte("{{")) {
+		return nil
+	}
+	var found *yaml.Node
+	var walk func(n *yaml.Node, at []string)
+	walk = func(n *yaml.Node, at []string) {
+		switch {
+		case found != nil:
+		case n.Kind == yaml.SequenceNode:
+			for _, item := range n.Content {
+				walk(item, at)
+			}
+		case n.Kind == yaml.MappingNode:
+			for i := 0; i+1 < len(n.Content); i += 2 {
+				key := n.Content[i]
+				if (key.Kind == yaml.MappingNode || isPlaceholder(key)) && matters(at, "", o) && found == nil {
+					found = key // "{{ x }}" without quotes reads as a mapping
+					return
+				}
+				if !matters(at, key.Value, o) {
+					continue
+				}
+				walk(n.Content[i+1], append(at, key.Value))
+			}
+		case n.Kind == yaml.ScalarNode && isPlaceholder(n):
+			found = n
+		}
+	}
+	walk(root, make([]string, 0, 16))
+	return found
+}
+
+func isPlaceholder(n *yaml.Node) bool {
+	if n.Kind != yaml.ScalarNode || n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 || strings.Contains(n.Value, "\n") {
+		return false
+	}
+	_, rest, found := strings.Cut(n.Value, "{{")
+	return found && strings.Contains(rest, "}}")
+}
+
+// matters reports whether a template below key, which stands below the keys of
+// at, leaves open what the object does.
+func matters(at []string, key string, o *Object) bool {
+	if freeText[key] {
+		return false
+	}
+	if len(at) > 0 && at[len(at)-1] == "annotations" {
+		return strings.Contains(key, "istio.io/")
+	}
+	top := key
+	if len(at) > 0 {
+		top = at[0]
+	}
+	switch {
+	case o.Kind == KindValues:
+		return true
+	case o.Kind == "ConfigMap" || o.Kind == "Secret":
+		return top != "data" && top != "stringData" && top != "binaryData"
+	case decisive(o.Group()):
+		return true
+	}
+	return top == "apiVersion" || top == "kind" || top == "metadata" &&
+		(len(at) == 0 || key == "name" || key == "namespace" || key == "labels" || slices.Contains(at, "labels"))
+}
+
+// templateProblems reports the templates, once for each directory and language.
+func templateProblems(all []template) []Problem {
+	type place struct{ dir, language string }
+	var order []place
+	count := map[place]int{}
+	first := map[place]Position{}
+	files := map[place]map[string]bool{}
+	for _, t := range all {
+		p := place{path.Dir(t.at.File), t.language}
+		if count[p] == 0 {
+			order = append(order, p)
+			first[p] = t.at
+			files[p] = map[string]bool{}
+		}
+		count[p]++
+		files[p][t.at.File] = true
+	}
+	var problems []Problem
+	for _, p := range order {
+		verb, manifests, it := "are templates", "manifests", "them"
+		if count[p] == 1 {
+			verb, manifests, it = "is a template", "a manifest", "it"
+		}
+		problems = append(problems, Problem{
+			Kind:     Template,
+			Position: first[p],
+			Message: fmt.Sprintf("%s in %s of %s %s (%s), not %s: left out", plural(count[p], "document"),
+				plural(len(files[p]), "file"), shell(p.dir), verb, p.language, manifests),
+			Help: "render " + it + " first: " + renderCommand(p.language, p.dir, first[p].File),
+		})
+	}
+	return problems
+}
+
+// renderCommand is a command that renders templates.
+func renderCommand(language, dir, file string) string {
+	switch language {
+	case ytt:
+		return "ytt -f " + shell(dir) + " | egresslint -"
+	case envsubst:
+		return "envsubst < " + shell(file) + " | egresslint -"
+	case openshift:
+		return "oc process --local -o yaml -f " + shell(file) + " | egresslint -"
+	case jinja:
+		return "write the output of the tool that they are for to a directory and run egresslint on that"
+	}
+	return "helm template CHART | egresslint -, if they are Helm's"
+}

@@ -1,0 +1,364 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"istio.io/istio/pkg/config/mesh"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// configuring settles the mesh configuration of each revision.
+//
+// What an installation leaves in a cluster, the ConfigMap of istiod, counts
+// before what it starts from (an IstioOperator, an Istio of the Sail operator, a
+// ServiceMeshControlPlane, Helm values), and --set flags count before both. Of
+// several of one kind the last counts, except that Helm values files are put on
+// top of each other.
+type configuring struct {
+	mesh  *Mesh
+	flags []string
+	// flagged are the flags as the spec of an IstioOperator; flagObject stands
+	// for the command line.
+	flagged    map[string]any
+	flagObject *manifest.Object
+
+	byRevision map[string]*candidates
+	// shared are mesh configurations of other names, by ConfigMap.
+	shared     map[string]*installation
+	injectors  map[string]*injector
+	istiods    map[string]*istiod
+	unrendered []*manifest.Object
+}
+
+// candidates are the installations of one revision, in the order of the input.
+type candidates struct {
+	maps     []*installation
+	declared []*installation
+	// counts is the one of declared that counts, once it is settled.
+	counts   *installation
+	gateways []*installation // installations of gateways only
+}
+
+type injector struct {
+	object *manifest.Object
+	values map[string]any
+}
+
+// istiod is the Deployment of a control plane.
+type istiod struct {
+	workload    *Workload
+	environment map[string]string
+}
+
+// configure fills in Config, Revisions, RevisionTags and what installations
+// imply.
+func (m *Mesh) configure(objects []*manifest.Object) {
+	c := &configuring{
+		mesh: m, byRevision: map[string]*candidates{}, shared: map[string]*installation{},
+		injectors: map[string]*injector{}, istiods: map[string]*istiod{}, flagged: map[string]any{},
+	}
+	c.readFlags()
+	c.collect(objects)
+	m.Revisions = map[string]*MeshConfig{}
+	m.RevisionTags = map[string]string{}
+
+	revisions := slices.Collect(maps.Keys(c.byRevision))
+	for revision := range c.istiods {
+		revisions = append(revisions, revision)
+	}
+	if r := revisionName(lookupString(c.flagged, "revision")); len(c.flags) > 0 && (r != "" || len(revisions) == 0) {
+		revisions = append(revisions, r)
+	}
+	slices.Sort(revisions)
+	for _, revision := range slices.Compact(revisions) {
+		config, chosen := c.settle(revision)
+		if config == nil {
+			continue
+		}
+		if revision == "" {
+			m.Config = config
+		} else {
+			m.Revisions[revision] = config
+		}
+		if chosen != nil {
+			for _, tag := range chosen.tags {
+				m.RevisionTags[tag] = cmp.Or(revision, "default")
+			}
+		}
+	}
+	c.tagsOfWebhooks()
+	c.defaultConfig()
+	c.implyGateways()
+	m.note("%s", unrenderedNote(c.unrendered))
+}
+
+func (c *configuring) candidates(revision string) *candidates {
+	if c.byRevision[revision] == nil {
+		c.byRevision[revision] = &candidates{}
+	}
+	return c.byRevision[revision]
+}
+
+// collect sorts what the objects say about installations by revision.
+func (c *configuring) collect(objects []*manifest.Object) {
+	for _, o := range objects {
+		switch v := o.Value.(type) {
+		case *meshMap:
+			switch {
+			case v.values != "":
+				if values := injectorValues(v); values != nil {
+					c.injectors[revisionIn(o.Name, injectorMapName)] = &injector{o, values}
+				}
+			case named(o.Name, meshMapName):
+				in := mapInstallation(o, v)
+				k := c.candidates(in.revision)
+				k.maps = append(k.maps, in)
+			default:
+				c.shared[o.Name] = mapInstallation(o, v)
+			}
+		case *installationDoc:
+			in := installationOf(o, v, nil)
+			if in == nil {
+				if o.Kind != "IstioRevisionTag" {
+					c.unrendered = append(c.unrendered, o)
+				}
+				continue
+			}
+			c.addDeclared(in)
+		case *Workload:
+			if d := istiodOf(v); d != nil {
+				c.istiods[d.revision()] = d
+			}
+		}
+	}
+}
+
+func (c *configuring) addDeclared(in *installation) {
+	k := c.candidates(in.revision)
+	if in.version.version != "" {
+		c.mesh.versions = append(c.mesh.versions, sourcedVersion{in.version, in.object})
+	}
+	switch {
+	case in.mesh == nil && in.refused == "":
+		c.takeNotes(in)
+	case !in.controlPlane:
+		k.gateways = append(k.gateways, in)
+	default:
+		// Helm values are layers of one installation.
+		if in.object.Kind == manifest.KindValues {
+			for _, other := range k.declared {
+				if other.object.Kind == manifest.KindValues {
+					other.layer(in)
+					other.notes = append(other.notes, fmt.Sprintf("%s is put on top of %s, as helm -f does in this order", title(in.object), title(other.object)))
+					return
+				}
+			}
+		}
+		k.declared = append(k.declared, in)
+	}
+}
+
+func (c *configuring) takeNotes(in *installation) {
+	for _, n := range in.notes {
+		c.mesh.note("%s", n)
+	}
+}
+
+// settle makes the mesh configuration of a revision. It returns the
+// installation that it comes from, if any; both are nil where the revision only
+// has gateways.
+func (c *configuring) settle(revision string) (*MeshConfig, *installation) {
+	k := c.candidates(revision)
+	mine := c.flagsFor(revision)
+	result, declared := c.chooseMap(k, revision), c.chooseDeclared(k, revision, mine)
+	chosen := cmp.Or(result, declared)
+	if chosen == nil && len(mine) == 0 && c.istiods[revision] == nil {
+		return nil, nil
+	}
+	config := &MeshConfig{Revision: revision}
+	fields := map[string]any{}
+	base := mesh.DefaultMeshConfig()
+	if chosen != nil {
+		config.Source = chosen.object
+		fields = overlay(fields, chosen.mesh)
+		config.origins = chosen.origins
+		config.Prefix = primaryPrefix(chosen)
+	}
+	config.Values, config.ValuesSource, config.ValuesPrefix = c.helmValues(revision, declared)
+	config.Environment = c.environment(revision, declared)
+	if result != nil {
+		base = c.withShared(base, config)
+	}
+	c.applyFlags(config, &fields, mine)
+	c.reportUnknown(config)
+	config.MeshConfig = base
+	if chosen != nil && chosen.refused != "" {
+		c.refuse(config, manifest.Problem{
+			Kind: manifest.Rejected, Position: chosen.object.At(config.Prefix), Object: chosen.object.String(),
+			Message: printable(fmt.Sprintf("mesh configuration of %s cannot be read: %s; Istio's defaults are taken (outboundTrafficPolicy ALLOW_ANY)", title(chosen.object), chosen.refused)),
+			Help:    "correct it: istiod keeps the last good configuration if it has one, else its defaults",
+		})
+	} else if effective, messages := applyMesh(fields, base); len(messages) > 0 {
+		if config.Source == nil {
+			config.Source = c.flagObject
+		}
+		c.refuse(config, meshRefusal(config, fields, base, messages))
+	} else {
+		config.MeshConfig = effective
+	}
+	if result != nil && declared != nil {
+		c.compare(result, declared)
+	}
+	if declared != nil {
+		c.takeNotes(declared)
+	}
+	return config, chosen
+}
+
+// refuse drops a mesh configuration.
+func (c *configuring) refuse(config *MeshConfig, p manifest.Problem) {
+	config.Refused = true
+	config.origins = nil
+	c.mesh.Problems = append(c.mesh.Problems, p)
+}
+
+// primaryPrefix is the field under which an installation keeps most of its mesh
+// configuration.
+func primaryPrefix(in *installation) string {
+	if in.result {
+		return "data.mesh"
+	}
+	for _, o := range in.origins {
+		if len(o.fields) > 0 && !o.fixed {
+			return o.prefix
+		}
+	}
+	switch {
+	case in.object.Kind == "IstioOperator":
+		return "spec.meshConfig"
+	case in.valuesPrefix != "" || in.values != nil:
+		return join(in.valuesPrefix, "meshConfig")
+	}
+	return ""
+}
+
+// chooseMap returns the ConfigMap that istiod reads: the one beside istiod, else
+// in istio-system, else the last.
+func (c *configuring) chooseMap(k *candidates, revision string) *installation {
+	if len(k.maps) == 0 {
+		return nil
+	}
+	at := []string{defaultRootNamespace}
+	if len(k.declared) > 0 {
+		at = slices.Insert(at, 0, k.declared[len(k.declared)-1].namespace)
+	}
+	if d := c.istiods[revision]; d != nil {
+		at = slices.Insert(at, 0, d.workload.Namespace)
+	}
+	chosen := k.maps[len(k.maps)-1]
+	for _, ns := range slices.Backward(at) {
+		for _, in := range k.maps {
+			if in.namespace == ns {
+				chosen = in
+			}
+		}
+	}
+	if len(k.maps) > 1 {
+		c.mesh.note("%d ConfigMaps hold the mesh configuration of %s: %s is taken", len(k.maps), revisionText(revision), title(chosen.object))
+	}
+	return chosen
+}
+
+func revisionText(revision string) string {
+	if revision == "" {
+		return "the default revision"
+	}
+	return fmt.Sprintf("revision %s", printable(revision))
+}
+
+// chooseDeclared returns the installation that counts: the last one of the
+// highest kind. An IstioOperator takes the flags as istioctl would.
+func (c *configuring) chooseDeclared(k *candidates, revision string, flags []string) *installation {
+	rank := func(in *installation) int {
+		return slices.Index([]string{manifest.KindValues, "Application", "HelmRelease", "ServiceMeshControlPlane", "IstioRevision", "Istio", "IstioOperator"}, in.object.Kind)
+	}
+	var chosen *installation
+	for _, in := range k.declared {
+		if chosen == nil || rank(in) >= rank(chosen) {
+			chosen = in
+		}
+	}
+	if len(k.declared) > 1 {
+		var all []string
+		for _, in := range k.declared {
+			all = append(all, title(in.object))
+		}
+		if more := len(all) - 3; more > 0 {
+			all = append(all[:3], fmt.Sprintf("%d more", more))
+		}
+		c.mesh.note("%s and %s install %s: %s is taken", strings.Join(all[:len(all)-1], ", "), all[len(all)-1], revisionText(revision), title(chosen.object))
+	}
+	if chosen != nil && len(flags) > 0 && chosen.object.Kind == "IstioOperator" {
+		chosen = installationOf(chosen.object, chosen.object.Value.(*installationDoc), flags)
+	}
+	k.counts = chosen
+	return chosen
+}
+
+// compare notes where the result of an installation differs from what an
+// installation in the same input says.
+func (c *configuring) compare(result, declared *installation) {
+	var differ []string
+	for _, o := range declared.origins {
+		if o.fixed {
+			continue
+		}
+		for _, path := range leaves(o.fields, "") {
+			want, _ := lookup(declared.mesh, path)
+			got, _ := lookup(result.mesh, path)
+			if !reflect.DeepEqual(want, got) && !slices.Contains(differ, path) {
+				differ = append(differ, path)
+			}
+		}
+	}
+	if len(differ) == 0 {
+		return
+	}
+	slices.Sort(differ)
+	if len(differ) > 3 {
+		differ = append(differ[:3], "…")
+	}
+	c.mesh.note("%s and %s differ in their mesh configuration (%s): the ConfigMap counts, as the result of an installation",
+		title(declared.object), title(result.object), strings.Join(differ, ", "))
+}
+
+// leaves lists the dotted paths of all values that are not maps, sorted.
+func leaves(fields map[string]any, prefix string) []string {
+	var out []string
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		path := key
+		if prefix != "" {
+			path = prefix + "." + key
+		}
+		if m, ok := fields[key].(map[string]any); ok {
+			out = append(out, leaves(m, path)...)
+		} else {
+			out = append(out, path)
+		}
+	}
+	return out
+}
+
+// note keeps a note once; an empty one is dropped.
+func (m *Mesh) note(format string, args ...any) {
+	text := printable(fmt.Sprintf(format, args...))
+	if text != "" && !slices.Contains(m.Notes, text) {
+		m.Notes = append(m.Notes, text)
+	}
+}

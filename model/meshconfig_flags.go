@@ -1,0 +1,68 @@
+package model
+
+import (
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// readFlags checks the --set flags and keeps those that make sense.
+func (c *configuring) readFlags() {
+	for _, flag := range c.mesh.Options.Set {
+		if wrong := checkFlag(flag); wrong != "" {
+			c.mesh.Problems = append(c.mesh.Problems, manifest.Problem{Kind: manifest.Unreadable, Message: printable(wrong)})
+			continue
+		}
+		c.flags = append(c.flags, flag)
+	}
+	if tree, err := applyFlags(map[string]any{}, c.flags); err == nil {
+		c.flagged = asMap(tree["spec"])
+	} else {
+		c.flags = nil
+		c.mesh.Problems = append(c.mesh.Problems, manifest.Problem{Kind: manifest.Unreadable, Message: printable(err.Error())})
+	}
+	c.flagObject = manifest.Implied("install.istio.io/v1alpha1", "IstioOperator", "", "--set", "the command line says so", nil, "")
+}
+
+// flagsFor returns the flags that are meant for a revision.
+func (c *configuring) flagsFor(revision string) []string {
+	if r := lookupString(c.flagged, "revision"); r != "" && revisionName(r) != revision {
+		return nil
+	}
+	return c.flags
+}
+
+// applyFlags puts the flags on top of a mesh configuration and its values.
+func (c *configuring) applyFlags(config *MeshConfig, fields *map[string]any, flags []string) {
+	if len(flags) == 0 {
+		return
+	}
+	var origins []origin
+	for _, path := range []string{"values.meshConfig", "meshConfig"} {
+		if m := lookupMap(c.flagged, path); m != nil {
+			origins = append(origins, origin{object: c.flagObject, prefix: "spec." + path, fields: m})
+		}
+	}
+	// A profile that a flag names adds its mesh configuration where no result
+	// of an installation is at hand.
+	if config.Source == nil {
+		in := operatorInstallation(c.flagObject, map[string]any{}, "", c.flags)
+		*fields = in.mesh
+		origins = in.origins
+		config.Values, config.ValuesSource, config.ValuesPrefix = in.values, c.flagObject, "spec.values"
+		config.Environment = in.environment
+		c.takeNotes(in)
+	} else if config.Source.Kind == "IstioOperator" {
+		// It has taken them already.
+	} else if tree, err := applyFlags(map[string]any{"spec": map[string]any{
+		"meshConfig": *fields, "values": config.Values,
+	}}, flags); err == nil {
+		spec := asMap(tree["spec"])
+		*fields = overlay(lookupMap(spec, "meshConfig"), lookupMap(c.flagged, "values.meshConfig"))
+		if lookupMap(c.flagged, "values") != nil {
+			config.Values = lookupMap(spec, "values")
+			if config.ValuesSource == nil {
+				config.ValuesSource, config.ValuesPrefix = c.flagObject, "spec.values"
+			}
+		}
+	}
+	config.origins = append(origins, config.origins...)
+}

@@ -1,0 +1,196 @@
+package model
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	meshconfig "istio.io/api/mesh/v1alpha1"
+	"istio.io/istio/pkg/config/mesh"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// istiodOf recognises the Deployment of a control plane: the container
+// "discovery" in pods that are called istiod, or istio-pilot before Istio 1.5.
+func istiodOf(w *Workload) *istiod {
+	if w.Pod == nil || !strings.HasPrefix(w.Labels["app"], "istiod") && w.Labels["istio"] != "pilot" &&
+		!strings.HasPrefix(w.Name, "istiod") && w.Name != "istio-pilot" {
+		return nil
+	}
+	for i := range w.Pod.Containers {
+		if c := &w.Pod.Containers[i]; c.Name == "discovery" {
+			return &istiod{workload: w, environment: environmentOf(c)}
+		}
+	}
+	return nil
+}
+
+func (d *istiod) revision() string {
+	return revisionName(cmp.Or(d.environment["REVISION"], d.workload.Labels["istio.io/rev"]))
+}
+
+// environmentOf is what a container's environment plainly says; values from
+// elsewhere are left out.
+func environmentOf(c *corev1.Container) map[string]string {
+	env := map[string]string{}
+	for _, e := range c.Env {
+		if e.ValueFrom == nil {
+			env[e.Name] = e.Value
+		}
+	}
+	return env
+}
+
+// environment is that of istiod's Deployment, else of its installation.
+func (c *configuring) environment(revision string, declared *installation) map[string]string {
+	if d := c.istiods[revision]; d != nil {
+		return d.environment
+	}
+	if declared != nil {
+		return declared.environment
+	}
+	return nil
+}
+
+// helmValues are those that istiod's injector has, else those of an
+// installation.
+func (c *configuring) helmValues(revision string, declared *installation) (map[string]any, *manifest.Object, string) {
+	if i := c.injectors[revision]; i != nil {
+		return i.values, i.object, "data.values"
+	}
+	if declared != nil && declared.values != nil {
+		return declared.values, declared.object, declared.valuesPrefix
+	}
+	return nil, nil, ""
+}
+
+// withShared applies the ConfigMap that SHARED_MESH_CONFIG names, which istiod
+// reads before its own (istio pilot/pkg/bootstrap/mesh.go toSources).
+func (c *configuring) withShared(base *meshconfig.MeshConfig, config *MeshConfig) *meshconfig.MeshConfig {
+	name := config.Environment["SHARED_MESH_CONFIG"]
+	if name == "" {
+		return base
+	}
+	shared := c.shared[name]
+	if shared == nil || shared.refused != "" {
+		c.mesh.note("istiod also reads the mesh configuration of ConfigMap %s (SHARED_MESH_CONFIG), which the input does not hold", name)
+		return base
+	}
+	effective, messages := applyMesh(shared.mesh, base)
+	if len(messages) > 0 {
+		// With two sources, a bad one is left out and the other still counts.
+		c.mesh.note("the mesh configuration of %s is refused by istiod and left out: %s", title(shared.object), strings.Join(messages, "; "))
+		return base
+	}
+	config.origins = append(config.origins, shared.origins...)
+	return effective
+}
+
+// defaultConfig sees to it that there is a default configuration.
+func (c *configuring) defaultConfig() {
+	m := c.mesh
+	if m.Config != nil && m.Config.Source != nil {
+		return
+	}
+	if c := m.Revisions[m.RevisionTags["default"]]; c != nil && m.Config == nil {
+		m.Config = c
+		return
+	}
+	if named := slices.Sorted(maps.Keys(m.Revisions)); m.Config == nil && len(named) == 1 {
+		m.Config = m.Revisions[named[0]]
+		m.note("the input has the mesh configuration of %s only: it is taken for the default one too", revisionText(named[0]))
+		return
+	}
+	if m.Config == nil {
+		m.Config = &MeshConfig{MeshConfig: mesh.DefaultMeshConfig()}
+		m.Config.Values, m.Config.ValuesSource, m.Config.ValuesPrefix = c.helmValues("", nil)
+	}
+	if len(m.Config.origins) == 0 {
+		m.note("no mesh configuration in the input: Istio's defaults are taken (outboundTrafficPolicy ALLOW_ANY)")
+	}
+}
+
+// implyGateways adds the gateways that installations bring along.
+func (c *configuring) implyGateways() {
+	for _, revision := range slices.Sorted(maps.Keys(c.byRevision)) {
+		k := c.byRevision[revision]
+		from := k.gateways
+		if k.counts != nil {
+			from = slices.Concat([]*installation{k.counts}, k.gateways)
+		}
+		for _, in := range from {
+			for i := range in.gateways {
+				c.mesh.implyGateway(&in.gateways[i], in)
+			}
+		}
+		for _, in := range k.gateways {
+			c.takeNotes(in)
+		}
+	}
+	// Flags alone install what istioctl install would, if they speak of it: a
+	// flag that only tells the mesh configuration says nothing of gateways.
+	speaks := lookupString(c.flagged, "profile") != "" || lookupMap(c.flagged, "components") != nil || lookupMap(c.flagged, "values.gateways") != nil
+	taken := slices.ContainsFunc(slices.Collect(maps.Values(c.byRevision)), func(k *candidates) bool {
+		return slices.ContainsFunc(k.declared, func(in *installation) bool { return in.object.Kind == "IstioOperator" })
+	})
+	if speaks && !taken {
+		in := operatorInstallation(c.flagObject, map[string]any{}, "", c.flags)
+		for i := range in.gateways {
+			c.mesh.implyGateway(&in.gateways[i], in)
+		}
+	}
+}
+
+// tagsOfWebhooks reads revision tags from the webhooks that make them up
+// (istio manifests/charts/istio-control/istio-discovery/templates/revision-tags-mwc.yaml).
+func (c *configuring) tagsOfWebhooks() {
+	for _, w := range c.mesh.InjectionWebhooks {
+		if tag := w.Labels["istio.io/tag"]; tag != "" && tag != "default" {
+			c.mesh.RevisionTags[tag] = cmp.Or(revisionName(w.Labels["istio.io/rev"]), "default")
+		} else if tag == "default" {
+			c.mesh.RevisionTags["default"] = cmp.Or(revisionName(w.Labels["istio.io/rev"]), "default")
+		}
+	}
+}
+
+// ConfigFor returns the mesh configuration of the control plane that a workload
+// belongs to, by the labels that make a webhook inject it (istio
+// manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml):
+// the revision of its namespace, else of its pod. It is the default one where
+// neither names a revision or the input has no configuration of that name.
+func (m *Mesh) ConfigFor(w *Workload) *MeshConfig {
+	return m.configOf(m.revisionFor(w))
+}
+
+func (m *Mesh) revisionFor(w *Workload) string {
+	const label = "istio.io/rev"
+	var labels map[string]string
+	if ns := m.Namespaces[w.Namespace]; ns != nil {
+		labels = ns.Labels
+	}
+	// A proxy that the manifest itself completes is not the webhook's doing.
+	if c := w.ProxyContainer(); c == nil || len(c.Args) == 0 {
+		if _, ok := labels["istio-injection"]; ok {
+			return "default"
+		}
+		if rev, ok := labels[label]; ok {
+			return rev
+		}
+	}
+	return cmp.Or(w.Labels[label], w.Annotations[label], labels[label])
+}
+
+// configOf returns the configuration of a revision or revision tag.
+func (m *Mesh) configOf(name string) *MeshConfig {
+	if revision, ok := m.RevisionTags[cmp.Or(name, "default")]; ok {
+		name = revision
+	}
+	if c := m.Revisions[name]; c != nil {
+		return c
+	}
+	return m.Config
+}

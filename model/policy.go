@@ -1,0 +1,227 @@
+package model
+
+import (
+	"strconv"
+	"strings"
+
+	security "istio.io/api/security/v1beta1"
+	"istio.io/api/type/v1beta1"
+)
+
+// AuthorizationPolicies are the policies that one proxy enforces, by action;
+// those of the root namespace come first, each namespace's by age.
+type AuthorizationPolicies struct {
+	Custom, Deny, Allow, Audit []*AuthorizationPolicy
+}
+
+// gatewayNameLabel marks the pods of a Gateway of the Gateway API.
+const gatewayNameLabel = "gateway.networking.k8s.io/gateway-name"
+
+// AuthorizationPoliciesFor returns the policies that apply to a workload: those
+// of the root namespace and of its own, restricted by selector. Policies with
+// targetRefs never apply to sidecars and classic gateways (istio
+// pilot/pkg/model/authorization.go, policyattachment.go).
+func (p *PushContext) AuthorizationPoliciesFor(w *Workload) AuthorizationPolicies {
+	var out AuthorizationPolicies
+	namespaces := []string{p.RootNamespace()}
+	if w.Namespace != p.RootNamespace() {
+		namespaces = append(namespaces, w.Namespace)
+	}
+	policies := sortedByAge(p.Mesh.AuthorizationPolicies)
+	for _, ns := range namespaces {
+		for _, policy := range policies {
+			if policy.Namespace != ns || !Attached(policy.Namespace, policy.Spec, w) {
+				continue
+			}
+			switch policy.Spec.GetAction() {
+			case security.AuthorizationPolicy_CUSTOM:
+				out.Custom = append(out.Custom, policy)
+			case security.AuthorizationPolicy_DENY:
+				out.Deny = append(out.Deny, policy)
+			case security.AuthorizationPolicy_AUDIT:
+				out.Audit = append(out.Audit, policy)
+			default:
+				out.Allow = append(out.Allow, policy)
+			}
+		}
+	}
+	return out
+}
+
+// TargetablePolicy is a policy that selects workloads by labels or by reference.
+type TargetablePolicy interface {
+	GetSelector() *v1beta1.WorkloadSelector
+	GetTargetRef() *v1beta1.PolicyTargetReference
+	GetTargetRefs() []*v1beta1.PolicyTargetReference
+}
+
+// TargetRefs returns a policy's references, the deprecated single one included.
+func TargetRefs(policy TargetablePolicy) []*v1beta1.PolicyTargetReference {
+	if refs := policy.GetTargetRefs(); len(refs) > 0 {
+		return refs
+	}
+	if ref := policy.GetTargetRef(); ref != nil {
+		return []*v1beta1.PolicyTargetReference{ref}
+	}
+	return nil
+}
+
+// Attached reports whether a policy of a namespace that counts for a workload
+// (its own or the root namespace) applies to it (istio
+// pilot/pkg/model/policyattachment.go ShouldAttachPolicy).
+func Attached(namespace string, policy TargetablePolicy, w *Workload) bool {
+	refs := TargetRefs(policy)
+	gateway, ofGatewayAPI := w.Labels[gatewayNameLabel]
+	if len(refs) == 0 {
+		return subset(policy.GetSelector().GetMatchLabels(), w.Labels)
+	}
+	if !ofGatewayAPI || namespace != w.Namespace {
+		return false
+	}
+	for _, ref := range refs {
+		if ref.GetGroup() == "gateway.networking.k8s.io" && ref.GetKind() == "Gateway" && ref.GetName() == gateway &&
+			(ref.GetNamespace() == "" || ref.GetNamespace() == w.Namespace) {
+			return true
+		}
+	}
+	return false
+}
+
+// DryRun reports whether a policy is only evaluated for show.
+func DryRun(policy *AuthorizationPolicy) bool {
+	on, err := strconv.ParseBool(policy.Annotations["istio.io/dry-run"])
+	return err == nil && on
+}
+
+// RequestAuthenticationsFor returns the RequestAuthentications that apply to a
+// workload.
+func (p *PushContext) RequestAuthenticationsFor(w *Workload) []*RequestAuthentication {
+	var out []*RequestAuthentication
+	for _, r := range sortedByAge(p.Mesh.RequestAuthentications) {
+		if (r.Namespace == p.RootNamespace() || r.Namespace == w.Namespace) && Attached(r.Namespace, r.Spec, w) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// MutualTLSMode says which connections a sidecar takes.
+type MutualTLSMode int
+
+const (
+	// MTLSUnknown: no PeerAuthentication says anything.
+	MTLSUnknown MutualTLSMode = iota
+	MTLSDisable
+	MTLSPermissive
+	MTLSStrict
+)
+
+func mutualTLSMode(m security.PeerAuthentication_MutualTLS_Mode) MutualTLSMode {
+	switch m {
+	case security.PeerAuthentication_MutualTLS_DISABLE:
+		return MTLSDisable
+	case security.PeerAuthentication_MutualTLS_PERMISSIVE:
+		return MTLSPermissive
+	case security.PeerAuthentication_MutualTLS_STRICT:
+		return MTLSStrict
+	default:
+		return MTLSUnknown
+	}
+}
+
+// namespacePeerAuthentication returns the oldest PeerAuthentication without
+// selector in a namespace, nil if none.
+func (p *PushContext) namespacePeerAuthentication(namespace string) *PeerAuthentication {
+	for _, a := range sortedByAge(p.Mesh.PeerAuthentications) {
+		if a.Namespace == namespace && len(a.Spec.GetSelector().GetMatchLabels()) == 0 {
+			return a
+		}
+	}
+	return nil
+}
+
+// NamespaceMTLS returns the mode that holds for a namespace by its own or the
+// mesh-wide PeerAuthentication, MTLSUnknown without either (istio
+// pilot/pkg/model/authentication.go GetNamespaceMutualTLSMode).
+func (p *PushContext) NamespaceMTLS(namespace string) MutualTLSMode {
+	mesh := MTLSUnknown
+	if a := p.namespacePeerAuthentication(p.RootNamespace()); a != nil {
+		if mesh = mutualTLSMode(a.Spec.GetMtls().GetMode()); mesh == MTLSUnknown {
+			mesh = MTLSPermissive
+		}
+	}
+	if namespace != p.RootNamespace() {
+		if a := p.namespacePeerAuthentication(namespace); a != nil {
+			switch mode := mutualTLSMode(a.Spec.GetMtls().GetMode()); {
+			case mode != MTLSUnknown:
+				return mode
+			case mesh == MTLSUnknown:
+				return MTLSPermissive
+			}
+		}
+	}
+	return mesh
+}
+
+// WorkloadMTLS returns the mode in which a workload's sidecar takes connections
+// on a port of the pod, and the PeerAuthentication that says so (nil for the
+// default). The workload's policy beats the namespace's, which beats the
+// mesh's; an unset mode inherits (istio
+// pilot/pkg/security/authn/policy_applier.go ComposePeerAuthentication).
+func (p *PushContext) WorkloadMTLS(namespace string, labels map[string]string, port int) (MutualTLSMode, *PeerAuthentication, string) {
+	mode, from, field := MTLSPermissive, (*PeerAuthentication)(nil), ""
+	take := func(a *PeerAuthentication) {
+		if a == nil {
+			return
+		}
+		if m := mutualTLSMode(a.Spec.GetMtls().GetMode()); m != MTLSUnknown {
+			mode, from, field = m, a, "spec.mtls.mode"
+		}
+	}
+	take(p.namespacePeerAuthentication(p.RootNamespace()))
+	if namespace != p.RootNamespace() {
+		take(p.namespacePeerAuthentication(namespace))
+	}
+	for _, a := range sortedByAge(p.Mesh.PeerAuthentications) {
+		selector := a.Spec.GetSelector().GetMatchLabels()
+		if a.Namespace != namespace || len(selector) == 0 || !subset(selector, labels) {
+			continue
+		}
+		take(a)
+		if m := a.Spec.GetPortLevelMtls()[uint32(port)]; m != nil { //nolint:gosec // a port number
+			if pm := mutualTLSMode(m.GetMode()); pm != MTLSUnknown {
+				mode, from, field = pm, a, "spec.portLevelMtls['"+strconv.Itoa(port)+"'].mode"
+			}
+		}
+		break // only the oldest counts
+	}
+	return mode, from, field
+}
+
+// TrustDomains returns the mesh's trust domain and its aliases.
+func (p *PushContext) TrustDomains() []string {
+	domain := p.Config.GetTrustDomain()
+	if domain == "" {
+		domain = "cluster.local"
+	}
+	return append([]string{domain}, p.Config.GetTrustDomainAliases()...)
+}
+
+// Identity returns the SPIFFE identity of a workload.
+func (p *PushContext) Identity(w *Workload) string {
+	return "spiffe://" + strings.Join([]string{p.TrustDomains()[0], "ns", w.Namespace, "sa", w.ServiceAccount}, "/")
+}
+
+// EnvoyFiltersFor returns the EnvoyFilters that apply to a workload: those of
+// the root namespace and of its own, restricted by workload selector (istio
+// pilot/pkg/model/push_context.go EnvoyFilters).
+func (p *PushContext) EnvoyFiltersFor(w *Workload) []*EnvoyFilter {
+	var out []*EnvoyFilter
+	for _, f := range p.Mesh.EnvoyFilters {
+		if (f.Namespace == p.RootNamespace() || f.Namespace == w.Namespace) && len(f.Spec.GetTargetRefs()) == 0 &&
+			subset(f.Spec.GetWorkloadSelector().GetLabels(), w.Labels) {
+			out = append(out, f)
+		}
+	}
+	return out
+}

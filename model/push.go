@@ -1,0 +1,91 @@
+package model
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"istio.io/istio/pkg/config/host"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// PushContext is what istiod has computed before it generates configuration for
+// proxies: the service registry and the indexes over routes, rules and policies,
+// under one mesh configuration (istio pilot/pkg/model/push_context.go).
+type PushContext struct {
+	Mesh   *Mesh
+	Config *MeshConfig
+
+	// services are all services, oldest first.
+	services []*Service
+	// byHost gives for a host and a namespace the service that counts there.
+	byHost map[host.Name]map[string]*Service
+	// byClusterIP finds Kubernetes Services by their addresses.
+	byClusterIP map[netip.Addr]*Service
+	// public are exported to everybody, exported to the namespace of the key.
+	public   []*Service
+	exported map[string][]*Service
+
+	virtualServices  virtualServiceIndex
+	destinationRules destinationRuleIndex
+	sidecars         sidecarIndex
+	gateways         []*Gateway
+	addresses        *addressBook
+
+	defaultServiceExportTo         ExportTo
+	defaultVirtualServiceExportTo  ExportTo
+	defaultDestinationRuleExportTo ExportTo
+}
+
+// NewPushContext computes the push context of a mesh under one of its mesh
+// configurations.
+//
+// tie chooses among what istiod itself leaves undetermined: the order of
+// ServiceEntries for one host in one namespace that were created in the same
+// second. 0 takes them as the input has them, n rotates each such group by n
+// (see [PushContext.Ties]).
+func NewPushContext(mesh *Mesh, config *MeshConfig, tie int) *PushContext {
+	p := &PushContext{
+		Mesh:                           mesh,
+		Config:                         config,
+		defaultServiceExportTo:         defaultExportTo(config.GetDefaultServiceExportTo()),
+		defaultVirtualServiceExportTo:  defaultExportTo(config.GetDefaultVirtualServiceExportTo()),
+		defaultDestinationRuleExportTo: defaultExportTo(config.GetDefaultDestinationRuleExportTo()),
+	}
+	p.addresses = newAddressBook(mesh)
+	p.initServices(tie)
+	p.initVirtualServices()
+	p.initDestinationRules()
+	p.initSidecars()
+	p.gateways = sortedByAge(mesh.Gateways)
+	return p
+}
+
+// RootNamespace is the namespace whose Sidecars, DestinationRules and policies
+// hold for the whole mesh.
+func (p *PushContext) RootNamespace() string { return p.Config.GetRootNamespace() }
+
+// compareAge orders objects as istiod does: by creation time, then name, then
+// namespace (istio pilot/pkg/model/config.go sortConfigByCreationTime).
+func compareAge(a, b *manifest.Object) int {
+	return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.Name, b.Name), strings.Compare(a.Namespace, b.Namespace))
+}
+
+// sortedByAge returns a sorted copy.
+func sortedByAge[S any](in []*Resource[S]) []*Resource[S] {
+	out := slices.Clone(in)
+	slices.SortStableFunc(out, func(a, b *Resource[S]) int { return compareAge(a.Object, b.Object) })
+	return out
+}
+
+// subset reports whether every label of selector is in labels.
+func subset(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if got, ok := labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,295 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+	corev1 "k8s.io/api/core/v1"
+
+	"istio.io/istio/pkg/config/host"
+	"istio.io/istio/pkg/config/kube"
+	"istio.io/istio/pkg/config/protocol"
+	"istio.io/istio/pkg/config/visibility"
+)
+
+// DomainSuffix is the cluster's DNS domain. Manifests do not tell it; every
+// default installation has this one.
+const DomainSuffix = "cluster.local"
+
+// ServiceHost returns the full name of a Kubernetes Service.
+func ServiceHost(name, namespace string) host.Name {
+	return host.Name(name + "." + namespace + ".svc." + DomainSuffix)
+}
+
+// Services returns all services of the registry, oldest first.
+func (p *PushContext) Services() []*Service { return p.services }
+
+// ServiceIn returns the service of a host that counts in a namespace: the
+// oldest, but a Kubernetes Service before any ServiceEntry.
+func (p *PushContext) ServiceIn(h host.Name, namespace string) *Service {
+	return p.byHost[h][namespace]
+}
+
+// Visible reports whether proxies in namespace see a service.
+func (p *PushContext) Visible(s *Service, namespace string) bool {
+	return s != nil && p.serviceExportTo(s).VisibleTo(s.Namespace, namespace)
+}
+
+// Ties returns the largest number of ServiceEntries for one host in one
+// namespace whose order istiod leaves to chance (same creation time; it sorts
+// by host and namespace only and reads them from a map:
+// istio pilot/pkg/model/push_context.go SortServicesByCreationTime); 1 if there
+// are none.
+func (p *PushContext) Ties() int {
+	most := 1
+	for _, group := range p.tieGroups() {
+		most = max(most, len(group))
+	}
+	return most
+}
+
+// tieGroups returns, for each host and namespace that several ServiceEntries of
+// the same age define, those entries in input order.
+func (p *PushContext) tieGroups() [][]*ServiceEntry {
+	type key struct{ host, namespace, created string }
+	groups := map[key][]*ServiceEntry{}
+	var order []key
+	for _, entry := range p.Mesh.ServiceEntries {
+		for _, h := range entry.Spec.GetHosts() {
+			k := key{h, entry.Namespace, entry.Created.String()}
+			if len(groups[k]) == 0 {
+				order = append(order, k)
+			}
+			if !slices.Contains(groups[k], entry) {
+				groups[k] = append(groups[k], entry)
+			}
+		}
+	}
+	var out [][]*ServiceEntry
+	for _, k := range order {
+		if len(groups[k]) > 1 {
+			out = append(out, groups[k])
+		}
+	}
+	return out
+}
+
+// initServices fills the registry (istio pilot/pkg/model/push_context.go
+// initServiceRegistry).
+func (p *PushContext) initServices(tie int) {
+	for _, svc := range p.Mesh.KubeServices {
+		p.services = append(p.services, p.kubeService(svc))
+	}
+	rank := map[*ServiceEntry]int{}
+	if tie > 0 {
+		for _, group := range p.tieGroups() {
+			for i, entry := range group {
+				rank[entry] = (i + len(group) - tie%len(group)) % len(group)
+			}
+		}
+	}
+	for _, entry := range p.Mesh.ServiceEntries {
+		p.services = append(p.services, p.entryServices(entry)...)
+	}
+	slices.SortStableFunc(p.services, func(a, b *Service) int {
+		c := cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.Name, b.Name), strings.Compare(a.Namespace, b.Namespace))
+		if c == 0 && a.Entry != nil && b.Entry != nil {
+			c = cmp.Compare(rank[a.Entry], rank[b.Entry])
+		}
+		return c
+	})
+	p.resolveAliases()
+
+	p.byHost = map[host.Name]map[string]*Service{}
+	p.exported = map[string][]*Service{}
+	p.byClusterIP = map[netip.Addr]*Service{}
+	for _, s := range p.services {
+		byNamespace := p.byHost[s.Hostname]
+		if byNamespace == nil {
+			byNamespace = map[string]*Service{}
+			p.byHost[s.Hostname] = byNamespace
+		}
+		if existing := byNamespace[s.Namespace]; existing == nil || !existing.Kubernetes() && s.Kubernetes() {
+			byNamespace[s.Namespace] = s
+		}
+		if s.Kubernetes() && s.Address != UnspecifiedIP {
+			for _, a := range append([]string{s.Address}, s.ExtraAddresses...) {
+				if addr, err := netip.ParseAddr(a); err == nil && p.byClusterIP[addr] == nil {
+					p.byClusterIP[addr] = s
+				}
+			}
+		}
+		exported := p.serviceExportTo(s)
+		switch {
+		case exported.Public():
+			p.public = append(p.public, s)
+		case exported.has(visibility.None):
+		default:
+			var done []string
+			for _, ns := range exported {
+				if ns == string(visibility.Private) {
+					ns = s.Namespace
+				}
+				if !slices.Contains(done, ns) {
+					done = append(done, ns)
+					p.exported[ns] = append(p.exported[ns], s)
+				}
+			}
+		}
+	}
+}
+
+// servicesExportedTo returns the services that proxies in namespace see: those
+// exported to it by name first, then the public ones.
+func (p *PushContext) servicesExportedTo(namespace string) []*Service {
+	return append(slices.Clone(p.exported[namespace]), p.public...)
+}
+
+// kubeService converts a Kubernetes Service (istio
+// pilot/pkg/serviceregistry/kube/conversion.go ConvertService).
+func (p *PushContext) kubeService(svc *KubeService) *Service {
+	spec := &svc.Spec.Spec
+	s := &Service{
+		Hostname: ServiceHost(svc.Name, svc.Namespace), Namespace: svc.Namespace, Name: svc.Name, Created: svc.Created,
+		Object: svc.Object, HostField: "metadata.name", AddressField: "spec.clusterIP", Kube: svc,
+		Address: UnspecifiedIP, Resolution: ClientSideLB, Labels: svc.Labels, Selector: spec.Selector,
+	}
+	if spec.Type == corev1.ServiceTypeExternalName && spec.ExternalName != "" {
+		s.ExternalName, s.Resolution, s.MeshExternal = spec.ExternalName, Alias, true
+	} else if addresses := p.addresses.clusterIPs(svc); len(addresses) > 0 {
+		s.Address, s.ExtraAddresses = addresses[0], addresses[1:]
+	}
+	if spec.ClusterIP == corev1.ClusterIPNone {
+		s.Resolution = Passthrough
+	}
+	for i, port := range spec.Ports {
+		s.Ports = append(s.Ports, &Port{
+			Number: int(port.Port), Name: port.Name,
+			Protocol:   kube.ConvertProtocol(port.Port, port.Name, port.Protocol, port.AppProtocol),
+			TargetPort: int(port.TargetPort.IntVal), TargetName: port.TargetPort.StrVal,
+			Field: fmt.Sprintf("spec.ports[%d]", i),
+		})
+	}
+	if exportTo := svc.Annotations["networking.istio.io/exportTo"]; exportTo != "" {
+		for _, ns := range strings.Split(exportTo, ",") {
+			s.ExportTo = append(s.ExportTo, strings.TrimSpace(ns))
+		}
+	}
+	return s
+}
+
+// entryServices converts a ServiceEntry: one service for each host and address
+// (istio pilot/pkg/serviceregistry/serviceentry/conversion.go convertServices).
+func (p *PushContext) entryServices(entry *ServiceEntry) []*Service {
+	spec := entry.Spec
+	base := Service{
+		Namespace: entry.Namespace, Created: entry.Created, Object: entry.Object, Entry: entry,
+		MeshExternal: spec.GetLocation() == networking.ServiceEntry_MESH_EXTERNAL,
+		ExportTo:     spec.GetExportTo(), Labels: entry.Labels, Selector: spec.GetWorkloadSelector().GetLabels(),
+		SubjectAltNames: spec.GetSubjectAltNames(),
+	}
+	switch spec.GetResolution() {
+	case networking.ServiceEntry_STATIC:
+		base.Resolution = ClientSideLB
+	case networking.ServiceEntry_DNS:
+		base.Resolution = DNSLB
+	case networking.ServiceEntry_DNS_ROUND_ROBIN:
+		base.Resolution = DNSRoundRobinLB
+	case networking.ServiceEntry_DYNAMIC_DNS:
+		base.Resolution = DynamicDNS
+	default:
+		base.Resolution = Passthrough
+	}
+	for i, port := range spec.GetPorts() {
+		base.Ports = append(base.Ports, &Port{
+			Number: int(port.GetNumber()), Name: port.GetName(), Protocol: protocol.Parse(port.GetProtocol()),
+			TargetPort: int(port.GetTargetPort()), Field: fmt.Sprintf("spec.ports[%d]", i),
+		})
+	}
+	var out []*Service
+	add := func(i int, hostname, address, field, auto string) {
+		s := base
+		s.Hostname, s.Name, s.HostField = host.Name(hostname), hostname, fmt.Sprintf("spec.hosts[%d]", i)
+		s.Address, s.AddressField, s.AutoAddress = address, field, auto
+		out = append(out, &s)
+	}
+	for i, hostname := range spec.GetHosts() {
+		if len(spec.GetAddresses()) == 0 {
+			add(i, hostname, UnspecifiedIP, "", p.addresses.auto(entry, hostname))
+			continue
+		}
+		for j, address := range spec.GetAddresses() {
+			field := fmt.Sprintf("spec.addresses[%d]", j)
+			if _, err := netip.ParseAddr(address); err == nil {
+				add(i, hostname, address, field, "")
+			} else if prefix, err := netip.ParsePrefix(address); err == nil {
+				if prefix.IsSingleIP() {
+					address = prefix.Addr().String()
+				}
+				add(i, hostname, address, field, "")
+			}
+		}
+	}
+	return out
+}
+
+// resolveAliases tells the services that ExternalName Services point to which
+// names stand for them (istio pilot/pkg/model/push_context.go
+// resolveServiceAliases).
+func (p *PushContext) resolveAliases() {
+	target := map[host.Name]host.Name{}
+	var aliases []*Service
+	for _, s := range p.services {
+		if s.Resolution == Alias {
+			target[s.Hostname] = host.Name(s.ExternalName)
+			aliases = append(aliases, s)
+		}
+	}
+	if len(aliases) == 0 {
+		return
+	}
+	slices.SortStableFunc(aliases, func(a, b *Service) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(string(a.Hostname), string(b.Hostname)))
+	})
+	of := map[host.Name][]host.Name{}
+	for _, alias := range aliases {
+		concrete, seen := host.Name(alias.ExternalName), map[host.Name]bool{alias.Hostname: true}
+		for {
+			next, isAlias := target[concrete]
+			if !isAlias {
+				of[concrete] = append(of[concrete], alias.Hostname)
+				break
+			}
+			if seen[concrete] {
+				break // a loop resolves to nothing
+			}
+			seen[concrete] = true
+			concrete = next
+		}
+	}
+	for i, s := range p.services {
+		if names := of[s.Hostname]; len(names) > 0 {
+			c := *s
+			c.Aliases = names
+			p.services[i] = &c
+		}
+	}
+}
+
+// TiedEntries returns the ServiceEntries whose order istiod leaves to chance
+// (see [PushContext.Ties]), in input order.
+func (p *PushContext) TiedEntries() []*ServiceEntry {
+	var out []*ServiceEntry
+	for _, group := range p.tieGroups() {
+		for _, e := range group {
+			if !slices.Contains(out, e) {
+				out = append(out, e)
+			}
+		}
+	}
+	return out
+}

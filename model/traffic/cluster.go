@@ -1,0 +1,397 @@
+package traffic
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+	"istio.io/istio/pkg/config/host"
+	"istio.io/istio/pkg/config/protocol"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// clusterKind is how a cluster finds where to go.
+type clusterKind int
+
+const (
+	// toEndpoints goes to one of the endpoints.
+	toEndpoints clusterKind = iota
+	// toOriginal goes to the address that the application dialled.
+	toOriginal
+	// toNamed goes to the host that the request or the server name names.
+	toNamed
+	// toNowhere has no endpoint by design.
+	toNowhere
+)
+
+// cluster is where a proxy sends requests or connections (istio
+// pilot/pkg/networking/core/cluster.go, cluster_tls.go).
+type cluster struct {
+	name    string
+	kind    clusterKind
+	service *model.Service
+	port    *model.Port
+	// overridePort replaces the dialled port, 0 if it does not.
+	overridePort int
+	endpoints    []model.Endpoint
+	// labels are those of the subset.
+	labels map[string]string
+
+	tls *upstreamTLS
+	// autoMTLS: mesh TLS towards endpoints that are marked to take it.
+	autoMTLS bool
+
+	// missing says why the cluster does not exist, "" if it does; unsure, why
+	// that is not known although it looks so.
+	missing, unsure string
+	because         []flow.Because
+}
+
+// upstreamTLS is the TLS that a cluster originates.
+type upstreamTLS struct {
+	mode networking.ClientTLSSettings_TLSmode
+	// sni is sent as server name; with autoSNI it is the Host header.
+	sni     string
+	autoSNI bool
+	sans    []string
+	because []flow.Because
+}
+
+func clusterName(port int, subset, hostname string) string {
+	return "outbound|" + strconv.Itoa(port) + "|" + subset + "|" + hostname
+}
+
+func isAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
+}
+
+func hostName(s string) host.Name { return host.Name(s) }
+
+// destinationCluster names the cluster of a route's destination. Without a port
+// it is the only port of the service, where the proxy looked the service up,
+// else the listener's (istio route.go GetDestinationCluster).
+func destinationCluster(d *networking.Destination, service *model.Service, listenerPort int) string {
+	if d.GetHost() == "" {
+		return "UnknownService"
+	}
+	h := d.GetHost()
+	if service != nil && service.ExternalName != "" {
+		h = service.ExternalName
+	}
+	port := listenerPort
+	if d.GetPort() != nil {
+		port = int(d.GetPort().GetNumber())
+	} else if service != nil && len(service.Ports) == 1 {
+		port = service.Ports[0].Number
+	}
+	return clusterName(port, d.GetSubset(), h)
+}
+
+// cluster returns a cluster by its name. It is never nil: one that istiod does
+// not send says why.
+func (p *proxy) cluster(name string) *cluster {
+	if c := p.clusters[name]; c != nil {
+		return c
+	}
+	c := p.compileCluster(name)
+	p.clusters[name] = c
+	return c
+}
+
+func (p *proxy) compileCluster(name string) *cluster {
+	c := &cluster{name: name}
+	switch name {
+	case passthroughCluster:
+		c.kind = toOriginal
+		return c
+	case dynamicDNSCluster:
+		c.kind = toNamed
+		return c
+	case blackHoleCluster:
+		c.kind = toNowhere
+		return c
+	}
+	parts := strings.SplitN(name, "|", 4)
+	if len(parts) != 4 {
+		c.missing = "the route leads nowhere"
+		return c
+	}
+	number, _ := strconv.Atoi(parts[1])
+	subset, hostname := parts[2], host.Name(parts[3])
+
+	c.service = p.scope.Service(hostname)
+	if c.service == nil {
+		c.missing, c.unsure = p.whyUnknown(hostname)
+		return c
+	}
+	c.because = append(c.because, flow.Because{Object: c.service.Object, Field: c.service.HostField})
+	if c.service.Resolution == model.Alias {
+		c.missing = fmt.Sprintf("%s is only another name for %s", hostname, c.service.ExternalName)
+		return c
+	}
+	c.port = c.service.PortByNumber(number)
+	if c.port == nil || c.port.Protocol == protocol.UDP {
+		c.missing = fmt.Sprintf("%s has no port %d", c.service.Object, number)
+		c.because[0].Field = "spec.ports"
+		return c
+	}
+	c.because = append(c.because, flow.Because{Object: c.service.Object, Field: c.port.Field})
+	rule := p.push.DestinationRule(p.namespace, p.labels, c.service)
+	var chosen *model.Subset
+	if subset != "" {
+		if rule != nil {
+			chosen = rule.SubsetByName(subset)
+		}
+		if chosen == nil || p.dynamicForward(c.service) {
+			p.missingSubset(c, rule, subset)
+			return c
+		}
+		c.labels = chosen.GetLabels()
+		c.because = append(c.because, flow.Because{Object: chosen.From.Object, Field: chosen.Field})
+	}
+	p.discover(c, rule, chosen)
+	if c.missing == "" {
+		p.applyTLS(c, rule, chosen)
+	}
+	return c
+}
+
+// dynamicForward reports whether a service is resolved from the request's host.
+func (p *proxy) dynamicForward(s *model.Service) bool {
+	return s.Hostname.IsWildCarded() && s.Resolution == model.DynamicDNS
+}
+
+// whyUnknown says why a host is not in the proxy's registry. A Service of the
+// cluster in a namespace of which the input holds nothing that could be behind
+// it may well exist.
+func (p *proxy) whyUnknown(h host.Name) (missing, unsure string) {
+	name, rest, _ := strings.Cut(string(h), ".")
+	namespace, suffix, _ := strings.Cut(rest, ".")
+	if suffix == "svc."+model.DomainSuffix && !p.push.Mesh.HoldsWorkloadsOf(namespace) {
+		return fmt.Sprintf("Service %s/%s is not in the input", namespace, name),
+			fmt.Sprintf("the input holds no workload and no Service of namespace %s, where Service %s should be", namespace, name)
+	}
+	for _, s := range p.push.Services() {
+		if s.Hostname == h {
+			return fmt.Sprintf("%s registers %s, but proxies in namespace %s do not see it", s.Object, h, p.namespace), ""
+		}
+	}
+	return fmt.Sprintf("%s is in no registry", h), ""
+}
+
+func (p *proxy) missingSubset(c *cluster, rule *model.MergedDestinationRule, subset string) {
+	if rule == nil {
+		c.missing = fmt.Sprintf("no DestinationRule for %s applies to clients in namespace %s, so subset %q does not exist", c.service.Hostname, p.namespace, subset)
+		return
+	}
+	c.missing = fmt.Sprintf("DestinationRule %s, which applies to clients in namespace %s, has no subset %q", rule, p.namespace, subset)
+	c.because = append(c.because, flow.Because{Object: rule.From[0].Object, Field: "spec.subsets"})
+}
+
+// discover decides how the cluster finds its endpoints (istio cluster.go
+// convertResolution).
+func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *model.Subset) {
+	s := c.service
+	policy := p.policyOf(c, rule, subset)
+	switch {
+	case p.dynamicForward(s):
+		switch c.port.Protocol {
+		case protocol.HTTP, protocol.TLS, protocol.GRPC, protocol.HTTP2:
+			c.kind = toNamed
+		default:
+			c.missing = fmt.Sprintf("resolution DYNAMIC_DNS does not take protocol %s", c.port.Protocol)
+		}
+		return
+	case s.Resolution == model.Passthrough && !p.router:
+		c.kind = toOriginal
+		if s.Entry != nil && c.port.TargetPort > 0 {
+			c.overridePort = c.port.TargetPort
+		}
+		return
+	case policy.GetLoadBalancer().GetSimple() == networking.LoadBalancerSettings_PASSTHROUGH:
+		c.kind = toOriginal
+		return
+	}
+	dns := s.Resolution == model.DNSLB || s.Resolution == model.DNSRoundRobinLB
+	for _, e := range p.push.Endpoints(s, c.port) {
+		if !labelsMatch(c.labels, e.Labels) {
+			continue
+		}
+		// Endpoints that are names cannot be sent by EDS.
+		if !dns && !e.IsUnixSocket() && !isAddress(e.Address) {
+			continue
+		}
+		c.endpoints = append(c.endpoints, e)
+	}
+	switch {
+	case len(c.endpoints) > 0:
+	case dns:
+		c.missing = fmt.Sprintf("%s has no endpoint", s.Object)
+		if subset != nil {
+			c.missing = fmt.Sprintf("no endpoint of %s has the labels of subset %q", s.Object, subset.GetName())
+		}
+	case p.push.SelectsNothing(s):
+		c.unsure = fmt.Sprintf("no workload in the input has the labels that %s selects", s.Object)
+	}
+}
+
+// policyOf resolves the traffic policy of a cluster: an entry of
+// portLevelSettings for the port replaces the whole policy, a subset's policy
+// overrides it field by field (istio util.MergeSubsetTrafficPolicy).
+func (p *proxy) policyOf(c *cluster, rule *model.MergedDestinationRule, subset *model.Subset) *networking.TrafficPolicy {
+	if rule == nil {
+		return nil
+	}
+	policy, _, _ := portPolicy(rule.Policy, c.port.Number)
+	if subset == nil || subset.GetTrafficPolicy() == nil {
+		return policy
+	}
+	own, _, portLevel := portPolicy(subset.GetTrafficPolicy(), c.port.Number)
+	if policy == nil {
+		return own
+	}
+	merged := &networking.TrafficPolicy{Tls: policy.GetTls(), LoadBalancer: policy.GetLoadBalancer()}
+	if own.GetTls() != nil || portLevel {
+		merged.Tls = own.GetTls()
+	}
+	if own.GetLoadBalancer() != nil || portLevel {
+		merged.LoadBalancer = own.GetLoadBalancer()
+	}
+	return merged
+}
+
+// portPolicy returns the policy for a port, its field path within the policy,
+// and whether it is an entry of portLevelSettings.
+func portPolicy(policy *networking.TrafficPolicy, port int) (*networking.TrafficPolicy, string, bool) {
+	for i, s := range policy.GetPortLevelSettings() {
+		if s.GetPort() != nil && int(s.GetPort().GetNumber()) == port {
+			return &networking.TrafficPolicy{Tls: s.GetTls(), LoadBalancer: s.GetLoadBalancer()}, fmt.Sprintf(".portLevelSettings[%d]", i), true
+		}
+	}
+	return policy, "", false
+}
+
+// tlsSource finds the field that gives the TLS settings of a cluster, for the
+// explanation.
+func tlsSource(rule *model.MergedDestinationRule, subset *model.Subset, port int) []flow.Because {
+	if subset != nil {
+		own, at, portLevel := portPolicy(subset.GetTrafficPolicy(), port)
+		if own.GetTls() != nil || portLevel {
+			return []flow.Because{{Object: subset.From.Object, Field: subset.Field + ".trafficPolicy" + at + tlsField(own)}}
+		}
+	}
+	if rule != nil && rule.PolicyFrom != nil {
+		own, at, _ := portPolicy(rule.Policy, port)
+		if own.GetTls() != nil || at != "" {
+			return []flow.Because{{Object: rule.PolicyFrom.Object, Field: "spec.trafficPolicy" + at + tlsField(own)}}
+		}
+	}
+	return nil
+}
+
+func tlsField(policy *networking.TrafficPolicy) string {
+	if policy.GetTls() == nil {
+		return ""
+	}
+	return ".tls.mode"
+}
+
+// applyTLS decides which TLS the cluster originates (istio cluster_tls.go
+// buildUpstreamTLSSettings, buildUpstreamClusterTLSContext).
+func (p *proxy) applyTLS(c *cluster, rule *model.MergedDestinationRule, subset *model.Subset) {
+	settings := p.policyOf(c, rule, subset).GetTls()
+	from := tlsSource(rule, subset, c.port.Number)
+	if settings == nil {
+		c.because = append(c.because, from...)
+		p.inferTLS(c, subset)
+		return
+	}
+	sni := settings.GetSni()
+	switch settings.GetMode() {
+	case networking.ClientTLSSettings_DISABLE:
+		c.because = append(c.because, from...)
+	case networking.ClientTLSSettings_ISTIO_MUTUAL:
+		if sni == "" {
+			sni = meshSNI(c, subset)
+		}
+		c.tls = &upstreamTLS{mode: settings.GetMode(), sni: sni, sans: settings.GetSubjectAltNames(), because: from}
+	case networking.ClientTLSSettings_SIMPLE, networking.ClientTLSSettings_MUTUAL:
+		// Without workloadSelector every sidecar would need the Secret: istiod
+		// then sends no TLS at all.
+		if name := settings.GetCredentialName(); name != "" && !strings.HasPrefix(name, "configmap://") && !p.router && !rule.HasSelector {
+			c.because = append(c.because, from...)
+			return
+		}
+		// A MUTUAL policy without certificate is dropped with an error in
+		// istiod's log.
+		if settings.GetMode() == networking.ClientTLSSettings_MUTUAL && settings.GetCredentialName() == "" &&
+			(settings.GetClientCertificate() == "" || settings.GetPrivateKey() == "") {
+			c.because = append(c.because, from...)
+			return
+		}
+		c.tls = &upstreamTLS{mode: settings.GetMode(), sni: sni, autoSNI: sni == "", sans: settings.GetSubjectAltNames(), because: from}
+	}
+}
+
+// meshSNI is the server name of mesh TLS where no rule sets one.
+func meshSNI(c *cluster, subset *model.Subset) string {
+	name := ""
+	if subset != nil {
+		name = subset.GetName()
+	}
+	return fmt.Sprintf("outbound_.%d_.%s_.%s", c.port.Number, name, c.service.Hostname)
+}
+
+// inferTLS turns mesh TLS on where no rule says anything: for each endpoint that
+// takes it; for connections to the dialled address, if all endpoints do.
+func (p *proxy) inferTLS(c *cluster, subset *model.Subset) {
+	if !p.infersMTLS(c) {
+		return
+	}
+	if c.kind != toOriginal {
+		c.autoMTLS = true
+		return
+	}
+	endpoints := p.push.Endpoints(c.service, c.port)
+	for i := range endpoints {
+		if !p.takesMTLS(&endpoints[i]) {
+			return
+		}
+	}
+	if len(endpoints) > 0 {
+		c.tls = &upstreamTLS{mode: networking.ClientTLSSettings_ISTIO_MUTUAL, sni: meshSNI(c, subset)}
+	}
+}
+
+// infersMTLS reports whether mesh TLS is used towards endpoints that take it
+// although no rule asks for it (istio push_context.go
+// BestEffortInferServiceMTLSMode).
+func (p *proxy) infersMTLS(c *cluster) bool {
+	return !c.service.MeshExternal && p.push.Config.GetEnableAutoMtls().GetValue() &&
+		p.push.NamespaceMTLS(c.service.Namespace) != model.MTLSDisable
+}
+
+// takesMTLS reports whether an endpoint is marked to take mesh TLS: by label, or
+// because its sidecar is injected with that label; and whether no
+// PeerAuthentication turns it off (istio xds/endpoints/mtls_checker.go).
+func (p *proxy) takesMTLS(e *model.Endpoint) bool {
+	mode := e.TLSMode
+	namespace := e.Object.Namespace
+	if e.Workload != nil {
+		namespace = e.Workload.Namespace
+		if mode == "" && p.sim.capture(e.Workload).Mode == capture.Sidecar {
+			mode = "istio"
+		}
+	}
+	if mode != "istio" {
+		return false
+	}
+	m, _, _ := p.push.WorkloadMTLS(namespace, e.Labels, e.Port)
+	return m != model.MTLSDisable
+}

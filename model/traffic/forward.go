@@ -1,0 +1,304 @@
+package traffic
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// forward sends a request or connection to a cluster.
+func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.Trace {
+	c := p.cluster(t.cluster)
+	hop := flow.Hop{At: place(p), Proxy: w.proxyName(p), Cluster: c.name, Because: append(slices.Clone(t.because), c.because...)}
+	failed := 0 // what an HTTP client sees when the connection fails
+	if http {
+		failed = 503
+	}
+	end := func(decision string, tr *flow.Trace) *flow.Trace {
+		hop.Decision = decision
+		tr.Via = viaOf(p, tr.Via)
+		return after([]flow.Hop{hop}, tr)
+	}
+	switch {
+	case c.missing != "" && c.unsure != "":
+		return end("the route leads to a service of which the input says nothing: "+c.unsure,
+			unknown(flow.ViaNone, flow.MissingObject, c.unsure))
+	case c.missing != "":
+		return end("the route leads to nothing: "+c.missing, blocked(flow.NoCluster, failed))
+	case c.kind == toNowhere:
+		return end("the connection is closed: the destination is not registered for this sidecar", blocked(flow.Blackhole, 0))
+	case c.kind == toEndpoints && len(c.endpoints) == 0 && c.unsure != "":
+		return end("nothing is known behind the service: "+c.unsure, unknown(flow.ViaNone, flow.MissingObject, c.unsure))
+	case c.kind == toEndpoints && len(c.endpoints) == 0:
+		return end(p.noEndpointsText(c), blocked(flow.NoEndpoints, failed))
+	}
+	var alternatives []*flow.Trace
+	for _, to := range w.nextHops(p, c, conn) {
+		n := w.network(p, to.conn)
+		h := hop
+		h.TLS, h.SNI = to.tls, to.sni
+		h.Decision = to.text
+		h.Because = append(slices.Clone(hop.Because), to.because...)
+		if n.Outcome == flow.Blocked && n.HTTPStatus == 0 {
+			n.HTTPStatus = failed
+		}
+		alternatives = append(alternatives, after([]flow.Hop{h}, w.label(p, c, n)))
+	}
+	if len(alternatives) == 1 {
+		return alternatives[0]
+	}
+	for _, a := range alternatives[1:] {
+		if !sameVerdict(a, alternatives[0]) {
+			return merge(byVerdict(alternatives))
+		}
+	}
+	return alternatives[0]
+}
+
+// byVerdict turns endpoints that fare differently into branches, weighted by
+// their number.
+func byVerdict(alternatives []*flow.Trace) []flow.Branch {
+	var out []flow.Branch
+	for _, a := range alternatives {
+		if i := slices.IndexFunc(out, func(b flow.Branch) bool { return sameVerdict(&b.Trace, a) }); i >= 0 {
+			out[i].Weight++
+		} else {
+			out = append(out, flow.Branch{Weight: 1, Trace: *a})
+		}
+	}
+	return out
+}
+
+// label says by which way a flow left that this proxy sent.
+func (w *walker) label(p *proxy, c *cluster, t *flow.Trace) *flow.Trace {
+	switch {
+	case p.router:
+		if t.Via != flow.ViaMixed {
+			t.Via = flow.ViaGateway
+		}
+	case t.Via == flow.ViaGateway || t.Outcome != flow.Allowed:
+	case c.name == passthroughCluster || c.name == dynamicDNSCluster:
+		t.Via = flow.ViaPassthrough
+	default:
+		t.Via = flow.ViaDirect
+	}
+	return t
+}
+
+func (p *proxy) noEndpointsText(c *cluster) string {
+	if c.service.Resolution == model.Passthrough && p.router {
+		return fmt.Sprintf("%s has resolution NONE: a gateway cannot go to the address that the application dialled, so it has nowhere to go", c.service.Object)
+	}
+	return fmt.Sprintf("%s has no endpoint", c.service.Object)
+}
+
+// nextHop is one place that a cluster leads to.
+type nextHop struct {
+	conn     connection
+	text     string
+	tls, sni string
+	because  []flow.Because
+}
+
+// nextHops returns the places that a cluster leads to: one for each workload
+// behind it, and one for all outside addresses together.
+func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
+	switch c.kind {
+	case toOriginal:
+		to := conn
+		if c.overridePort > 0 {
+			to.dst = netip.AddrPortFrom(conn.dst.Addr(), uint16(c.overridePort)) //nolint:gosec // a port
+		}
+		to.name = w.flow.Host
+		text := fmt.Sprintf("it goes on to the address that the application dialled, port %d", to.dst.Port())
+		return []nextHop{p.originate(c, to, text, nil)}
+	case toNamed:
+		to := conn
+		to.name = conn.sni()
+		if conn.request != nil {
+			to.name = conn.request.host()
+		}
+		port := conn.dst.Port()
+		if c.port != nil {
+			port = uint16(c.port.Number) //nolint:gosec // a port
+		}
+		to.dst = netip.AddrPortFrom(w.push.Resolve(p.namespace, to.name, false).Addr, port)
+		return []nextHop{p.originate(c, to, fmt.Sprintf("it goes to %s, as the request names it", to.name), nil)}
+	}
+	var out []nextHop
+	outside := false
+	for i := range c.endpoints {
+		e := &c.endpoints[i]
+		to := conn
+		to.name = e.Address
+		to.unix = e.IsUnixSocket()
+		if addr, err := netip.ParseAddr(e.Address); err == nil {
+			to.dst = netip.AddrPortFrom(addr.Unmap(), uint16(e.Port)) //nolint:gosec // a port
+		} else if !to.unix {
+			r := p.push.Resolve(p.namespace, e.Address, false)
+			to.dst = netip.AddrPortFrom(r.Addr, uint16(e.Port)) //nolint:gosec // a port
+			if r.Service == nil {
+				// Outside, whatever the address: a ServiceEntry's listed
+				// address is for clients, not for this proxy.
+				to.dst = netip.AddrPortFrom(p.push.PublicAddress(e.Address), uint16(e.Port)) //nolint:gosec // a port
+			}
+		}
+		inside := e.Workload != nil || p.push.ServiceAt(to.dst.Addr()) != nil || p.push.WorkloadAt(to.dst.Addr()) != nil
+		if !inside {
+			if outside {
+				continue
+			}
+			outside = true
+		}
+		text := fmt.Sprintf("it goes to %s on port %d", e.Address, e.Port)
+		if e.Workload != nil {
+			text = fmt.Sprintf("it goes to %s on pod port %d, behind %s", e.Workload.ID(), e.Port, c.service.Object)
+		}
+		out = append(out, p.originate(c, to, text, e))
+		if len(out) == 8 {
+			break // more alike tell nothing more
+		}
+	}
+	return out
+}
+
+// originate wraps a connection into the TLS that the cluster adds.
+func (p *proxy) originate(c *cluster, conn connection, text string, e *model.Endpoint) nextHop {
+	n := nextHop{conn: conn, text: text}
+	settings := c.tls
+	if settings == nil && c.autoMTLS && e != nil && p.takesMTLS(e) {
+		settings = &upstreamTLS{mode: networking.ClientTLSSettings_ISTIO_MUTUAL, sni: strings.ReplaceAll(c.name, "|", "_.")}
+	}
+	if settings == nil {
+		n.text += ", without TLS from this proxy"
+		return n
+	}
+	n.because = settings.because
+	n.tls, n.sni = settings.mode.String(), settings.sni
+	if settings.autoSNI && conn.request != nil {
+		n.sni = conn.request.host()
+	}
+	layer := tlsLayer{sni: n.sni, expects: settings.sans}
+	switch settings.mode {
+	case networking.ClientTLSSettings_ISTIO_MUTUAL:
+		layer.origin, layer.identity = meshTLS, p.push.Identity(p.workload)
+		n.text += ", with mesh TLS"
+	case networking.ClientTLSSettings_MUTUAL:
+		layer.origin = proxyMutual
+		n.text += ", with TLS and a client certificate from this proxy"
+	default:
+		layer.origin = proxySimple
+		n.text += ", with TLS from this proxy"
+	}
+	if n.sni != "" {
+		n.text += fmt.Sprintf(" (server name %s)", n.sni)
+	}
+	n.conn = conn.wrapped(layer)
+	return n
+}
+
+// network decides who is at the address that a connection goes to. p is the
+// proxy that sends it, nil for the application itself.
+func (w *walker) network(p *proxy, conn connection) *flow.Trace {
+	if conn.unix {
+		return unknown(viaOf(p, flow.ViaNone), flow.OpaqueFilter, "a unix domain socket leads to a process that the manifests do not describe")
+	}
+	if wl := w.push.WorkloadAt(conn.dst.Addr()); wl != nil {
+		return w.arrive(wl, conn)
+	}
+	svc := w.push.ServiceAt(conn.dst.Addr())
+	if svc == nil {
+		return w.outside(p, conn)
+	}
+	port := svc.PortByNumber(int(conn.dst.Port()))
+	hop := flow.Hop{At: flow.AtNetwork, Because: []flow.Because{{Object: svc.Object, Field: "spec.ports"}}}
+	if port == nil {
+		hop.Decision = fmt.Sprintf("%s has no port %d: nothing answers", svc.Object, conn.dst.Port())
+		return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
+	}
+	endpoints := w.push.Endpoints(svc, port)
+	if len(endpoints) == 0 {
+		if len(svc.Selector) > 0 {
+			hop.Decision = fmt.Sprintf("no workload in the input has the labels that %s selects", svc.Object)
+			hop.Because[0].Field = "spec.selector"
+			return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), flow.MissingObject, hop.Decision))
+		}
+		hop.Decision = fmt.Sprintf("%s has no endpoint", svc.Object)
+		return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
+	}
+	e := endpoints[0]
+	hop.Decision = fmt.Sprintf("the cluster's network leads %s port %d to %s port %d", svc.Object, conn.dst.Port(), e.Address, e.Port)
+	hop.Because[0].Field = port.Field
+	if addr, err := netip.ParseAddr(e.Address); err == nil {
+		conn.dst = netip.AddrPortFrom(addr.Unmap(), uint16(e.Port)) //nolint:gosec // a port
+	}
+	if e.Workload != nil {
+		hop.Decision = fmt.Sprintf("the cluster's network leads %s port %d to %s, pod port %d", svc.Object, conn.dst.Port(), e.Workload.ID(), e.Port)
+		return after([]flow.Hop{hop}, w.arrive(e.Workload, conn))
+	}
+	return after([]flow.Hop{hop}, w.outside(p, conn))
+}
+
+// outside ends a flow at an address that is nobody's in the mesh.
+func (w *walker) outside(p *proxy, conn connection) *flow.Trace {
+	hop := flow.Hop{At: flow.AtNetwork, Decision: fmt.Sprintf("it leaves the cluster for port %d", conn.dst.Port())}
+	if conn.name != "" && !isAddress(conn.name) {
+		hop.Decision = fmt.Sprintf("it leaves the cluster for %s port %d", conn.name, conn.dst.Port())
+	}
+	stop := func(decision string, reason flow.Reason) *flow.Trace {
+		hop.Decision += ", but " + decision
+		t := blocked(reason, 0)
+		t.Via = viaOf(p, t.Via)
+		return after([]flow.Hop{hop}, t)
+	}
+	outer := conn.outer()
+	switch {
+	case outer == nil || outer.origin == applicationTLS:
+	case outer.origin == meshTLS:
+		return stop("wrapped in mesh TLS, which no server outside understands", flow.TLSMismatch)
+	case len(conn.layers) > 1:
+		return stop("as TLS within TLS: the proxy adds its own to that of the application, and the server outside expects one", flow.DoubleTLS)
+	}
+	t := &flow.Trace{Outcome: flow.Allowed, Via: flow.ViaDirect, Reason: flow.OK, UpstreamTLS: flow.UpstreamNone}
+	if outer != nil {
+		switch outer.origin {
+		case proxySimple:
+			t.UpstreamTLS = flow.UpstreamSimple
+		case proxyMutual:
+			t.UpstreamTLS = flow.UpstreamMutual
+		}
+	}
+	return after([]flow.Hop{hop}, t)
+}
+
+// arrive hands a connection to a workload of the cluster.
+func (w *walker) arrive(to *model.Workload, conn connection) *flow.Trace {
+	c := w.sim.capture(to)
+	switch c.Mode {
+	case capture.Router:
+		return w.gatewayInbound(to, conn)
+	case capture.Sidecar:
+		return w.inbound(to, conn)
+	case capture.Undecided:
+		detail := fmt.Sprintf("whether a proxy receives for %s is not known: %s", to.ID(), c.Why)
+		return after([]flow.Hop{{At: flow.AtNetwork, Proxy: to.ID(), Decision: detail, Because: c.Because}}, unknown(flow.ViaNone, flow.Capture, detail))
+	}
+	hop := flow.Hop{At: flow.AtNetwork, Proxy: to.ID(), Because: []flow.Because{{Object: to.Object}},
+		Decision: fmt.Sprintf("it reaches %s, which has no proxy", to.ID())}
+	if outer := conn.outer(); outer != nil && outer.origin == meshTLS {
+		hop.Decision += " and does not understand mesh TLS"
+		return after([]flow.Hop{hop}, blocked(flow.TLSMismatch, 0))
+	}
+	return after([]flow.Hop{hop}, inMesh())
+}
+
+func inMesh() *flow.Trace {
+	return &flow.Trace{Outcome: flow.Allowed, Via: flow.ViaDirect, Reason: flow.InMesh, UpstreamTLS: flow.UpstreamNone}
+}

@@ -1,0 +1,331 @@
+package traffic
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+	"istio.io/istio/pkg/config/host"
+	"istio.io/istio/pkg/config/protocol"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// newGateway compiles the listeners of a gateway.
+func newGateway(sim *Simulation, push *model.PushContext, w *model.Workload) *proxy {
+	p := &proxy{
+		sim: sim, push: push, namespace: w.Namespace, labels: w.Labels, workload: w, router: true,
+		scope: push.NewGatewayScope(w.Namespace), gateway: push.MergeGateways(w),
+		tables: map[string]*routeTable{}, clusters: map[string]*cluster{},
+	}
+	p.listeners = p.gatewayListeners()
+	return p
+}
+
+// gatewayListeners compiles one listener for each address and port (istio
+// gateway.go buildGatewayListeners). A port whose servers have no usable route
+// has none.
+func (p *proxy) gatewayListeners() map[bindPort]*listener {
+	out := map[bindPort]*listener{}
+	if p.gateway == nil {
+		return out
+	}
+	seenSNI := map[string]bool{}
+	for _, port := range p.gateway.Ports {
+		if port.Port < 1024 && unprivileged(p.workload) {
+			continue
+		}
+		bind := port.Bind
+		if bind == "" {
+			bind = model.UnspecifiedIP
+		}
+		key := bindPort{bind, port.Port}
+		if out[key] == nil {
+			out[key] = &listener{bind: bind, port: port.Port}
+		}
+		out[key].chains = append(out[key].chains, p.portChains(port, seenSNI)...)
+	}
+	for key, l := range out {
+		if len(l.chains) == 0 {
+			delete(out, key)
+			continue
+		}
+		l.check()
+	}
+	return out
+}
+
+// unprivileged reports whether a gateway's container says that it cannot bind
+// ports below 1024; istiod then sends no listener for them.
+func unprivileged(w *model.Workload) bool {
+	if w.Pod == nil {
+		return false
+	}
+	for _, c := range w.Pod.Containers {
+		for _, e := range c.Env {
+			if e.Name == "ISTIO_META_UNPRIVILEGED_POD" && e.Value == "true" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (p *proxy) portChains(port *model.GatewayPort, seenSNI map[string]bool) []*chain {
+	first := port.Servers[0]
+	if port.Protocol.IsHTTP() {
+		c := &chain{
+			name: "http", table: port.RouteName, server: first,
+			what: fmt.Sprintf("server %s of Gateway %s takes plaintext HTTP", serverName(first), first.Gateway.ID()),
+		}
+		for _, s := range port.Servers {
+			c.because = append(c.because, serverBecause(s, "port")...)
+		}
+		return []*chain{c}
+	}
+	var out []*chain
+	for _, s := range port.Servers {
+		switch {
+		case s.GetTls() != nil && s.Protocol() == protocol.HTTPS && !s.Passthrough():
+			out = append(out, &chain{
+				name: "https", table: s.RouteName, server: s, opens: true, sni: s.SNIHosts,
+				what:    fmt.Sprintf("server %s of Gateway %s opens TLS (%s) and speaks HTTP", serverName(s), s.Gateway.ID(), s.GetTls().GetMode()),
+				because: serverBecause(s, "tls.mode"),
+			})
+		case s.Passthrough():
+			out = append(out, p.passthroughChains(s, seenSNI)...)
+		default:
+			if c := p.tcpChain(s); c != nil {
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
+func serverBecause(s *model.GatewayServer, field string) []flow.Because {
+	return []flow.Because{{Object: s.Gateway.Object, Field: s.Field + "." + field}}
+}
+
+// serverName is how messages name a server: its name, else its port's.
+func serverName(s *model.GatewayServer) string {
+	if s.GetName() != "" {
+		return s.GetName()
+	}
+	if n := s.GetPort().GetName(); n != "" {
+		return n
+	}
+	return fmt.Sprint(s.GetPort().GetNumber())
+}
+
+// boundHosts returns the VirtualService's hosts that a server serves, for TCP
+// and TLS routes (istio gateway.go pickMatchingGatewayHosts).
+func boundHosts(s *model.GatewayServer, vs *model.MergedVirtualService) []host.Name {
+	var out []host.Name
+	for _, h := range vs.Hosts {
+		for _, g := range s.Hosts {
+			if ns, name, found := strings.Cut(g, "/"); found {
+				if ns != vs.Namespace {
+					continue
+				}
+				g = name
+			}
+			if host.Name(g).Matches(h) {
+				out = append(out, h)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// serverMatch evaluates what counts for TCP and TLS matches at gateways: port
+// and gateway, nothing else (istio gateway.go l4SingleMatch).
+func serverMatch(port uint32, gateways []string, s *model.GatewayServer) bool {
+	return (port == 0 || port == s.GetPort().GetNumber()) && (len(gateways) == 0 || slices.Contains(gateways, s.Name()))
+}
+
+// tcpChain is the chain of a TCP server, or of a TLS server that opens TLS: the
+// first TCP route that fits; nil if there is none.
+func (p *proxy) tcpChain(s *model.GatewayServer) *chain {
+	for _, vs := range p.push.VirtualServicesForGateway(p.namespace, s.Name()) {
+		if len(boundHosts(s, vs)) == 0 {
+			continue
+		}
+		for i, tcp := range vs.TCP {
+			matched := len(tcp.GetMatch()) == 0
+			for _, m := range tcp.GetMatch() {
+				matched = matched || serverMatch(m.GetPort(), m.GetGateways(), s)
+			}
+			if !matched || len(tcp.GetRoute()) == 0 {
+				continue
+			}
+			field := fmt.Sprintf("spec.tcp[%d]", i)
+			c := &chain{
+				name: "tcp", server: s, targets: p.routeTargets(tcp.GetRoute(), int(s.GetPort().GetNumber()), vs, field),
+				what:    fmt.Sprintf("server %s of Gateway %s forwards TCP as VirtualService %s says", serverName(s), s.Gateway.ID(), vs.ID()),
+				because: append(serverBecause(s, "port"), flow.Because{Object: vs.Object, Field: field}),
+			}
+			if s.GetTls() != nil {
+				c.name, c.opens, c.sni = "tls", true, s.SNIHosts
+				c.what = fmt.Sprintf("server %s of Gateway %s opens TLS (%s) and forwards what is inside as VirtualService %s says",
+					serverName(s), s.Gateway.ID(), s.GetTls().GetMode(), vs.ID())
+				c.because[0].Field = s.Field + ".tls.mode"
+			}
+			return c
+		}
+	}
+	return nil
+}
+
+// passthroughChains are the chains of a server that forwards TLS by server name
+// (istio gateway.go buildGatewayNetworkFiltersFromTLSRoutes).
+func (p *proxy) passthroughChains(s *model.GatewayServer, seen map[string]bool) []*chain {
+	if s.GetTls().GetMode() == networking.ServerTLSSettings_AUTO_PASSTHROUGH {
+		return p.autoPassthroughChains(s)
+	}
+	var out []*chain
+	for _, vs := range p.push.VirtualServicesForGateway(p.namespace, s.Name()) {
+		if len(boundHosts(s, vs)) == 0 {
+			continue
+		}
+		for i, tls := range vs.TLS {
+			if len(tls.GetRoute()) == 0 {
+				continue
+			}
+			for j, m := range tls.GetMatch() {
+				if !serverMatch(m.GetPort(), m.GetGateways(), s) {
+					continue
+				}
+				// A rule that repeats any server name of the port is skipped.
+				if slices.ContainsFunc(m.GetSniHosts(), func(h string) bool { return seen[sniKey(s, h)] }) {
+					continue
+				}
+				for _, h := range m.GetSniHosts() {
+					seen[sniKey(s, h)] = true
+				}
+				field := fmt.Sprintf("spec.tls[%d]", i)
+				out = append(out, &chain{
+					name: "tls-passthrough", server: s, sni: m.GetSniHosts(),
+					targets: p.routeTargets(tls.GetRoute(), int(s.GetPort().GetNumber()), vs, field),
+					what: fmt.Sprintf("server %s of Gateway %s forwards TLS unopened as VirtualService %s says for server name %s",
+						serverName(s), s.Gateway.ID(), vs.ID(), strings.Join(m.GetSniHosts(), ", ")),
+					because: append(serverBecause(s, "tls.mode"), flow.Because{Object: vs.Object, Field: fmt.Sprintf("%s.match[%d]", field, j)}),
+				})
+			}
+		}
+	}
+	return out
+}
+
+func sniKey(s *model.GatewayServer, h string) string {
+	return fmt.Sprint(s.Port, " ", s.GetBind(), " ", h)
+}
+
+// autoPassthroughChains forward mesh TLS to the service that its server name
+// names; authorization is not evaluated (istio gateway.go
+// builtAutoPassthroughFilterChains).
+func (p *proxy) autoPassthroughChains(s *model.GatewayServer) []*chain {
+	var out []*chain
+	for _, svc := range p.scope.Services {
+		if svc.MeshExternal || !slices.ContainsFunc(s.SNIHosts, func(h string) bool { return svc.Hostname.SubsetOf(host.Name(h)) }) {
+			continue
+		}
+		for _, port := range svc.Ports {
+			if port.Protocol == protocol.UDP {
+				continue
+			}
+			out = append(out, &chain{
+				name: "auto-passthrough", server: s, meshALPN: true, noPolicies: true,
+				sni:     []string{fmt.Sprintf("outbound_.%d_._.%s", port.Number, svc.Hostname)},
+				targets: []target{{cluster: clusterName(port.Number, "", string(svc.Hostname))}},
+				opaque:  "AUTO_PASSTHROUGH servers connect clusters, which is not simulated",
+				what:    fmt.Sprintf("server %s of Gateway %s forwards mesh TLS", serverName(s), s.Gateway.ID()),
+				because: serverBecause(s, "tls.mode"),
+			})
+		}
+	}
+	return out
+}
+
+// gatewayTable compiles the route table of HTTP servers (istio gateway.go
+// buildGatewayHTTPRouteConfig): the routes of all VirtualServices of a host
+// follow each other, those without condition come last.
+func (p *proxy) gatewayTable(name string) *routeTable {
+	var hosts []*virtualHost
+	byHost := map[host.Name]*virtualHost{}
+	cache := map[string][]*route{}
+	for _, s := range p.gateway.ServersByRoute(name) {
+		redirects := s.GetTls().GetHttpsRedirect()
+		for _, vs := range p.push.VirtualServicesForGateway(p.namespace, s.Name()) {
+			shared := s.HostsFor(vs.Namespace).Intersection(host.Names(vs.Hosts))
+			if len(shared) == 0 {
+				continue
+			}
+			key := s.Name() + " " + vs.ID()
+			routes, ok := cache[key]
+			if !ok {
+				scope := &routeScope{proxy: p, gateway: s.Name(), port: int(s.GetPort().GetNumber()), lookup: p.destinationLookup(vs)}
+				if routes = scope.routes(vs); len(routes) == 0 {
+					continue
+				}
+				cache[key] = routes
+			}
+			for _, h := range shared {
+				h = host.Name(strings.ToLower(string(h)))
+				vh := byHost[h]
+				if vh == nil {
+					vh = &virtualHost{name: domainName(string(h), int(s.GetPort().GetNumber())), domains: []string{string(h)}}
+					byHost[h] = vh
+					hosts = append(hosts, vh)
+				}
+				vh.routes = append(vh.routes, routes...)
+				vh.redirectsToHTTPS = vh.redirectsToHTTPS || redirects
+				vh.because = append(vh.because, flow.Because{Object: s.Gateway.Object, Field: s.Field + ".hosts"},
+					flow.Because{Object: vs.Object, Field: hostField(vs, string(h))})
+				vh.what = fmt.Sprintf("Gateway %s serves %s for VirtualService %s", s.Gateway.ID(), h, vs.ID())
+			}
+		}
+		if !redirects {
+			continue
+		}
+		for _, h := range s.Hosts {
+			h = strings.ToLower(h)
+			vh := byHost[host.Name(h)]
+			if vh == nil {
+				vh = &virtualHost{name: domainName(h, int(s.GetPort().GetNumber())), domains: []string{h},
+					what: fmt.Sprintf("Gateway %s redirects %s to HTTPS", s.Gateway.ID(), h)}
+				byHost[host.Name(h)] = vh
+				hosts = append(hosts, vh)
+			}
+			vh.redirectsToHTTPS = true
+			vh.because = append(vh.because, serverBecause(s, "tls.httpsRedirect")...)
+		}
+	}
+	for _, vh := range hosts {
+		slices.SortStableFunc(vh.routes, func(a, b *route) int {
+			rank := func(r *route) int {
+				if r.match.catchAll() {
+					return 1
+				}
+				return 0
+			}
+			return rank(a) - rank(b)
+		})
+	}
+	return newRouteTable(name, hosts)
+}
+
+// destinationLookup finds the services of a VirtualService's destinations at a
+// gateway: in the VirtualService's own namespace if the gateway sees it, else
+// what the gateway sees (istio gateway.go buildNameToServiceMapForHTTPRoutes).
+func (p *proxy) destinationLookup(vs *model.MergedVirtualService) func(string) *model.Service {
+	return func(h string) *model.Service {
+		if s := p.push.ServiceIn(host.Name(h), vs.Namespace); p.push.Visible(s, p.namespace) {
+			return s
+		}
+		return p.scope.Service(host.Name(h))
+	}
+}

@@ -1,0 +1,213 @@
+package traffic
+
+import (
+	"fmt"
+	"slices"
+
+	networking "istio.io/api/networking/v1alpha3"
+	"istio.io/istio/pkg/config/protocol"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// gatewayInbound decides what a gateway does with a connection that reaches its
+// pod.
+func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace {
+	p := w.sim.gateway(to)
+	hop := flow.Hop{At: flow.AtGateway, Proxy: to.ID(), SNI: conn.sni()}
+	stop := func(decision string, because []flow.Because, t *flow.Trace) *flow.Trace {
+		hop.Decision, hop.Because = decision, because
+		t.Via = flow.ViaGateway
+		return after([]flow.Hop{hop}, t)
+	}
+	place := fmt.Sprint(to.ID(), conn.dst.Port(), conn.sni())
+	if conn.request != nil {
+		place += fmt.Sprint(conn.request.method, conn.request.authority, conn.request.path)
+	}
+	if slices.Contains(w.seen, place) {
+		return stop("the gateway has forwarded this before: it goes round in a loop", nil, blocked(flow.Loop, 503))
+	}
+	w.seen = append(w.seen, place)
+
+	port := int(conn.dst.Port())
+	l := p.listeners[bindPort{conn.dst.Addr().String(), port}]
+	if l == nil {
+		l = p.listeners[bindPort{model.UnspecifiedIP, port}]
+	}
+	switch {
+	case l == nil:
+		text, because := p.whyNoListener(port)
+		return stop(text, because, blocked(flow.NoListener, 0))
+	case l.refused != "":
+		return stop(fmt.Sprintf("the gateway's listener for port %d would be refused by Envoy: %s", port, l.refused), chainsBecause(l),
+			unknown(flow.ViaGateway, flow.ListenerRejected, l.refused))
+	}
+	hop.Listener = l.name()
+	ch := l.find(&conn)
+	if ch == nil {
+		return stop(fmt.Sprintf("%s fits no server of the gateway on pod port %d", connectionText(&conn), port), chainsBecause(l), blocked(flow.NoFilterChain, 0))
+	}
+	hop.FilterChain = ch.name
+	if t := p.filtered(l, ch, &conn); t != nil {
+		return stop(t.Detail, ch.because, t)
+	}
+	if ch.opaque != "" {
+		return stop(ch.opaque, ch.because, unknown(flow.ViaGateway, flow.OpaqueFilter, ch.opaque))
+	}
+	who := &subject{sni: conn.sni(), port: port}
+	if ch.opens {
+		opened, t := p.open(ch, conn, who)
+		if t != nil {
+			return stop(t.Detail, ch.because, t)
+		}
+		conn = opened
+		if ch.http() && !conn.plaintextHTTP() {
+			return stop(fmt.Sprintf("%s; inside is not plaintext HTTP but %s", ch.what, connectionText(&conn)), ch.because, blocked(flow.ProtocolError, 0))
+		}
+	} else if outer := conn.outer(); ch.http() && outer != nil {
+		reason := flow.TLSMismatch
+		if outer.origin == applicationTLS {
+			reason = flow.ProtocolError // no proxy was asked for TLS
+		}
+		return stop(fmt.Sprintf("%s, but the connection brings TLS", ch.what), ch.because, blocked(reason, 0))
+	}
+	who.connection = &conn
+	hop.Decision, hop.Because = ch.what, ch.because
+	if who.identity != "" {
+		hop.Decision += fmt.Sprintf("; the client is known as %s", who.identity)
+	} else {
+		hop.Decision += "; the client's identity is not known"
+	}
+	if ch.http() {
+		return after([]flow.Hop{hop}, w.http(p, ch, conn, who))
+	}
+	hops := []flow.Hop{hop}
+	if t := w.authorize(p, ch, who, true); t != nil {
+		if t.Outcome != flow.Allowed {
+			return after(hops, t)
+		}
+		hops = append(hops, t.Hops...)
+	}
+	return after(hops, w.tcp(p, ch, conn))
+}
+
+// open terminates TLS at a gateway server. It returns the inside, or why that
+// fails.
+func (p *proxy) open(ch *chain, conn connection, who *subject) (connection, *flow.Trace) {
+	fail := func(detail string) (connection, *flow.Trace) {
+		t := blocked(flow.TLSMismatch, 0)
+		t.Detail = detail
+		return conn, t
+	}
+	outer := conn.outer()
+	mode := ch.server.GetTls().GetMode()
+	switch {
+	case outer == nil:
+		return fail(fmt.Sprintf("%s, but the connection is plaintext", ch.what))
+	case mode != networking.ServerTLSSettings_ISTIO_MUTUAL:
+		return conn, unknown(flow.ViaGateway, flow.CustomCert,
+			fmt.Sprintf("server %s of Gateway %s uses certificates of its own (%s): whether the client takes them, and the server the client's, depends on files that the manifests do not hold",
+				serverName(ch.server), ch.server.Gateway.ID(), mode))
+	case outer.origin != meshTLS:
+		return fail(fmt.Sprintf("%s, but the connection brings TLS without a mesh certificate", ch.what))
+	case len(outer.expects) > 0 && !slices.Contains(outer.expects, p.push.Identity(p.workload)):
+		return fail(fmt.Sprintf("the client expects the identity %v, and the gateway is %s", outer.expects, p.push.Identity(p.workload)))
+	}
+	who.identity = outer.identity
+	return conn.opened(), nil
+}
+
+// whyNoListener says why a gateway does not listen on a port.
+func (p *proxy) whyNoListener(port int) (string, []flow.Because) {
+	if p.gateway == nil {
+		return fmt.Sprintf("no Gateway selects %s, so it listens on nothing", p.workload.ID()), []flow.Because{{Object: p.workload.Object, Field: p.workload.Field("metadata.labels")}}
+	}
+	var because []flow.Because
+	text := fmt.Sprintf("no Gateway has a server on pod port %d of %s", port, p.workload.ID())
+	for _, gp := range p.gateway.Ports {
+		if gp.Port != port {
+			continue
+		}
+		for _, s := range gp.Servers {
+			text = fmt.Sprintf("no VirtualService gives server %s of Gateway %s a route that it can use, so the gateway does not listen on pod port %d", serverName(s), s.Gateway.ID(), port)
+			because = append(because, serverBecause(s, "port")...)
+		}
+	}
+	for _, s := range p.gateway.Skipped {
+		if s.Port == port {
+			text += fmt.Sprintf("; server %s of Gateway %s is left out: %s", serverName(s.GatewayServer), s.Gateway.ID(), s.Reason)
+			because = append(because, serverBecause(s.GatewayServer, "hosts")...)
+		}
+	}
+	return text, because
+}
+
+// inbound decides what the sidecar of a destination does.
+func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
+	hop := flow.Hop{At: flow.AtSidecar, Proxy: to.ID()}
+	mode, policy, field := w.push.WorkloadMTLS(to.Namespace, to.Labels, int(conn.dst.Port()))
+	outer := conn.outer()
+	mesh := outer != nil && outer.origin == meshTLS
+	if policy != nil {
+		hop.Because = []flow.Because{{Object: policy.Object, Field: field}}
+	}
+	switch {
+	case mode == model.MTLSStrict && !mesh:
+		hop.Decision = fmt.Sprintf("the sidecar of %s takes only mesh TLS (PeerAuthentication %s)", to.ID(), policy.ID())
+		return after([]flow.Hop{hop}, blocked(flow.TLSMismatch, 0))
+	case mode == model.MTLSDisable && mesh:
+		hop.Decision = fmt.Sprintf("the sidecar of %s does not open mesh TLS (PeerAuthentication %s)", to.ID(), policy.ID())
+		return after([]flow.Hop{hop}, blocked(flow.TLSMismatch, 0))
+	}
+	who := &subject{sni: conn.sni(), port: int(conn.dst.Port())}
+	if mesh {
+		who.identity = outer.identity
+		conn = conn.opened()
+	}
+	who.connection = &conn
+	hop.Decision = fmt.Sprintf("it reaches the sidecar of %s", to.ID())
+	if hop.Because == nil {
+		hop.Because = []flow.Because{{Object: to.Object}}
+	}
+	hops := []flow.Hop{hop}
+	p := &proxy{sim: w.sim, push: w.push, namespace: to.Namespace, labels: to.Labels, workload: to}
+	tcp := true
+	if conn.plaintextHTTP() && w.inboundHTTP(to, int(conn.dst.Port())) {
+		tcp, who.request = false, conn.request
+	}
+	if t := w.authorizeInbound(p, who, tcp); t != nil {
+		return after(hops, t)
+	}
+	return after(hops, inMesh())
+}
+
+// inboundHTTP reports whether a workload's sidecar treats a pod port as HTTP:
+// its Service declares it so, or leaves it to be recognised.
+func (w *walker) inboundHTTP(to *model.Workload, port int) bool {
+	for _, s := range w.push.Services() {
+		if !s.Kubernetes() || s.Namespace != to.Namespace || len(s.Selector) == 0 || !labelsMatch(s.Selector, to.Labels) {
+			continue
+		}
+		for _, sp := range s.Ports {
+			for _, e := range w.push.Endpoints(s, sp) {
+				if e.Workload == to && e.Port == port {
+					return sp.Protocol.IsHTTP() || sp.Protocol == protocol.Unsupported
+				}
+			}
+		}
+	}
+	return true
+}
+
+// authorizeInbound evaluates the policies of a destination's sidecar.
+func (w *walker) authorizeInbound(p *proxy, who *subject, tcp bool) *flow.Trace {
+	client := w.client
+	w.client = p.workload // hops name the proxy that decides
+	t := w.authorize(p, nil, who, tcp)
+	w.client = client
+	if t != nil && t.Outcome == flow.Allowed {
+		return nil
+	}
+	return t
+}

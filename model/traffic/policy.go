@@ -1,0 +1,258 @@
+package traffic
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	meshconfig "istio.io/api/mesh/v1alpha1"
+	security "istio.io/api/security/v1beta1"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// policySet is what a proxy enforces on what reaches it, compiled once for HTTP
+// chains and once for TCP chains (istio pilot/pkg/security/authz/builder).
+type policySet struct {
+	http, tcp policyTables
+}
+
+// policyTables are the rules in force on one kind of chain.
+type policyTables struct {
+	custom []customRule
+	deny   []policyRule
+	allow  []policyRule
+	// allowing are the enforced ALLOW policies: if there is one, something must
+	// match one of their rules.
+	allowing []*model.AuthorizationPolicy
+}
+
+// policyRule is one rule of a policy: any of from, and any of to.
+type policyRule struct {
+	policy *model.AuthorizationPolicy
+	index  int
+	from   []clause
+	to     []clause
+}
+
+// name orders rules as Envoy does, which keeps them in a sorted map.
+func (r *policyRule) name() string {
+	return fmt.Sprintf("ns[%s]-policy[%s]-rule[%d]", r.policy.Namespace, r.policy.Name, r.index)
+}
+
+// because points to the rule.
+func (r *policyRule) because() flow.Because {
+	return flow.Because{Object: r.policy.Object, Field: fmt.Sprintf("spec.rules[%d]", r.index)}
+}
+
+// customRule asks an external service, or denies where its provider is not
+// usable.
+type customRule struct {
+	policyRule
+	provider string
+	denies   bool
+}
+
+// clause is a conjunction of conditions.
+type clause []condition
+
+// condition is one field of a rule: any of values, and none of not.
+type condition struct {
+	attribute string // as in AuthorizationPolicy's when.key, or "hosts", …
+	values    []attributeMatch
+	not       []attributeMatch
+	// given is true where the manifest lists values although none could be
+	// compiled; then the condition is as if absent (DENY with a field that the
+	// chain cannot see).
+}
+
+// attributeMatch tests one value of a condition.
+type attributeMatch func(*subject) bool
+
+// subject is what authorization looks at.
+type subject struct {
+	connection *connection
+	request    *request // nil on TCP chains
+	identity   string
+	sni        string
+	// port is the one that the proxy listens on.
+	port int
+}
+
+func (c clause) matches(s *subject) bool {
+	for _, cond := range c {
+		if len(cond.values) > 0 && !slices.ContainsFunc(cond.values, func(m attributeMatch) bool { return m(s) }) {
+			return false
+		}
+		if slices.ContainsFunc(cond.not, func(m attributeMatch) bool { return m(s) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *policyRule) matches(s *subject) bool {
+	any := func(list []clause) bool {
+		return slices.ContainsFunc(list, func(c clause) bool { return c.matches(s) })
+	}
+	return any(r.from) && any(r.to)
+}
+
+// policySet compiles the policies of the proxy's workload, once.
+func (p *proxy) policySet() *policySet {
+	if p.policies == nil {
+		attached := p.push.AuthorizationPoliciesFor(p.workload)
+		p.policies = &policySet{http: p.compilePolicies(attached, false), tcp: p.compilePolicies(attached, true)}
+	}
+	return p.policies
+}
+
+func (p *proxy) compilePolicies(attached model.AuthorizationPolicies, tcp bool) policyTables {
+	var t policyTables
+	t.custom = p.compileCustom(attached.Custom, tcp)
+	for _, policy := range attached.Deny {
+		if !model.DryRun(policy) {
+			t.deny = append(t.deny, p.compileRules(policy, tcp)...)
+		}
+	}
+	for _, policy := range attached.Allow {
+		if !model.DryRun(policy) {
+			t.allowing = append(t.allowing, policy)
+			t.allow = append(t.allow, p.compileRules(policy, tcp)...)
+		}
+	}
+	byName := func(a, b policyRule) int { return strings.Compare(a.name(), b.name()) }
+	slices.SortStableFunc(t.deny, byName)
+	slices.SortStableFunc(t.allow, byName)
+	return t
+}
+
+// compileRules compiles the rules of a policy; those that istiod skips are left
+// out.
+func (p *proxy) compileRules(policy *model.AuthorizationPolicy, tcp bool) []policyRule {
+	allow := policy.Spec.GetAction() == security.AuthorizationPolicy_ALLOW
+	var out []policyRule
+	for i, rule := range policy.Spec.GetRules() {
+		c := &ruleCompiler{proxy: p, policy: policy, tcp: tcp, strict: allow}
+		if r, ok := c.compile(rule, i); ok {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// compileCustom compiles CUSTOM policies. A provider that the mesh configuration
+// does not define denies whatever the rules match, and so do several providers
+// for one workload; an HTTP provider is ignored on TCP chains (istio
+// authz/builder/builder.go, extauthz.go).
+func (p *proxy) compileCustom(policies []*model.AuthorizationPolicy, tcp bool) []customRule {
+	var providers []string
+	for _, policy := range policies {
+		if name := policy.Spec.GetProvider().GetName(); !slices.Contains(providers, name) {
+			providers = append(providers, name)
+		}
+	}
+	several := len(providers) > 1 && !strings.EqualFold(p.push.Config.Environment["PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS"], "true")
+	var out []customRule
+	for _, policy := range policies {
+		name := policy.Spec.GetProvider().GetName()
+		usable, http := p.provider(name)
+		if usable && http && tcp && !several {
+			continue
+		}
+		if model.DryRun(policy) && (several || !usable) {
+			continue
+		}
+		for _, r := range p.compileRules(policy, tcp) {
+			out = append(out, customRule{policyRule: r, provider: name, denies: several || !usable})
+		}
+	}
+	return out
+}
+
+// provider reports whether the mesh configuration defines an external
+// authorizer of a name, and whether it speaks HTTP only.
+func (p *proxy) provider(name string) (usable, http bool) {
+	for _, e := range p.push.Config.GetExtensionProviders() {
+		if e.GetName() != name {
+			continue
+		}
+		switch e.GetProvider().(type) {
+		case *meshconfig.MeshConfig_ExtensionProvider_EnvoyExtAuthzHttp:
+			return true, true
+		case *meshconfig.MeshConfig_ExtensionProvider_EnvoyExtAuthzGrpc:
+			return true, false
+		}
+	}
+	return false, false
+}
+
+// decision is the outcome of authorization.
+type decision struct {
+	allowed bool
+	// asks: an external service decides.
+	asks string
+	// policies deny; rule is the one that matched, -1 if none did.
+	policies []*model.AuthorizationPolicy
+	rule     int
+	text     string
+	because  []flow.Because
+}
+
+// decide evaluates CUSTOM, then DENY, then ALLOW.
+func (t *policyTables) decide(s *subject) decision {
+	for i := range t.custom {
+		r := &t.custom[i]
+		if !r.matches(s) {
+			continue
+		}
+		if !r.denies {
+			return decision{asks: r.provider, text: fmt.Sprintf("AuthorizationPolicy %s asks the external authorizer %q", r.policy.ID(), r.provider),
+				because: []flow.Because{r.because()}}
+		}
+		return decision{policies: []*model.AuthorizationPolicy{r.policy}, rule: r.index, because: []flow.Because{r.because()},
+			text: fmt.Sprintf("AuthorizationPolicy %s asks the external authorizer %q, which the mesh configuration does not define for it: what its rules match is denied", r.policy.ID(), r.provider)}
+	}
+	for i := range t.deny {
+		r := &t.deny[i]
+		if r.matches(s) {
+			return decision{policies: []*model.AuthorizationPolicy{r.policy}, rule: r.index, because: []flow.Because{r.because()},
+				text: fmt.Sprintf("rule %d of DENY AuthorizationPolicy %s matches", r.index, r.policy.ID())}
+		}
+	}
+	if len(t.allowing) == 0 {
+		return decision{allowed: true, rule: -1, text: "no AuthorizationPolicy denies it"}
+	}
+	for i := range t.allow {
+		r := &t.allow[i]
+		if r.matches(s) {
+			return decision{allowed: true, rule: r.index, because: []flow.Because{r.because()},
+				text: fmt.Sprintf("rule %d of ALLOW AuthorizationPolicy %s matches", r.index, r.policy.ID())}
+		}
+	}
+	d := decision{rule: -1, policies: t.allowing}
+	var names []string
+	for _, policy := range t.allowing {
+		names = append(names, policy.ID())
+		field := "spec.rules"
+		if len(policy.Spec.GetRules()) == 0 {
+			field = "spec"
+		}
+		d.because = append(d.because, flow.Because{Object: policy.Object, Field: field})
+	}
+	d.text = fmt.Sprintf("no rule of the ALLOW AuthorizationPolicies in force (%s) matches", strings.Join(names, ", "))
+	return d
+}
+
+// names returns the denying policies as the contract has them.
+func (d *decision) names() string {
+	var out []string
+	for _, policy := range d.policies {
+		if !slices.Contains(out, policy.ID()) {
+			out = append(out, policy.ID())
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, ",")
+}

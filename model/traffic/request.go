@@ -1,0 +1,152 @@
+package traffic
+
+import (
+	"maps"
+	"net/netip"
+	"strings"
+)
+
+// request is an HTTP request as a proxy sees it.
+type request struct {
+	method string
+	// path has the query.
+	path string
+	// authority is the Host header, with its port if it has one.
+	authority string
+	// headers have lower-case names; Host is not among them.
+	headers map[string]string
+}
+
+// host returns the authority without port, in lower case: virtual hosts ignore
+// both (istio sets IgnorePortInHostMatching).
+func (r *request) host() string { return strings.ToLower(stripPort(r.authority)) }
+
+// plainPath returns the path without query and fragment.
+func (r *request) plainPath() string {
+	path, _, _ := strings.Cut(r.path, "?")
+	path, _, _ = strings.Cut(path, "#")
+	return path
+}
+
+// edited returns the request as the next hop sees it.
+func (r *request) edited(authority string, edits ...headerEdits) *request {
+	c := *r
+	c.headers = maps.Clone(r.headers)
+	if c.headers == nil {
+		c.headers = map[string]string{}
+	}
+	for _, e := range edits {
+		for _, name := range e.remove {
+			delete(c.headers, strings.ToLower(name))
+		}
+		for name, value := range e.set {
+			c.headers[strings.ToLower(name)] = value
+		}
+		for name, value := range e.add {
+			name = strings.ToLower(name)
+			if old, ok := c.headers[name]; ok {
+				value = old + "," + value
+			}
+			c.headers[name] = value
+		}
+	}
+	if authority != "" {
+		c.authority = authority
+	}
+	return &c
+}
+
+func stripPort(authority string) string {
+	if strings.HasPrefix(authority, "[") {
+		if end := strings.IndexByte(authority, ']'); end > 0 {
+			return authority[:end+1]
+		}
+		return authority
+	}
+	if i := strings.LastIndexByte(authority, ':'); i >= 0 && strings.Count(authority, ":") == 1 {
+		return authority[:i]
+	}
+	return authority
+}
+
+// origin says who put a layer of TLS around a connection.
+type origin int
+
+const (
+	// applicationTLS is the client application's own.
+	applicationTLS origin = iota
+	// meshTLS is Istio mutual TLS.
+	meshTLS
+	// proxySimple and proxyMutual are TLS that a DestinationRule originates.
+	proxySimple
+	proxyMutual
+)
+
+// tlsLayer is one layer of TLS around a connection.
+type tlsLayer struct {
+	origin origin
+	sni    string
+	// identity is the SPIFFE identity of the sender of mesh TLS.
+	identity string
+	// expects are the identities of which the sender takes one, none for any.
+	expects []string
+}
+
+// connection is what arrives at a proxy or leaves one.
+type connection struct {
+	dst netip.AddrPort
+	// layers of TLS, outermost first.
+	layers []tlsLayer
+	// request is inside, nil for bytes that are not HTTP.
+	request *request
+	// source names the workload that sent the flow, sourceIP is its pod's
+	// address.
+	source   string
+	sourceIP netip.Addr
+	// name is what the address stands for, for the explanation.
+	name string
+	// unix: the destination is a unix domain socket.
+	unix bool
+}
+
+// outer returns the outermost layer of TLS, nil for plaintext.
+func (c *connection) outer() *tlsLayer {
+	if len(c.layers) == 0 {
+		return nil
+	}
+	return &c.layers[0]
+}
+
+// sni is the server name that a proxy reads off the connection.
+func (c *connection) sni() string {
+	if l := c.outer(); l != nil {
+		return strings.ToLower(l.sni)
+	}
+	return ""
+}
+
+// plaintextHTTP reports whether the first bytes are those of an HTTP request.
+func (c *connection) plaintextHTTP() bool { return len(c.layers) == 0 && c.request != nil }
+
+// opened returns the connection without its outermost layer.
+func (c connection) opened() connection {
+	c.layers = c.layers[1:]
+	return c
+}
+
+// wrapped returns the connection inside one more layer.
+func (c connection) wrapped(l tlsLayer) connection {
+	layers := make([]tlsLayer, 0, len(c.layers)+1)
+	c.layers = append(append(layers, l), c.layers...)
+	return c
+}
+
+// carries reports whether the application's own TLS is among the layers.
+func (c *connection) carries(o origin) bool {
+	for _, l := range c.layers {
+		if l.origin == o {
+			return true
+		}
+	}
+	return false
+}

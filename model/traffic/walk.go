@@ -1,0 +1,384 @@
+package traffic
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// walker follows one flow from proxy to proxy.
+type walker struct {
+	sim    *Simulation
+	flow   flow.Flow
+	client *model.Workload
+	push   *model.PushContext
+	// seen are the places the flow has been at, to notice loops.
+	seen []string
+	// hasToken: the client sends a token that a proxy may validate.
+	hasToken bool
+}
+
+// unknown answers that the outcome is not known.
+func unknown(via flow.Via, reason flow.Reason, detail string) *flow.Trace {
+	return &flow.Trace{Outcome: flow.Unknown, Via: via, Reason: reason, Detail: detail, UpstreamTLS: flow.UpstreamNone}
+}
+
+// blocked answers that the flow ends here; status is what an HTTP client sees,
+// 0 for a reset.
+func blocked(reason flow.Reason, status int) *flow.Trace {
+	return &flow.Trace{Outcome: flow.Blocked, Via: flow.ViaNone, Reason: reason, UpstreamTLS: flow.UpstreamNone, HTTPStatus: status}
+}
+
+// after puts hops in front of what follows.
+func after(hops []flow.Hop, t *flow.Trace) *flow.Trace {
+	t.Hops = append(slices.Clone(hops), t.Hops...)
+	return t
+}
+
+// start checks the question and sends the flow off.
+func (w *walker) start() *flow.Trace {
+	f := &w.flow
+	if detail := badFlow(f); detail != "" {
+		return unknown(flow.ViaNone, flow.BadFlow, detail)
+	}
+	client, detail := w.sim.find(f.From)
+	if client == nil {
+		return unknown(flow.ViaNone, flow.NoSuchWorkload, detail)
+	}
+	w.client = client
+	w.push = w.sim.push(w.sim.mesh.ConfigFor(client))
+	c := w.sim.capture(client)
+
+	conn, dialled, detail := w.dial(c)
+	if detail != "" {
+		return unknown(flow.ViaNone, flow.BadFlow, detail)
+	}
+	t := after(dialled, w.leave(c, conn))
+	if c.Assumption != "" && !f.Bypass {
+		t.Assumptions = append(t.Assumptions, c.Assumption)
+	}
+	if conn.dst.Addr().Is6() && c.Mode == capture.Sidecar && !f.Bypass {
+		t.Assumptions = append(t.Assumptions, "the pod's address is taken as IPv6, so that the redirect to its sidecar covers IPv6")
+	}
+	if f.Scheme != flow.HTTP {
+		clearStatus(t) // the client's TLS hides it
+	}
+	return t
+}
+
+func clearStatus(t *flow.Trace) {
+	t.HTTPStatus = 0
+	for i := range t.Branches {
+		clearStatus(&t.Branches[i].Trace)
+	}
+}
+
+func badFlow(f *flow.Flow) string {
+	switch f.Scheme {
+	case flow.HTTP, flow.HTTPS, flow.TLS, flow.TCP, flow.UDP:
+	default:
+		return fmt.Sprintf("scheme %q is none of http, https, tls, tcp, udp", f.Scheme)
+	}
+	switch {
+	case f.Host == "" && f.ConnectTo == "":
+		return "host is missing"
+	case f.Port < 1 || f.Port > 65535:
+		return fmt.Sprintf("port %d is not between 1 and 65535", f.Port)
+	case f.Path != "" && !strings.HasPrefix(f.Path, "/") && f.Path != "*":
+		return fmt.Sprintf("path %q does not begin with a slash", f.Path)
+	}
+	if f.DstIP != "" {
+		if _, err := netip.ParseAddr(f.DstIP); err != nil {
+			return fmt.Sprintf("dst_ip %q is not an IP address", f.DstIP)
+		}
+	}
+	return ""
+}
+
+// dial builds the connection that the application opens, and says where to.
+func (w *walker) dial(c *capture.Capture) (connection, []flow.Hop, string) {
+	f := &w.flow
+	conn := connection{source: w.client.ID(), sourceIP: w.push.PodAddress(w.client)}
+	dst, hops, detail := w.destination(c)
+	if detail != "" {
+		return conn, nil, detail
+	}
+	conn.dst = dst
+	switch f.Scheme {
+	case flow.HTTP:
+		conn.request = w.request()
+		_, w.hasToken = conn.request.headers["authorization"]
+	case flow.HTTPS, flow.TLS:
+		sni := f.SNI
+		if sni == "" && !isAddress(f.Host) {
+			sni = strings.TrimSuffix(f.Host, ".")
+		}
+		conn.layers = []tlsLayer{{origin: applicationTLS, sni: sni}}
+	}
+	return conn, hops, ""
+}
+
+// request builds the HTTP request of a plaintext flow.
+func (w *walker) request() *request {
+	f := &w.flow
+	r := &request{method: f.Method, path: f.Path, authority: ipv6(f.Host), headers: map[string]string{}}
+	if r.method == "" {
+		r.method = "GET"
+	}
+	if r.path == "" {
+		r.path = "/"
+	}
+	if f.Port != 80 {
+		r.authority += ":" + strconv.Itoa(f.Port)
+	}
+	for name, value := range f.Headers {
+		if name = strings.ToLower(name); name == "host" || name == ":authority" {
+			r.authority = value
+		} else {
+			r.headers[name] = value
+		}
+	}
+	return r
+}
+
+// destination resolves the address that the client dials.
+func (w *walker) destination(c *capture.Capture) (netip.AddrPort, []flow.Hop, string) {
+	f := &w.flow
+	port := uint16(f.Port) //nolint:gosec // checked by badFlow
+	if f.ConnectTo != "" {
+		name, number, _ := strings.Cut(f.ConnectTo, ":")
+		ns, svc, ok := strings.Cut(name, "/")
+		n, err := strconv.ParseUint(number, 10, 16)
+		if !ok || err != nil {
+			return netip.AddrPort{}, nil, fmt.Sprintf("connect_to %q is not of the form namespace/service:port", f.ConnectTo)
+		}
+		service := w.push.ServiceIn(model.ServiceHost(svc, ns), ns)
+		if service == nil || !service.Kubernetes() {
+			return netip.AddrPort{}, nil, fmt.Sprintf("connect_to: no Service %s/%s in the input", ns, svc)
+		}
+		r := w.push.Resolve(ns, string(service.Hostname), false)
+		return netip.AddrPortFrom(r.Addr, uint16(n)), []flow.Hop{{At: flow.AtNetwork,
+			Decision: fmt.Sprintf("the client connects straight to Service %s/%s on port %d", ns, svc, n),
+			Because:  []flow.Because{{Object: service.Object, Field: "spec.ports"}}}}, ""
+	}
+	if f.DstIP != "" {
+		return netip.AddrPortFrom(netip.MustParseAddr(f.DstIP).Unmap(), port), nil, ""
+	}
+	r := w.push.Resolve(w.client.Namespace, f.Host, c.Mode == capture.Sidecar && c.DNSCapture)
+	var hops []flow.Hop
+	switch {
+	case r.Service != nil:
+		hops = append(hops, flow.Hop{At: flow.AtNetwork,
+			Decision: fmt.Sprintf("%s is %s of the cluster; the client dials its address", f.Host, r.Service.Object),
+			Because:  []flow.Because{{Object: r.Service.Object}}})
+	case r.Listed != nil:
+		because := flow.Because{Object: r.Listed.Object, Field: r.Listed.AddressField}
+		decision := fmt.Sprintf("the client is assumed to find the address %s that %s lists for %s", r.Addr, r.Listed.Object, f.Host)
+		if r.Listed.AddressField == "" {
+			because.Field = r.Listed.HostField
+			decision = fmt.Sprintf("the client's proxy answers the lookup of %s with the automatic address of %s", f.Host, r.Listed.Object)
+		}
+		hops = append(hops, flow.Hop{At: flow.AtNetwork, Decision: decision, Because: []flow.Because{because}})
+	}
+	return netip.AddrPortFrom(r.Addr, port), hops, ""
+}
+
+// leave decides whether the client's proxy sees the connection.
+func (w *walker) leave(c *capture.Capture, conn connection) *flow.Trace {
+	hop := flow.Hop{At: flow.AtNetwork, Proxy: w.client.ID()}
+	uncaptured := func(reason flow.Reason, why string, because []flow.Because) *flow.Trace {
+		hop.Decision, hop.Because = why+": the connection goes out as the application makes it", because
+		t := w.network(nil, conn)
+		if t.Outcome == flow.Allowed && t.Via != flow.ViaGateway {
+			t.Via, t.Reason, t.UpstreamTLS = flow.ViaUncaptured, reason, ""
+		}
+		return after([]flow.Hop{hop}, t)
+	}
+	name := w.client.Kind + " " + w.client.ID()
+	switch {
+	case c.Mode == capture.Undecided:
+		hop.Decision, hop.Because = fmt.Sprintf("whether a proxy sees what %s sends is not known: %s", name, c.Why), c.Because
+		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.Capture, hop.Decision))
+	case c.Mode == capture.Router:
+		hop.Decision, hop.Because = fmt.Sprintf("%s is a gateway; what its own processes send is not simulated", name), c.Because
+		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.SourceIsGateway, hop.Decision))
+	case c.Mode == capture.None:
+		return uncaptured(flow.NoProxy, fmt.Sprintf("%s has no sidecar (%s)", name, c.Why), c.Because)
+	case w.flow.Bypass:
+		return uncaptured(flow.NotCaptured, "the process goes around its sidecar", nil)
+	case w.flow.Scheme == flow.UDP:
+		return uncaptured(flow.NotCaptured, "sidecars take no UDP", nil)
+	case conn.dst.Addr() == conn.sourceIP:
+		return uncaptured(flow.NotCaptured, "connections to the pod's own address are not redirected", nil)
+	}
+	v := c.Outbound(conn.dst)
+	if !v.Captured {
+		return uncaptured(flow.NotCaptured, fmt.Sprintf("the sidecar of %s does not see it: %s", name, v.Why), v.Because)
+	}
+	hop.At = flow.AtSidecar
+	hop.Decision = fmt.Sprintf("the sidecar of %s takes the connection (%s)", name, c.Why)
+	hop.Because = append(slices.Clone(c.Because), v.Because...)
+	return after([]flow.Hop{hop}, w.outbound(w.sim.sidecar(w.client), conn))
+}
+
+// outbound decides what a sidecar does with a connection.
+func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
+	hop := flow.Hop{At: flow.AtSidecar, Proxy: w.client.ID()}
+	l := p.listener(conn.dst)
+	var ch *chain
+	switch {
+	case l == nil:
+		ch = p.catchAll()
+		hop.Listener, hop.FilterChain = "virtualOutbound", ch.name
+		hop.Decision = fmt.Sprintf("no service that the sidecar knows has port %d, so %s decides", conn.dst.Port(), ch.what)
+		hop.Because = ch.because
+		if p.dynamicDNS() && conn.plaintextHTTP() {
+			hop.Decision += ": the request is forwarded to the host that it names"
+			return after([]flow.Hop{hop}, w.forward(p, target{cluster: dynamicDNSCluster}, conn, true))
+		}
+	case l.refused != "":
+		hop.Listener = l.name()
+		hop.Decision = fmt.Sprintf("the sidecar's listener for port %d would be refused by Envoy: %s", l.port, l.refused)
+		hop.Because = chainsBecause(l)
+		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.ListenerRejected, hop.Decision))
+	default:
+		ch = l.find(&conn)
+		hop.Listener, hop.FilterChain, hop.SNI = l.name(), ch.name, conn.sni()
+		hop.Because = ch.because
+		if ch.name == "fallthrough" {
+			hop.Decision = fmt.Sprintf("%s matches no service that the sidecar knows on port %d, so %s decides", connectionText(&conn), conn.dst.Port(), ch.what)
+		} else {
+			hop.Decision = fmt.Sprintf("%s on port %d: %s", connectionText(&conn), conn.dst.Port(), ch.what)
+		}
+	}
+	if t := p.filtered(l, ch, &conn); t != nil {
+		return after([]flow.Hop{hop}, t)
+	}
+	if ch.opaque != "" {
+		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.OpaqueFilter, ch.opaque))
+	}
+	if ch.http() {
+		return after([]flow.Hop{hop}, w.http(p, ch, conn, nil))
+	}
+	return after([]flow.Hop{hop}, w.tcp(p, ch, conn))
+}
+
+func chainsBecause(l *listener) []flow.Because {
+	var out []flow.Because
+	for _, c := range l.chains {
+		out = append(out, c.because...)
+	}
+	return out
+}
+
+// connectionText describes a connection in a few words.
+func connectionText(c *connection) string {
+	switch l := c.outer(); {
+	case l != nil && l.sni != "":
+		return fmt.Sprintf("TLS with server name %s", l.sni)
+	case l != nil:
+		return "TLS without server name"
+	case c.request != nil:
+		return fmt.Sprintf("a plaintext request for %s", c.request.authority)
+	default:
+		return "an opaque TCP connection"
+	}
+}
+
+// tcp forwards a connection unopened.
+func (w *walker) tcp(p *proxy, ch *chain, conn connection) *flow.Trace {
+	if ch.tunnel != nil {
+		detail := "a DestinationRule wraps the connection into an HTTP CONNECT request (tunnel), which is not simulated"
+		return after([]flow.Hop{{At: place(p), Proxy: p.workload.ID(), Decision: detail, Because: []flow.Because{*ch.tunnel}}},
+			unknown(viaOf(p, flow.ViaNone), flow.OpaqueFilter, detail))
+	}
+	return w.targets(p, ch.targets, conn, false)
+}
+
+func place(p *proxy) flow.Place {
+	if p.router {
+		return flow.AtGateway
+	}
+	return flow.AtSidecar
+}
+
+// viaOf is how far a flow got that a proxy stops.
+func viaOf(p *proxy, via flow.Via) flow.Via {
+	if p != nil && p.router {
+		return flow.ViaGateway
+	}
+	return via
+}
+
+// proxyName names the proxy of a hop: the client's own workload for sidecars,
+// which share configuration.
+func (w *walker) proxyName(p *proxy) string {
+	if p.router {
+		return p.workload.ID()
+	}
+	return w.client.ID()
+}
+
+// targets forwards to one of several clusters; where they differ, the outcome
+// has branches.
+func (w *walker) targets(p *proxy, targets []target, conn connection, http bool) *flow.Trace {
+	if len(targets) == 1 {
+		return w.forward(p, targets[0], conn, http)
+	}
+	branches := make([]flow.Branch, 0, len(targets))
+	for _, t := range targets {
+		c := conn
+		if c.request != nil {
+			c.request = conn.request.edited(t.authority, t.headers)
+		}
+		seen := slices.Clone(w.seen)
+		branches = append(branches, flow.Branch{Weight: t.weight, Trace: *w.forward(p, t, c, http)})
+		w.seen = seen
+	}
+	return merge(branches)
+}
+
+// merge unites weighted alternatives into one answer.
+func merge(branches []flow.Branch) *flow.Trace {
+	if len(branches) == 0 {
+		return blocked(flow.NoCluster, 503)
+	}
+	first := branches[0].Trace
+	t := &flow.Trace{
+		Outcome: first.Outcome, Via: first.Via, Reason: first.Reason, Policy: first.Policy, Rule: first.Rule,
+		UpstreamTLS: first.UpstreamTLS, HTTPStatus: first.HTTPStatus, Detail: first.Detail, Branches: branches,
+	}
+	for _, b := range branches[1:] {
+		if b.Outcome != t.Outcome {
+			t.Outcome = flow.Mixed
+		}
+		if b.Via != t.Via {
+			t.Via = flow.ViaMixed
+		}
+		if b.Reason != t.Reason {
+			t.Reason = flow.BranchesDiffer
+		}
+		if b.Policy != t.Policy {
+			t.Policy, t.Rule = "", nil
+		}
+		if b.UpstreamTLS != t.UpstreamTLS {
+			t.UpstreamTLS = ""
+		}
+		if b.HTTPStatus != t.HTTPStatus {
+			t.HTTPStatus = 0
+		}
+		if t.Detail == "" {
+			t.Detail = b.Detail
+		}
+	}
+	if t.Outcome == flow.Mixed || t.Via == flow.ViaMixed {
+		t.Reason = flow.BranchesDiffer
+	}
+	return t
+}

@@ -1,0 +1,236 @@
+package model
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+
+	"google.golang.org/protobuf/proto"
+
+	networking "istio.io/api/networking/v1alpha3"
+	networkingv1beta1 "istio.io/api/networking/v1beta1"
+	security "istio.io/api/security/v1beta1"
+	"istio.io/istio/pkg/config"
+	"istio.io/istio/pkg/config/validation"
+	"istio.io/istio/pkg/log"
+	"istio.io/istio/pkg/util/protomarshal"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// istioKind is a kind of Istio's own that bears on egress.
+type istioKind struct {
+	newSpec func() proto.Message
+	// validate is what istiod's admission webhook runs. It is nil for
+	// EnvoyFilter, whose validation links all of Envoy's API; an EnvoyFilter
+	// only ever makes answers unknown, so taking one too many is harmless.
+	validate validation.ValidateFunc
+}
+
+var istioKinds = map[string]*istioKind{
+	"ServiceEntry":          {func() proto.Message { return &networking.ServiceEntry{} }, validation.ValidateServiceEntry},
+	"WorkloadEntry":         {func() proto.Message { return &networking.WorkloadEntry{} }, validation.ValidateWorkloadEntry},
+	"WorkloadGroup":         {func() proto.Message { return &networking.WorkloadGroup{} }, validation.ValidateWorkloadGroup},
+	"VirtualService":        {func() proto.Message { return &networking.VirtualService{} }, validation.ValidateVirtualService},
+	"DestinationRule":       {func() proto.Message { return &networking.DestinationRule{} }, validation.ValidateDestinationRule},
+	"Gateway":               {func() proto.Message { return &networking.Gateway{} }, validation.ValidateGateway},
+	"Sidecar":               {func() proto.Message { return &networking.Sidecar{} }, validation.ValidateSidecar},
+	"EnvoyFilter":           {func() proto.Message { return &networking.EnvoyFilter{} }, nil},
+	"ProxyConfig":           {func() proto.Message { return &networkingv1beta1.ProxyConfig{} }, validation.ValidateProxyConfig},
+	"AuthorizationPolicy":   {func() proto.Message { return &security.AuthorizationPolicy{} }, validation.ValidateAuthorizationPolicy},
+	"PeerAuthentication":    {func() proto.Message { return &security.PeerAuthentication{} }, validation.ValidatePeerAuthentication},
+	"RequestAuthentication": {func() proto.Message { return &security.RequestAuthentication{} }, validation.ValidateRequestAuthentication},
+}
+
+// Istio's packages log to standard output while they validate and read mesh
+// configuration. What they have to say is returned as errors; a library does
+// not print.
+var silence = sync.OnceFunc(func() {
+	for _, scope := range log.Scopes() {
+		scope.SetOutputLevel(log.NoneLevel)
+	}
+})
+
+// rejection says why an object does not exist in a cluster.
+type rejection struct {
+	by         string // who refuses it: "the API server", "Istio's validation"
+	complaints []complaint
+}
+
+// admit decodes the spec of an object of an Istio kind and puts it to the tests
+// that stand before a cluster: the versions and the schema of its CRD, and
+// istiod's validation (istio pkg/webhooks/validation/server/server.go). It
+// returns the spec, or the reason why there is none. It changes tree.
+func (k *istioKind) admit(o *manifest.Object, tree map[string]any) (proto.Message, *rejection) {
+	silence()
+	_, version, _ := strings.Cut(o.APIVersion, "/")
+	if served := crdKinds()[o.Kind].Versions; !slices.Contains(served, version) {
+		return nil, &rejection{"the API server", []complaint{{"apiVersion", fmt.Sprintf(
+			"Istio has no %s of version %q, only %s", o.Kind, version, strings.Join(served, ", "))}}}
+	}
+	pruneNulls(tree)
+	if spec, ok := tree["spec"].(map[string]any); ok {
+		tree["spec"] = jsonNames(spec, k.newSpec().ProtoReflect().Descriptor())
+	}
+	if complaints := checkSchema(o.Kind, tree); len(complaints) > 0 {
+		return nil, &rejection{"the API server", complaints}
+	}
+	spec, messages := k.read(o, tree["spec"])
+	if len(messages) == 0 {
+		return spec, nil
+	}
+	r := &rejection{by: "Istio's validation"}
+	for _, m := range messages {
+		field := locate(tree["spec"], m, func(spec any) []string {
+			_, messages := k.read(o, spec)
+			return messages
+		})
+		r.complaints = append(r.complaints, complaint{join("spec", field), m})
+	}
+	return nil, r
+}
+
+// read decodes and validates a spec. It returns what is wrong with it, nothing
+// if it is valid.
+func (k *istioKind) read(o *manifest.Object, spec any) (proto.Message, []string) {
+	msg := k.newSpec()
+	if spec != nil {
+		data, err := json.Marshal(spec)
+		if err != nil {
+			return nil, []string{err.Error()}
+		}
+		// Unknown fields are dropped and proto names taken, as istiod does.
+		if err := protomarshal.UnmarshalAllowUnknown(data, msg); err != nil {
+			return nil, messagesOf(err)
+		}
+	}
+	if k.validate == nil {
+		return msg, nil
+	}
+	name := o.Name
+	if name == "" || strings.HasSuffix(name, "-") {
+		name = "generated" // metadata.generateName: any valid name will be appended to it
+	}
+	_, version, _ := strings.Cut(o.APIVersion, "/")
+	_, err := k.validate(config.Config{
+		Meta: config.Meta{
+			GroupVersionKind: config.GroupVersionKind{Group: o.Group(), Version: version, Kind: o.Kind},
+			Name:             name,
+			Namespace:        o.Namespace,
+			Domain:           DomainSuffix,
+			Labels:           o.Labels,
+			Annotations:      o.Annotations,
+		},
+		Spec: msg,
+	})
+	if err != nil {
+		return nil, messagesOf(err)
+	}
+	return msg, nil
+}
+
+// messagesOf lists the single errors of an error of Istio's, without repetition.
+func messagesOf(err error) []string {
+	var out []string
+	var collect func(error)
+	collect = func(err error) {
+		switch e := err.(type) {
+		case interface{ WrappedErrors() []error }:
+			for _, inner := range e.WrappedErrors() {
+				collect(inner)
+			}
+		case interface{ Unwrap() []error }:
+			for _, inner := range e.Unwrap() {
+				collect(inner)
+			}
+		default:
+			m := printable(strings.TrimSpace(err.Error()))
+			// Some validators return an error twice, once with a prefix.
+			if !slices.ContainsFunc(out, func(other string) bool { return other == m || strings.HasSuffix(other, ": "+m) }) {
+				out = append(out, m)
+			}
+		}
+	}
+	collect(err)
+	if len(out) == 0 {
+		out = append(out, printable(err.Error()))
+	}
+	return out
+}
+
+// printable replaces what would steer a terminal or break a line: errors of
+// Istio and of decoders quote the input as it is.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return unicode.ReplacementChar
+		default:
+			return r
+		}
+	}, s)
+}
+
+// maxComplaints bounds how many reasons one problem names.
+const maxComplaints = 3
+
+// problem words a rejection. place gives the position of a field.
+func (r *rejection) problem(o *manifest.Object, place func(field string) manifest.Position) manifest.Problem {
+	var texts []string
+	for _, c := range r.complaints {
+		text := c.message
+		if c.field != "" && r.by == "the API server" {
+			text = c.field + " " + text
+		}
+		texts = append(texts, printable(text))
+	}
+	if more := len(texts) - maxComplaints; more > 0 {
+		texts = append(texts[:maxComplaints], fmt.Sprintf("and %d more", more))
+	}
+	position := place("")
+	if len(r.complaints) > 0 {
+		position = place(r.complaints[0].field)
+	}
+	return manifest.Problem{
+		Kind:     manifest.Rejected,
+		Position: position,
+		Object:   o.String(),
+		Message:  fmt.Sprintf("%s is refused by %s: %s", title(o), r.by, strings.Join(texts, "; ")),
+		Help:     r.help(),
+	}
+}
+
+// help says what to do about a rejection.
+func (r *rejection) help() string {
+	for _, c := range r.complaints {
+		if strings.Contains(c.message, "${") || strings.Contains(c.message, "$(") {
+			return "the value is a placeholder: fill it in before (envsubst, kustomize build, helm template); the object is left out of the analysis"
+		}
+	}
+	return "such an object never exists in a cluster and is left out of the analysis: mend or remove it"
+}
+
+// title names an object for a message, by its place where it has no name.
+func title(o *manifest.Object) string {
+	if o.Name == "" && o.Implied == "" {
+		return printable(fmt.Sprintf("%s at %s", o.Kind, o.At("")))
+	}
+	return printable(o.String())
+}
+
+// join puts a field path under another.
+func join(base, field string) string {
+	switch {
+	case field == "":
+		return base
+	case base == "" || field[0] == '[':
+		return base + field
+	default:
+		return base + "." + field
+	}
+}

@@ -1,0 +1,321 @@
+package model
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"istio.io/istio/pkg/config/host"
+	"istio.io/istio/pkg/config/visibility"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// MeshGateway is the name by which VirtualServices mean the sidecars.
+const MeshGateway = "mesh"
+
+// MergedVirtualService is a VirtualService as istiod uses it: names resolved,
+// delegates merged in (istio pilot/pkg/model/virtualservice_controller.go
+// mergeVirtualServices).
+type MergedVirtualService struct {
+	*VirtualService
+	// Hosts are the full host names, in the order of spec.hosts.
+	Hosts []host.Name
+	// Gateways are MeshGateway and "namespace/name"; unset means MeshGateway.
+	Gateways []string
+	HTTP     []*HTTPRoute
+	TLS      []*networking.TLSRoute
+	TCP      []*networking.TCPRoute
+	// exportTo has no "." left.
+	exportTo ExportTo
+}
+
+// HTTPRoute is one entry of http, with the place it comes from: the
+// VirtualService, or a delegate.
+type HTTPRoute struct {
+	*networking.HTTPRoute
+	Object *manifest.Object
+	Field  string
+	// Matches has for each entry of Match the place it comes from.
+	Matches []Place
+}
+
+// Place is a field of an object.
+type Place struct {
+	Object *manifest.Object
+	Field  string
+}
+
+// virtualServiceIndex finds VirtualServices by gateway and namespace (istio
+// pilot/pkg/model/push_context.go initVirtualServices).
+type virtualServiceIndex struct {
+	all      []*MergedVirtualService
+	public   map[string][]*MergedVirtualService
+	private  map[[2]string][]*MergedVirtualService
+	exported map[[2]string][]*MergedVirtualService
+}
+
+func (p *PushContext) initVirtualServices() {
+	x := &p.virtualServices
+	x.public = map[string][]*MergedVirtualService{}
+	x.private = map[[2]string][]*MergedVirtualService{}
+	x.exported = map[[2]string][]*MergedVirtualService{}
+	for _, vs := range sortedByAge(p.Mesh.VirtualServices) {
+		if len(vs.Spec.GetHosts()) == 0 {
+			continue // a delegate
+		}
+		m := p.mergeVirtualService(vs)
+		x.all = append(x.all, m)
+		switch {
+		case m.exportTo.Public():
+			for _, gw := range m.Gateways {
+				x.public[gw] = append(x.public[gw], m)
+			}
+		case m.exportTo.has(visibility.None):
+		default:
+			for _, ns := range m.exportTo {
+				for _, gw := range m.Gateways {
+					key := [2]string{ns, gw}
+					if ns == m.Namespace {
+						x.private[key] = append(x.private[key], m)
+					} else {
+						x.exported[key] = append(x.exported[key], m)
+					}
+				}
+			}
+		}
+	}
+}
+
+// VirtualServices returns all merged VirtualServices, oldest first.
+func (p *PushContext) VirtualServices() []*MergedVirtualService { return p.virtualServices.all }
+
+// VirtualServicesForGateway returns the VirtualServices bound to a gateway
+// ("namespace/name" or MeshGateway) that proxies in namespace see: private
+// ones, those exported to the namespace, public ones; each by age.
+func (p *PushContext) VirtualServicesForGateway(namespace, gateway string) []*MergedVirtualService {
+	key := [2]string{namespace, gateway}
+	x := &p.virtualServices
+	return slices.Concat(x.private[key], x.exported[key], x.public[gateway])
+}
+
+// ExportTo returns the namespaces that see the VirtualService.
+func (m *MergedVirtualService) ExportTo() ExportTo { return m.exportTo }
+
+// virtualServiceExportTo resolves "." and the mesh default.
+func (p *PushContext) virtualServiceExportTo(vs *VirtualService) ExportTo {
+	set := ExportTo(vs.Spec.GetExportTo())
+	if len(set) == 0 {
+		set = p.defaultVirtualServiceExportTo
+	}
+	out := make(ExportTo, 0, len(set))
+	for _, e := range set {
+		if e == string(visibility.Private) {
+			e = vs.Namespace
+		}
+		if !slices.Contains(out, e) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func (p *PushContext) mergeVirtualService(vs *VirtualService) *MergedVirtualService {
+	spec := resolveNames(vs)
+	m := &MergedVirtualService{
+		VirtualService: vs, Gateways: spec.GetGateways(), TLS: spec.GetTls(), TCP: spec.GetTcp(),
+		exportTo: p.virtualServiceExportTo(vs),
+	}
+	if len(m.Gateways) == 0 {
+		m.Gateways = []string{MeshGateway}
+	}
+	for _, h := range spec.GetHosts() {
+		m.Hosts = append(m.Hosts, host.Name(h))
+	}
+	for i, route := range spec.GetHttp() {
+		r := newHTTPRoute(route, vs.Object, fmt.Sprintf("spec.http[%d]", i))
+		if d := route.GetDelegate(); d != nil {
+			m.HTTP = append(m.HTTP, p.delegated(vs, r, d)...)
+		} else {
+			m.HTTP = append(m.HTTP, r)
+		}
+	}
+	return m
+}
+
+func newHTTPRoute(route *networking.HTTPRoute, object *manifest.Object, field string) *HTTPRoute {
+	r := &HTTPRoute{HTTPRoute: route, Object: object, Field: field}
+	for i := range route.GetMatch() {
+		r.Matches = append(r.Matches, Place{object, fmt.Sprintf("%s.match[%d]", field, i)})
+	}
+	return r
+}
+
+// delegated returns the routes of a delegate VirtualService merged under the
+// root's route; none where the delegate is missing or not exported to the root.
+func (p *PushContext) delegated(root *VirtualService, route *HTTPRoute, d *networking.Delegate) []*HTTPRoute {
+	namespace := d.GetNamespace()
+	if namespace == "" {
+		namespace = root.Namespace
+	}
+	for _, vs := range p.Mesh.VirtualServices {
+		if vs.Namespace != namespace || vs.Name != d.GetName() || len(vs.Spec.GetHosts()) > 0 {
+			continue
+		}
+		exported := p.virtualServiceExportTo(vs)
+		if !exported.Public() && !slices.Contains(exported, root.Namespace) {
+			return nil
+		}
+		var out []*HTTPRoute
+		for i, sub := range resolveNames(vs).GetHttp() {
+			if merged := mergeHTTPRoute(route, newHTTPRoute(sub, vs.Object, fmt.Sprintf("spec.http[%d]", i))); merged != nil {
+				out = append(out, merged)
+			}
+		}
+		return out
+	}
+	return nil
+}
+
+// resolveNames returns a copy of the spec with full host and gateway names
+// (istio pilot/pkg/model/virtualservice.go ResolveVirtualServiceShortnames).
+func resolveNames(vs *VirtualService) *networking.VirtualService {
+	spec := vs.Spec.DeepCopy()
+	ns := vs.Namespace
+	for i, h := range spec.Hosts {
+		spec.Hosts[i] = string(ResolveHost(h, ns))
+	}
+	gateways := func(names []string) {
+		for i, g := range names {
+			names[i] = resolveGateway(g, ns)
+		}
+	}
+	destination := func(d *networking.Destination) {
+		if d != nil {
+			d.Host = string(ResolveHost(d.Host, ns))
+		}
+	}
+	gateways(spec.Gateways)
+	for _, r := range spec.Http {
+		for _, m := range r.Match {
+			gateways(m.Gateways)
+		}
+		for _, w := range r.Route {
+			destination(w.Destination)
+		}
+		destination(r.Mirror)
+		for _, m := range r.Mirrors {
+			destination(m.Destination)
+		}
+	}
+	for _, r := range spec.Tcp {
+		for _, m := range r.Match {
+			gateways(m.Gateways)
+		}
+		for _, w := range r.Route {
+			destination(w.Destination)
+		}
+	}
+	for _, r := range spec.Tls {
+		for _, m := range r.Match {
+			gateways(m.Gateways)
+		}
+		for _, w := range r.Route {
+			destination(w.Destination)
+		}
+	}
+	return spec
+}
+
+// ResolveHost gives the full name of a host in an object of namespace: a name
+// without a dot is a Service of that namespace (istio
+// pilot/pkg/model/virtualservice.go ResolveShortnameToFQDN).
+func ResolveHost(h, namespace string) host.Name {
+	if h == "" || h == "*" || strings.Contains(h, ".") || strings.Contains(h, ":") {
+		return host.Name(h)
+	}
+	return ServiceHost(h, namespace)
+}
+
+// resolveGateway gives "namespace/name" for a gateway named in an object of
+// namespace (istio pilot/pkg/model/gateway.go resolveGatewayName).
+func resolveGateway(g, namespace string) string {
+	if g == MeshGateway {
+		return g
+	}
+	before, after, found := strings.Cut(g, "/")
+	if found {
+		if before == "." {
+			return namespace + "/" + after
+		}
+		return g
+	}
+	name, rest, dotted := strings.Cut(g, ".")
+	if !dotted {
+		return namespace + "/" + g
+	}
+	// Legacy form name.namespace.svc.cluster.local.
+	ns, _, _ := strings.Cut(rest, ".")
+	return ns + "/" + name
+}
+
+// Destinations returns the hosts that the routes lead to (mirrors included)
+// with the ports they name, 0 standing for a destination without port. Routes
+// whose every match asks for another source namespace do not count (istio
+// pilot/pkg/model/push_context.go
+// virtualServiceDestinationsFilteredBySourceNamespace).
+func (m *MergedVirtualService) Destinations(namespace string) []Destination {
+	var out []Destination
+	add := func(d *networking.Destination) {
+		if d == nil {
+			return
+		}
+		i := slices.IndexFunc(out, func(x Destination) bool { return string(x.Host) == d.GetHost() })
+		if i < 0 {
+			out = append(out, Destination{Host: host.Name(d.GetHost())})
+			i = len(out) - 1
+		}
+		out[i].Ports = append(out[i].Ports, int(d.GetPort().GetNumber()))
+	}
+	for _, r := range m.HTTP {
+		matched := true
+		for _, match := range r.GetMatch() {
+			if match.GetSourceNamespace() == "" {
+				continue
+			}
+			if matched = match.GetSourceNamespace() == namespace; matched {
+				break
+			}
+		}
+		if !matched {
+			continue
+		}
+		for _, w := range r.GetRoute() {
+			add(w.GetDestination())
+		}
+		add(r.GetMirror())
+		for _, mirror := range r.GetMirrors() {
+			add(mirror.GetDestination())
+		}
+	}
+	for _, r := range m.TCP {
+		for _, w := range r.GetRoute() {
+			add(w.GetDestination())
+		}
+	}
+	for _, r := range m.TLS {
+		for _, w := range r.GetRoute() {
+			add(w.GetDestination())
+		}
+	}
+	return out
+}
+
+// Destination is a host that routes lead to, and on which ports; 0 is a
+// destination without port.
+type Destination struct {
+	Host  host.Name
+	Ports []int
+}
