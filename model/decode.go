@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
 
+	meshconfig "istio.io/api/mesh/v1alpha1"
+
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
@@ -190,10 +192,14 @@ var deadMetadata = map[string]bool{"metadata.clusterName": true, "metadata.initi
 func (d *decoding) unknownFields(path string, t any) {
 	for _, f := range d.doc.UnknownFields(path, t) {
 		if !deadMetadata[f.Path] {
-			d.unknownField(f.Path, f.Position)
+			d.unknownField(f)
 		}
 	}
 }
+
+// unknownMesh reports the fields of the mesh configuration at a path that Istio
+// does not know: istiod ignores them (istio pkg/util/protomarshal ApplyYAML).
+func (d *decoding) unknownMesh(path string) { d.unknownFields(path, &meshconfig.MeshConfig{}) }
 
 // unknownTopLevel reports fields beside spec: a spec that lost its indentation.
 func (d *decoding) unknownTopLevel(tree map[string]any) {
@@ -201,22 +207,22 @@ func (d *decoding) unknownTopLevel(tree map[string]any) {
 		switch key {
 		case "apiVersion", "kind", "metadata", "spec", "status":
 		default:
-			d.unknownField(child("", key), d.doc.KeyPosition(child("", key)))
+			field := child("", key)
+			d.unknownField(manifest.Field{Path: field, Name: key, Position: d.doc.KeyPosition(field)})
 		}
 	}
 }
 
-func (d *decoding) unknownField(field string, position manifest.Position) {
-	d.problems = append(d.problems, unknownField(d.object, field, position))
-}
-
-// unknownField is the problem of a field that a kind does not have.
-func unknownField(o *manifest.Object, field string, position manifest.Position) manifest.Problem {
-	return manifest.Problem{
-		Kind:     manifest.UnknownField,
-		Position: position,
-		Object:   o.String(),
-		Message:  printable(fmt.Sprintf("%s has no field %q: it is dropped and decides nothing", title(o), field)),
-		Help:     "correct the name or the indentation, or remove the field",
+func (d *decoding) unknownField(f manifest.Field) {
+	help := "correct the name or the indentation, or remove the field"
+	if f.Near != "" {
+		help = fmt.Sprintf("did you mean %q?", f.Near)
 	}
+	d.problems = append(d.problems, manifest.Problem{
+		Kind:     manifest.UnknownField,
+		Position: f.Position,
+		Object:   d.object.String(),
+		Message:  printable(fmt.Sprintf("%s has no field %q: it is dropped and decides nothing", title(d.object), f.Path)),
+		Help:     help,
+	})
 }

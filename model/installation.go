@@ -49,7 +49,16 @@ func (d *decoding) installation() any {
 	if err != nil {
 		return d.refuse(&rejection{"the API server", []complaint{{"", err.Error()}}})
 	}
-	return &installationDoc{tree}
+	doc := &installationDoc{tree}
+	d.object.Value = doc
+	if in := installationOf(d.object, doc, nil); in != nil {
+		for _, o := range in.origins {
+			if !o.fixed {
+				d.unknownMesh(o.prefix)
+			}
+		}
+	}
+	return doc
 }
 
 // installationOf reads the settings of an object; nil if it has none.

@@ -196,7 +196,6 @@ func (c *configuring) settle(revision string) (*MeshConfig, *installation) {
 		base = c.withShared(base, config)
 	}
 	c.applyFlags(config, &fields, mine)
-	c.reportUnknown(config)
 	config.MeshConfig = base
 	if chosen != nil && chosen.refused != "" {
 		c.refuse(config, manifest.Problem{

@@ -1,8 +1,17 @@
 package model
 
 import (
+	"encoding/json"
+	"fmt"
+
+	meshconfig "istio.io/api/mesh/v1alpha1"
+	"istio.io/istio/pkg/util/protomarshal"
+
 	"github.com/egresslint/egresslint/model/manifest"
 )
+
+// flagName is the name of the object that stands for the command line.
+const flagName = "--set"
 
 // readFlags checks the --set flags and keeps those that make sense.
 func (c *configuring) readFlags() {
@@ -19,7 +28,13 @@ func (c *configuring) readFlags() {
 		c.flags = nil
 		c.mesh.Problems = append(c.mesh.Problems, manifest.Problem{Kind: manifest.Unreadable, Message: printable(err.Error())})
 	}
-	c.flagObject = manifest.Implied("install.istio.io/v1alpha1", "IstioOperator", "", "--set", "the command line says so", nil, "")
+	for _, path := range []string{"meshConfig", "values.meshConfig"} {
+		if unknown := unknownSetting(lookupMap(c.flagged, path)); unknown != "" {
+			c.mesh.Problems = append(c.mesh.Problems, manifest.Problem{
+				Kind: manifest.UnknownField, Message: fmt.Sprintf("--set %s: %s: it is ignored and decides nothing", path, unknown)})
+		}
+	}
+	c.flagObject = manifest.Implied("install.istio.io/v1alpha1", "IstioOperator", "", flagName, "the command line says so", nil, "")
 }
 
 // flagsFor returns the flags that are meant for a revision.
@@ -47,8 +62,12 @@ func (c *configuring) applyFlags(config *MeshConfig, fields *map[string]any, fla
 		in := operatorInstallation(c.flagObject, map[string]any{}, "", c.flags)
 		*fields = in.mesh
 		origins = in.origins
-		config.Values, config.ValuesSource, config.ValuesPrefix = in.values, c.flagObject, "spec.values"
-		config.Environment = in.environment
+		if config.Values == nil {
+			config.Values, config.ValuesSource, config.ValuesPrefix = in.values, c.flagObject, "spec.values"
+		}
+		if config.Environment == nil {
+			config.Environment = in.environment
+		}
 		c.takeNotes(in)
 	} else if config.Source.Kind == "IstioOperator" {
 		// It has taken them already.
@@ -65,4 +84,17 @@ func (c *configuring) applyFlags(config *MeshConfig, fields *map[string]any, fla
 		}
 	}
 	config.origins = append(origins, config.origins...)
+}
+
+// unknownSetting names a field that the mesh configuration does not have, ""
+// where all are known.
+func unknownSetting(fields map[string]any) string {
+	data, err := json.Marshal(fields)
+	if err != nil || protomarshal.UnmarshalAllowUnknown(data, &meshconfig.MeshConfig{}) != nil {
+		return "" // what is wrong with it is said elsewhere
+	}
+	if err := protomarshal.Unmarshal(data, &meshconfig.MeshConfig{}); err != nil {
+		return printable(err.Error())
+	}
+	return ""
 }

@@ -43,6 +43,7 @@ func (d *decoding) configMap() any {
 		m.values = cm.Data["values"]
 	} else {
 		m.mesh, m.hasMesh = cm.Data["mesh"]
+		d.unknownMesh("data.mesh")
 	}
 	if !m.hasMesh && m.values == "" {
 		return nil

@@ -217,10 +217,14 @@ func (r *rejection) help() string {
 
 // title names an object for a message, by its place where it has no name.
 func title(o *manifest.Object) string {
-	if o.Name == "" && o.Implied == "" {
+	switch {
+	case o.Implied != "" && o.Name == flagName:
+		return flagName
+	case o.Implied == "" && o.Name == "":
 		return printable(fmt.Sprintf("%s at %s", o.Kind, o.At("")))
+	default:
+		return printable(o.String())
 	}
-	return printable(o.String())
 }
 
 // join puts a field path under another.

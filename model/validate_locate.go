@@ -117,9 +117,9 @@ func withoutNumbers(s string) string {
 }
 
 // quotedScalar returns the field of the only scalar below v that a complaint
-// names as a word, "" if there is none or more than one.
+// quotes, or names as a word; "" if there is none or more than one.
 func quotedScalar(v any, field, complaint string) string {
-	var found []string
+	var quoted, named []string
 	var walk func(v any, field string)
 	walk = func(v any, field string) {
 		word := ""
@@ -139,15 +139,23 @@ func quotedScalar(v any, field, complaint string) string {
 		case float64:
 			word = strconv.FormatFloat(v, 'f', -1, 64)
 		}
-		if len(word) > 1 && namesWord(complaint, word) {
-			found = append(found, field)
+		switch {
+		case len(word) < 2:
+		case strings.Contains(complaint, `"`+word+`"`):
+			quoted = append(quoted, field)
+		case namesWord(complaint, word):
+			named = append(named, field)
 		}
 	}
 	walk(v, field)
-	if len(found) != 1 {
+	switch {
+	case len(quoted) == 1:
+		return quoted[0]
+	case len(quoted) == 0 && len(named) == 1:
+		return named[0]
+	default:
 		return ""
 	}
-	return found[0]
 }
 
 // namesWord reports whether text has word not as a part of a longer name.

@@ -22,17 +22,6 @@ func encode(v any, indent string) ([]byte, error) {
 	return escapeJSON(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
 }
 
-// encodeLine writes a value as one line.
-func encodeLine(p *printer, v any) {
-	if p.err != nil {
-		return
-	}
-	var b []byte
-	if b, p.err = encode(v, ""); p.err == nil {
-		p.write(append(b, '\n'))
-	}
-}
-
 // htmlEscapes are what encoding/json writes for <, > and & in values that
 // marshal themselves, whatever the outer encoder is told.
 var htmlEscapes = map[string]byte{`\u003c`: '<', `\u003e`: '>', `\u0026`: '&'}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"io"
+	"strings"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/reach"
@@ -81,7 +82,7 @@ func workloadNames(workloads []*model.Workload) map[*model.Workload]string {
 	for _, w := range workloads {
 		names[w] = w.ID()
 		if count[w.ID()] > 1 {
-			names[w] = w.Namespace + "/" + w.Kind + "/" + w.Name
+			names[w] = w.Namespace + "/" + strings.ToLower(w.Kind) + "/" + w.Name
 		}
 	}
 	return names

@@ -72,15 +72,15 @@ func TestReachTextGroupsWhatFaresAlike(t *testing.T) {
 		`        GET, HEAD; path /v1/*: allowed, through an egress gateway`,
 		`        any other request: blocked, at the gateway: refused by AuthorizationPolicy istio-system/only-v1 (HTTP 403)`,
 		`  blocked`,
-		`    api.stripe.com:443         tcp to another address   the destination is not registered for the workload, and unregistered ones are blocked (REGISTRY_ONLY)`,
-		`    any unregistered name:443  http, tls                the destination is not registered for the workload, and unregistered ones are blocked (REGISTRY_ONLY)`,
+		`    api.stripe.com:443         tcp to another address   nothing that is registered for the workload fits, and its mode is REGISTRY_ONLY`,
+		`    any unregistered name:443  http, tls                nothing that is registered for the workload fits, and its mode is REGISTRY_ONLY`,
 		``,
 		`shop/cart`,
 		`  unknown`,
 		`    api.stripe.com:443         tls        an external authorizer decides`,
 		`    legacy.example.com:80      tls        an external authorizer decides`,
 		`  blocked`,
-		`    any unregistered name:443  http, tls  the destination is not registered for the workload, and unregistered ones are blocked (REGISTRY_ONLY)`,
+		`    any unregistered name:443  http, tls  nothing that is registered for the workload fits, and its mode is REGISTRY_ONLY`,
 		`    api.stripe.com:443         http       at the gateway: refused by AuthorizationPolicy istio-system/deny, rule 1 (HTTP 403)`,
 		`    legacy.example.com:80      http       at the gateway: refused by AuthorizationPolicy istio-system/deny, rule 1 (HTTP 403)`,
 		``,
@@ -174,13 +174,13 @@ func TestReachJSONGivesRectangles(t *testing.T) {
 	if err := json.Unmarshal([]byte(raw), &got); err != nil {
 		t.Fatalf("%v\n%s", err, raw)
 	}
-	if want := []string{"payments/api", "payments/worker", "shop/Deployment/cart", "shop/Job/cart"}; !slices.Equal(got.Workloads, want) {
+	if want := []string{"payments/api", "payments/worker", "shop/deployment/cart", "shop/job/cart"}; !slices.Equal(got.Workloads, want) {
 		t.Errorf("workloads %v, want %v", got.Workloads, want)
 	}
 	if !got.Partial || len(got.Rectangles) != 4 || !slices.Equal(got.Assumptions, m.Assumptions) {
 		t.Errorf("got %+v", got)
 	}
-	if r := got.Rectangles[2]; fmt.Sprint(r.Destinations) != "[map[host:unregistered.example port:443 stands_for:any unregistered name]]" || r.Workloads[2] != "shop/Deployment/cart" {
+	if r := got.Rectangles[2]; fmt.Sprint(r.Destinations) != "[map[host:unregistered.example port:443 stands_for:any unregistered name]]" || r.Workloads[2] != "shop/deployment/cart" {
 		t.Errorf("rectangle %+v", r)
 	}
 	if a := got.Rectangles[1].Answers[0]; a["outcome"] != "depends" || fmt.Sprint(a["when"].([]any)[0].(map[string]any)["methods"]) != "[GET HEAD]" {

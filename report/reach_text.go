@@ -37,19 +37,17 @@ func ReachText(w io.Writer, m *reach.Matrix, in Input, o Options) error {
 		}
 		t.group(m, g)
 	}
-	if len(m.Assumptions) > 0 {
+	if len(m.Assumptions)+len(in.Notes) > 0 || in.Partial {
 		t.printf("\n")
 	}
 	for _, a := range m.Assumptions {
 		t.printf("%s %s\n", t.bold("assumed:"), Printable(a))
 	}
-	if in.Partial {
-		t.printf("\n%s some of the input was not analysed (egresslint lint says what): what it holds may change every answer\n", t.yellow("partial:"))
+	for _, n := range in.Notes {
+		t.printf("%s %s\n", t.bold("note:"), Printable(n))
 	}
-	if o.Verbose {
-		for _, n := range in.Notes {
-			t.printf("%s %s\n", t.bold("note:"), Printable(n))
-		}
+	if in.Partial {
+		t.printf("%s some of the input was not analysed (egresslint lint says what): what it holds may change every answer\n", t.yellow("partial:"))
 	}
 	return t.close()
 }

@@ -24,7 +24,7 @@ type Options struct {
 	// Color switches terminal colours on. Whoever opened the writer knows
 	// whether it is a terminal.
 	Color bool
-	// Verbose adds what was counted, skipped and taken for granted.
+	// Verbose lists what was left out of the analysis, kind by kind.
 	Verbose bool
 	// Version is the version of egresslint, Istio that of the modelled Istio.
 	Version string

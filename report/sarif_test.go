@@ -279,19 +279,19 @@ func TestSARIFOfNothingStillHasResults(t *testing.T) {
 	}
 }
 
-func at(file string, line int) manifest.Position {
-	return manifest.Position{File: file, Line: line, Column: 3, EndColumn: 7}
+func at(line int) manifest.Position {
+	return manifest.Position{File: "a.yaml", Line: line, Column: 3, EndColumn: 7}
 }
 
 func TestSARIFMergesFindingsOfOneRuleAtOnePlace(t *testing.T) {
 	var findings []analyzers.Finding
 	for i := range 15 {
-		findings = append(findings, analyzers.Finding{Rule: gap, Severity: analyzers.Warning, Position: at("a.yaml", 4), Message: fmt.Sprintf("message %d", i)})
+		findings = append(findings, analyzers.Finding{Rule: gap, Severity: analyzers.Warning, Position: at(4), Message: fmt.Sprintf("message %d", i)})
 	}
 	findings[3].Severity = analyzers.Error
 	findings = append(findings,
-		analyzers.Finding{Rule: gap, Severity: analyzers.Note, Position: at("a.yaml", 5), Message: "another line"},
-		analyzers.Finding{Rule: reopens, Severity: analyzers.Note, Position: at("a.yaml", 4), Message: "another rule"})
+		analyzers.Finding{Rule: gap, Severity: analyzers.Note, Position: at(5), Message: "another line"},
+		analyzers.Finding{Rule: reopens, Severity: analyzers.Note, Position: at(4), Message: "another rule"})
 	log, _ := sarif(t, &report.Lint{Rules: []*analyzers.Analyzer{reopens, gap}, Findings: findings})
 	results := log.Runs[0].Results
 	if len(results) != 3 {
@@ -340,7 +340,7 @@ func TestSARIFKeepsToGitHubsLimits(t *testing.T) {
 	rule := &analyzers.Analyzer{ID: "EGR999", Name: long, Severity: analyzers.Note, Doc: analyzers.Doc{Title: long, What: long}}
 	set := load(t, map[string]string{"a.yaml": policyYAML})
 	policy := object(t, set, "AuthorizationPolicy")
-	crowded := analyzers.Finding{Rule: rule, Severity: analyzers.Error, Position: at("a.yaml", 1), Message: "crowded", Trace: &flow.Trace{}}
+	crowded := analyzers.Finding{Rule: rule, Severity: analyzers.Error, Position: at(1), Message: "crowded", Trace: &flow.Trace{}}
 	for range 1500 {
 		crowded.Related = append(crowded.Related, analyzers.Related{Object: policy, Field: "spec", Message: "r"})
 		crowded.Trace.Hops = append(crowded.Trace.Hops, flow.Hop{At: flow.AtSidecar, Decision: "d"})
@@ -351,7 +351,7 @@ func TestSARIFKeepsToGitHubsLimits(t *testing.T) {
 		if i > 25_000 {
 			severity = analyzers.Error
 		}
-		findings = append(findings, analyzers.Finding{Rule: rule, Severity: severity, Position: at("a.yaml", i+2), Message: "m"})
+		findings = append(findings, analyzers.Finding{Rule: rule, Severity: severity, Position: at(i+2), Message: "m"})
 	}
 	log, omitted := sarif(t, &report.Lint{Rules: []*analyzers.Analyzer{rule}, Findings: findings})
 	if omitted.OverLimit != 101 || len(log.Runs[0].Results) != 25_000 {
@@ -384,7 +384,7 @@ func TestSARIFKeepsToGitHubsSize(t *testing.T) {
 		for j := range 1900 {
 			b.WriteByte('!' + (noise[(i*7919+j)%len(noise)]^byte(i*j)^byte(i>>8))%90)
 		}
-		findings = append(findings, analyzers.Finding{Rule: gap, Severity: analyzers.Warning, Position: at("a.yaml", i+1), Message: b.String()})
+		findings = append(findings, analyzers.Finding{Rule: gap, Severity: analyzers.Warning, Position: at(i+1), Message: b.String()})
 	}
 	_, omitted := sarif(t, &report.Lint{Rules: []*analyzers.Analyzer{gap}, Findings: findings})
 	if omitted.OverLimit == 0 {

@@ -82,7 +82,7 @@ func (t textWriter) finding(f *analyzers.Finding) {
 		note("related", t.related(r))
 	}
 	if f.Fix != "" {
-		note("fix", "")
+		t.printf("%s %s\n", t.blue(gutter+"="), t.bold("fix:"))
 		for line := range strings.SplitSeq(strings.TrimRight(f.Fix, "\n"), "\n") {
 			t.printf("%s     %s\n", gutter, Printable(line))
 		}
@@ -207,16 +207,18 @@ func (t textWriter) summary(l *Lint, o Options) {
 	for _, a := range l.Input.Assumptions {
 		t.printf("%s %s\n", t.bold("assumed:"), Printable(a))
 	}
+	for _, n := range l.Input.Notes {
+		t.printf("%s %s\n", t.bold("note:"), Printable(n))
+	}
 	if o.Verbose {
 		t.inventory(l.Input)
+	} else if n := len(l.Input.Unmodelled); n > 0 {
+		t.printf("%s %s that may bear on egress (-v lists them)\n", t.bold("not modelled:"), plural(n, "object"))
 	}
 }
 
-// inventory lists what a report otherwise leaves out.
+// inventory lists what a report otherwise counts or leaves out.
 func (t textWriter) inventory(in Input) {
-	for _, n := range in.Notes {
-		t.printf("%s %s\n", t.bold("note:"), Printable(n))
-	}
 	kinds := make([]string, 0, len(in.Ignored))
 	for kind := range in.Ignored {
 		kinds = append(kinds, kind)

@@ -86,7 +86,7 @@ func through(via flow.Via) string {
 
 // stops says for each reason what stops a request or keeps it undecided.
 var stops = map[flow.Reason]string{
-	flow.Blackhole:      "the destination is not registered for the workload, and unregistered ones are blocked (REGISTRY_ONLY)",
+	flow.Blackhole:      "nothing that is registered for the workload fits, and its mode is REGISTRY_ONLY",
 	flow.NoListener:     "nothing listens on this port",
 	flow.NoFilterChain:  "no server accepts this name or protocol on the port",
 	flow.NoRoute:        "no route for this host",

@@ -367,6 +367,14 @@ func TestConfigurationErrorsNameThePlace(t *testing.T) {
 	if _, err := applyConfig((&Command{}).lint().Flags(), "missing.yaml"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a configuration that is given and missing: %v", err)
 	}
+	if err := os.Symlink(outside, defaultConfig); err != nil {
+		t.Fatal(err)
+	}
+	_, err := applyConfig((&Command{}).lint().Flags(), "")
+	wantError(t, "a default configuration that is a link", err, ".egresslint.yaml is a link or no file")
+	if err := os.Remove(defaultConfig); err != nil {
+		t.Fatal(err)
+	}
 	if name, err := applyConfig((&Command{}).lint().Flags(), ""); name != "" || err != nil {
 		t.Errorf("no default configuration: %q, %v", name, err)
 	}

@@ -38,7 +38,7 @@ func (f *inputFlags) register(cmd *cobra.Command) {
 	fs.StringArrayVar(&f.meshConfig, "mesh-config", nil, "`FILE` with Helm values or mesh configuration (repeatable)")
 	fs.StringVar(&f.config, "config", "", "`FILE` with settings (default "+defaultConfig+" in the working directory, if there is one)")
 	fs.BoolVar(&f.allowPartial, "allow-partial", false, "do not exit with 3 where some of the input was not analysed")
-	fs.BoolVarP(&f.verbose, "verbose", "v", false, "tell what was taken for granted, ignored or not modelled")
+	fs.BoolVarP(&f.verbose, "verbose", "v", false, "list what was ignored or is not modelled")
 	fs.StringVar(&f.color, "color", "auto", "colour text: `auto|always|never`; NO_COLOR is honoured")
 	words(cmd, "assume-injected", "auto", "yes", "no")
 	words(cmd, "color", "auto", "always", "never")

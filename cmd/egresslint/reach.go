@@ -40,7 +40,7 @@ analysed (unless --allow-partial), with the answers printed all the same.`,
 		Args: needPaths,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.runReach(cmd, f, args) },
 	}
-	f.inputFlags.register(cmd)
+	f.register(cmd)
 	cmd.Flags().StringArrayVar(&f.from, "from", nil, "only workloads that match `GLOB`, as 'shop/*' (repeatable)")
 	cmd.Flags().StringArrayVar(&f.to, "to", nil, "only this destination, as `HOST[:PORT]` (repeatable)")
 	cmd.Flags().StringVar(&f.format, "format", "text", "output format: `"+reachFormats+"`")

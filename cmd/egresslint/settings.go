@@ -38,7 +38,7 @@ func applyConfig(flags *pflag.FlagSet, name string) (string, error) {
 	if !given {
 		name = defaultConfig
 	}
-	content, err := readConfig(name)
+	content, err := readConfig(name, given)
 	if !given && errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -58,7 +58,13 @@ func applyConfig(flags *pflag.FlagSet, name string) (string, error) {
 	return name, applySettings(flags, name, document.Content[0])
 }
 
-func readConfig(name string) ([]byte, error) {
+// readConfig reads a configuration file. One that nobody named must be a file of
+// its own: a link could lead a stranger's configuration to any file, and what is
+// wrong with that would be printed.
+func readConfig(name string, given bool) ([]byte, error) {
+	if info, err := os.Lstat(name); err == nil && !given && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is a link or no file; name it with --config if it is meant", name)
+	}
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +45,7 @@ line is answered, and a partial input is noted on standard error.`,
 		Args: needPaths,
 		RunE: func(cmd *cobra.Command, args []string) error { return c.runTrace(cmd, f, args) },
 	}
-	f.inputFlags.register(cmd)
+	f.register(cmd)
 	f.flow.register(cmd)
 	cmd.Flags().StringVar(&f.flows, "flows", "", "`FILE` with one request a line, - for standard input")
 	cmd.Flags().StringVar(&f.format, "format", "", "output format: `"+traceFormats+"` (default text, with --flows jsonl)")
@@ -103,25 +104,28 @@ func (c *Command) runTrace(cmd *cobra.Command, f *traceFlags, args []string) err
 
 // badQuestion makes an error of a question that makes no sense.
 func badQuestion(in *loaded, question flow.Flow, answer *flow.Trace) error {
+	detail := answer.Detail
+	if detail == "" {
+		detail = fmt.Sprintf("the request from %q to %q makes no sense", question.From, question.Host)
+	}
 	if answer.Reason == flow.BadFlow {
-		if answer.Detail != "" {
-			return errors.New(answer.Detail)
-		}
-		return fmt.Errorf("the request from %q to %q makes no sense", question.From, question.Host)
+		return errors.New(detail)
 	}
 	var known []string
 	for _, w := range in.mesh.Workloads {
 		known = append(known, w.ID())
 	}
-	message := fmt.Sprintf("--from %q: the input has no such workload", question.From)
-	if answer.Detail != "" {
-		message = fmt.Sprintf("--from %q: %s", question.From, answer.Detail)
+	near := nearest(question.From, known)
+	switch {
+	case len(known) == 0:
+		return fmt.Errorf("--from: %s, which holds no workload at all", detail)
+	case strings.Contains(detail, ";") || slices.Contains(known, question.From):
+		return fmt.Errorf("--from: %s", detail) // it says what there is
+	case near != "":
+		return fmt.Errorf("--from: %s; did you mean %q?", detail, near)
+	case len(known) > 10:
+		return fmt.Errorf("--from: %s; there are %s +%d more", detail, strings.Join(known[:10], ", "), len(known)-10)
+	default:
+		return fmt.Errorf("--from: %s; there are %s", detail, strings.Join(known, ", "))
 	}
-	if near := nearest(question.From, known); near != "" && !slices.Contains(known, question.From) {
-		return fmt.Errorf("%s; did you mean %q?", message, near)
-	}
-	if len(known) > 10 {
-		known = append(known[:10:10], fmt.Sprintf("+%d more", len(known)-10))
-	}
-	return fmt.Errorf("%s; there are %q", message, known)
 }

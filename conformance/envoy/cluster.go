@@ -147,6 +147,9 @@ func forwardProxy(custom *cluster.Cluster_CustomClusterType, conn Connection, f 
 	} else if len(conn.Message.TLS) > 0 {
 		name = conn.Message.TLS[0].SNI
 	}
+	if name == "" {
+		return nil
+	}
 	if address, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
 		return []candidate{{upstream: Upstream{Address: address, Port: port}}}
 	}

@@ -3,7 +3,7 @@ package generate
 import "strings"
 
 // twist is a deviation from a path that works.
-func (w *world) twist() bool { return w.chance(0.07) }
+func (w *world) twist() bool { return w.chance(0.04) }
 
 // scenario makes a path through an egress gateway as the documentation has it,
 // with a chance of being wrong in any one place.
@@ -12,7 +12,7 @@ func (w *world) scenario() {
 	if w.chance(0.12) {
 		host = pick(w, wildcardHosts...)
 	}
-	kind := pick(w, "http", "http", "mtls", "mtls", "mtls", "tls", "tls", "tls-mtls", "tcp", "origination")
+	kind := pick(w, "http", "http", "mtls", "mtls", "mtls", "tls", "tls", "tls-mtls", "tcp", "tcp", "origination", "terminate")
 	if kind == "origination" {
 		w.origination(host)
 		return
@@ -49,11 +49,12 @@ func (w *world) entryFor(namespace, host, kind string) {
 		return
 	}
 	ports := map[string][]entryPort{
-		"http":     {{80, "HTTP"}, {443, "HTTPS"}},
-		"mtls":     {{80, "HTTP"}, {443, "HTTPS"}},
-		"tls":      {{443, pick(w, "TLS", "HTTPS")}},
-		"tls-mtls": {{443, "TLS"}},
-		"tcp":      {{9000, "TCP"}},
+		"http":      {{80, "HTTP"}, {443, "HTTPS"}},
+		"mtls":      {{80, "HTTP"}, {443, "HTTPS"}},
+		"tls":       {{443, pick(w, "TLS", "HTTPS")}},
+		"tls-mtls":  {{443, "TLS"}},
+		"terminate": {{443, pick(w, "TLS", "HTTPS")}},
+		"tcp":       {{9000, "TCP"}},
 	}[kind]
 	if w.twist() {
 		ports = w.anyPorts()
@@ -77,6 +78,9 @@ func (w *world) scenarioServer(host, kind string) (int, map[string]any) {
 		port, protocol, tls = 443, pick(w, "TLS", "HTTPS"), map[string]any{"mode": "PASSTHROUGH"}
 	case "tls-mtls":
 		port, protocol, tls = 443, "TLS", map[string]any{"mode": "ISTIO_MUTUAL"}
+	case "terminate":
+		mode := pick(w, "SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL")
+		port, protocol, tls = 443, pick(w, "HTTPS", "TLS"), map[string]any{"mode": mode, "credentialName": "server-credential"}
 	case "tcp":
 		port, protocol = 9000, "TCP"
 		if w.chance(0.3) {
@@ -93,11 +97,11 @@ func (w *world) scenarioServer(host, kind string) (int, map[string]any) {
 	}
 	hosts := []string{host}
 	switch {
-	case w.chance(0.08):
+	case w.chance(0.05):
 		hosts = []string{"*"}
-	case w.chance(0.08):
+	case w.chance(0.03):
 		hosts = []string{pick(w, wildcardHosts...)}
-	case w.chance(0.06):
+	case w.chance(0.03):
 		hosts = []string{pick(w, "./", "*/", "istio-system/") + host}
 	}
 	return port, w.gatewayServer(port, protocol, hosts, tls)
@@ -140,8 +144,8 @@ func (w *world) scenarioRoutes(namespace string, gw gatewayPods, ref, host, kind
 	if strings.HasPrefix(host, "*") {
 		exit = pick(w, "x"+host[1:], "www.example.com")
 	}
-	exitPort := map[string]int{"http": 80, "mtls": pick(w, 80, 443), "tls": 443, "tls-mtls": 443, "tcp": 9000}[kind]
-	dialled := map[string]int{"http": 80, "mtls": 80, "tls": 443, "tls-mtls": 443, "tcp": 9000}[kind]
+	exitPort := map[string]int{"http": 80, "mtls": pick(w, 80, 443), "tls": 443, "tls-mtls": 443, "terminate": 443, "tcp": 9000}[kind]
+	dialled := map[string]int{"http": 80, "mtls": 80, "tls": 443, "tls-mtls": 443, "terminate": 443, "tcp": 9000}[kind]
 	in := map[string]any{"destination": map[string]any{"host": gw.service.fqdn(), "subset": "egress", "port": map[string]any{"number": port}}}
 	out := map[string]any{"destination": map[string]any{"host": exit, "port": map[string]any{"number": exitPort}}}
 	meshMatch := map[string]any{"gateways": []any{"mesh"}, "port": dialled}
@@ -175,8 +179,13 @@ func (w *world) scenarioRoutes(namespace string, gw gatewayPods, ref, host, kind
 		w.fault(second)
 	}
 	spec := map[string]any{"hosts": []any{host}, "gateways": []any{ref, "mesh"}, block: []any{first, second}}
-	if kind == "tls-mtls" {
+	switch kind {
+	case "tls-mtls":
 		spec["tls"], spec["tcp"] = []any{first}, []any{second}
+	case "terminate":
+		delete(spec, "http")
+		meshMatch["sniHosts"] = []any{host}
+		spec["tls"], spec["tcp"], spec["http"] = []any{first}, []any{second}, []any{map[string]any{"match": []any{gatewayMatch}, "route": []any{out}}}
 	}
 	if w.twist() {
 		spec["gateways"] = []any{"mesh"}
@@ -185,7 +194,7 @@ func (w *world) scenarioRoutes(namespace string, gw gatewayPods, ref, host, kind
 	w.istio("networking", "VirtualService", namespace, w.name("vs"), spec)
 	w.seen.hosts = append(w.seen.hosts, host)
 	for range 6 {
-		w.seen.targets = append(w.seen.targets, destination{host, dialled, map[string]string{"http": "HTTP", "mtls": "HTTP", "tls": "TLS", "tls-mtls": "TLS", "tcp": "TCP"}[kind]})
+		w.seen.targets = append(w.seen.targets, destination{host, dialled, map[string]string{"http": "HTTP", "mtls": "HTTP", "tls": "TLS", "tls-mtls": "TLS", "terminate": "TLS", "tcp": "TCP"}[kind]})
 	}
 }
 

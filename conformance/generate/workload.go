@@ -177,6 +177,8 @@ func (w *world) kubeService(s service, selector map[string]any, targets map[int]
 		w.seen.ports = append(w.seen.ports, p.number)
 	}
 	w.services = append(w.services, s)
-	w.seen.hosts = append(w.seen.hosts, s.fqdn())
+	if !s.gateway || w.chance(0.2) {
+		w.seen.hosts = append(w.seen.hosts, s.fqdn())
+	}
 	return w.object("v1", "Service", s.namespace, s.name, map[string]any{"selector": selector, "ports": ports})
 }

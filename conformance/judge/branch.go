@@ -6,9 +6,6 @@ import (
 	"github.com/egresslint/egresslint/model/flow"
 )
 
-// branchesDiffer is the reason of an answer whose branches tell different ones.
-const branchesDiffer flow.Reason = "branches"
-
 // combine makes one answer of weighted ones.
 func combine(branches []flow.Branch) *flow.Trace {
 	if len(branches) == 1 {
@@ -54,7 +51,7 @@ func merge(branches []flow.Branch) *flow.Trace {
 			answer.Via = flow.ViaMixed
 		}
 		if b.Reason != answer.Reason {
-			answer.Reason = branchesDiffer
+			answer.Reason = flow.BranchesDiffer
 		}
 		if b.Policy != answer.Policy {
 			answer.Policy = ""

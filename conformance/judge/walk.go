@@ -220,6 +220,10 @@ func (w *walk) arrive(t target, conn envoy.Connection, via flow.Via, tls flow.Up
 	if t.workload == nil {
 		return accepted(conn.Message, via, flow.OK, tls)
 	}
+	// What a proxy adds towards a workload of the mesh does not leave it.
+	if t.workload.Role != GatewayProxy {
+		tls = flow.UpstreamNone
+	}
 	if t.workload.Role == NoProxy {
 		return accepted(conn.Message, via, flow.InMesh, tls)
 	}

@@ -95,7 +95,7 @@ const (
 	DirectResponse Reason = "direct_response"
 	FaultAbort     Reason = "fault_abort"
 	Loop           Reason = "loop"
-	NetworkPolicy  Reason = "network_policy"
+	NetworkPolicy  Reason = "network_policy" // also unknown: policies that the input does not decide
 )
 
 // Reasons of an unknown outcome.

@@ -12,15 +12,25 @@ import (
 // look returns the value of a key of a mapping, aliases followed; nil if n is
 // no mapping or has no such key.
 func look(n *yaml.Node, key string, opts *Options) *yaml.Node {
-	h := hit{in: &tree{opts: opts}, value: n}
-	if target := follow(n); target == nil || target.Kind != yaml.MappingNode {
+	n = follow(n)
+	if n == nil || n.Kind != yaml.MappingNode {
 		return nil
 	}
-	child, ok := h.child(step{key: key, index: -1})
-	if !ok {
-		return nil
+	var value *yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := n.Content[i]
+		if k.Kind != yaml.ScalarNode || isMerge(k) {
+			child, ok := hit{in: &tree{opts: opts}, value: n}.child(step{key: key, index: -1})
+			if !ok {
+				return nil
+			}
+			return follow(child.value)
+		}
+		if k.Value == key && isString(k) {
+			value = n.Content[i+1] // the last counts
+		}
 	}
-	return follow(child.value)
+	return follow(value)
 }
 
 // isNull reports that a value is absent or null.

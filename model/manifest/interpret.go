@@ -25,12 +25,13 @@ type task struct {
 type list struct {
 	whole fragment
 	types itemType
+	ytt   bool
 	// broken is set when an item did not parse and the whole is to be parsed
 	// instead.
 	broken atomic.Bool
 }
 
-// result is what became of a task.
+// result is what became of tasks.
 type result struct {
 	objects, values, rejected []*Object
 	problems                  []Problem
@@ -38,55 +39,48 @@ type result struct {
 	// doubts are problems only if the file is about Kubernetes at all.
 	doubts            []Problem
 	documents, others int
-	// failed says that the fragment did not parse.
-	failed bool
 }
 
-// interpret parses a fragment and makes objects of it.
-func (l *loader) interpret(t *task) (r result) {
+// interpret parses a fragment, makes objects of it and adds them to a result.
+func (l *loader) interpret(t *task, r *result) {
+	if t.list != nil && t.list.broken.Load() {
+		return // nobody will look at it
+	}
+	failed := func(message, help string) {
+		r.documents++
+		r.problems = append(r.problems, Problem{Kind: Unreadable, Position: t.start(), Message: message, Help: help})
+	}
 	defer func() {
 		// No input may end the program; that this one would have is said.
 		if p := recover(); p != nil {
-			r = result{failed: true, documents: 1, problems: []Problem{{
-				Kind: Unreadable, Position: t.start(), Message: fmt.Sprintf("reading the document failed (%v): left out", p),
-				Help: "this is a defect of egresslint: please report it",
-			}}}
+			failed(fmt.Sprintf("reading the document failed (%v): left out", p), "this is a defect of egresslint: please report it")
 		}
 	}()
-	if t.list != nil && t.list.broken.Load() {
-		return result{} // nobody will look at it
-	}
 	if size := t.piece.end - t.piece.off; size > l.opts.MaxDocumentBytes {
-		return result{failed: true, documents: 1, problems: []Problem{{
-			Kind: Unreadable, Position: t.start(),
-			Message: fmt.Sprintf("document has %d MiB, more than the %d that are read in one piece: left out", size>>20, l.opts.MaxDocumentBytes>>20),
-			Help:    "split it; Lists in the form that kubectl prints are read item by item",
-		}}}
+		failed(fmt.Sprintf("document has %d MiB, more than the %d that are read in one piece: left out", size>>20, l.opts.MaxDocumentBytes>>20),
+			"split it; Lists in the form that kubectl prints are read item by item")
+		return
 	}
 	if t.piece.ignored != "" {
-		return result{documents: 1, problems: []Problem{{
-			Kind: Unreadable, Position: t.start(), Message: "document is left out: " + t.piece.ignored, Help: `begin it with a line "---"`,
-		}}}
+		failed("document is left out: "+t.piece.ignored, `begin it after a line "---"`)
+		return
 	}
 	roots, text, err := t.piece.parse(t.text, l.opts)
 	for i, root := range roots {
-		d := &draft{task: t, result: &r, loader: l, document: i, text: text}
-		d.file = t.piece.tree(root, text, l.opts)
-		types := itemType{}
+		d := &draft{task: t, result: r, loader: l, document: i, text: text, file: t.piece.tree(root, text, l.opts)}
+		var types itemType
 		if t.list != nil {
 			types = t.list.types
 		}
 		d.interpret(root, nil, types)
 	}
 	if err != nil {
-		r.failed = true
 		r.documents++
 		if t.list != nil && t.list.whole.end-t.list.whole.off <= l.opts.MaxDocumentBytes {
 			t.list.broken.Store(true)
 		}
-		t.unparsed(text, err, &r)
+		t.unparsed(text, err, r)
 	}
-	return r
 }
 
 // start is where the fragment begins.
@@ -319,11 +313,14 @@ func (d *draft) template(root *yaml.Node, o *Object) (language string, at *yaml.
 
 // locate remembers where an object stands.
 func (d *draft) locate(o *Object, root *yaml.Node, path []int) {
-	start := d.file.lineOf(root)
+	line, column := d.piece.line+root.Line-1, root.Column
+	if root.Line == 1 {
+		column += d.piece.column - 1
+	}
 	o.source = &source{
 		store: d.loader.store, file: d.in.file, piece: d.piece, document: d.document, items: path,
 		hash: maphash.Bytes(d.loader.store.seed, d.task.text[d.piece.off:d.piece.end]),
-		line: start.Line, column: start.Column,
+		line: line, column: column,
 	}
 }
 

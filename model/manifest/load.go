@@ -3,7 +3,6 @@ package manifest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"runtime"
@@ -73,9 +72,32 @@ type loader struct {
 
 // batch is work for one worker: consecutive tasks, and what became of them.
 type batch struct {
-	tasks   []*task
-	results []result
-	bytes   int
+	tasks []task
+	runs  []run
+	bytes int
+}
+
+// run is what became of consecutive tasks of one input, and of one List if they
+// are its items.
+type run struct {
+	in   *input
+	list *list
+	result
+}
+
+// do interprets the tasks.
+func (b *batch) do(ctx context.Context, l *loader) {
+	for i := range b.tasks {
+		if ctx.Err() != nil {
+			break
+		}
+		t := &b.tasks[i]
+		if n := len(b.runs); n == 0 || b.runs[n-1].in != t.in || b.runs[n-1].list != t.list {
+			b.runs = append(b.runs, run{in: t.in, list: t.list})
+		}
+		l.interpret(t, &b.runs[len(b.runs)-1].result)
+	}
+	b.tasks = nil // and with them the texts: positions read the files again
 }
 
 // batchBytes is how much text a worker gets at once.
@@ -88,15 +110,7 @@ func (l *loader) run(ctx context.Context) {
 	for range max(runtime.GOMAXPROCS(0), 1) {
 		wait.Go(func() {
 			for b := range work {
-				for _, t := range b.tasks {
-					if ctx.Err() != nil {
-						break
-					}
-					b.results = append(b.results, l.interpret(t))
-				}
-				for _, t := range b.tasks {
-					t.text = nil // positions read the file again
-				}
+				b.do(ctx, l)
 			}
 		})
 	}
@@ -105,7 +119,7 @@ func (l *loader) run(ctx context.Context) {
 		work <- b
 	}
 	current := &batch{}
-	add := func(t *task) {
+	add := func(t task) {
 		current.tasks = append(current.tasks, t)
 		if current.bytes += t.piece.end - t.piece.off; current.bytes >= batchBytes {
 			send(current)
@@ -128,7 +142,7 @@ func (l *loader) run(ctx context.Context) {
 
 // split reads a file and cuts it into tasks. It returns false when a limit of
 // the whole is reached.
-func (l *loader) split(in *input, documents *int, add func(*task)) bool {
+func (l *loader) split(in *input, documents *int, add func(task)) bool {
 	text, err := in.read(l.opts.MaxFileBytes)
 	if err != nil {
 		message, help := unreadable(err, l.opts.MaxFileBytes)
@@ -155,13 +169,14 @@ func (l *loader) split(in *input, documents *int, add func(*task)) bool {
 		pieces, of := []fragment{doc}, (*list)(nil)
 		if items, whole := l.splitItems(text, doc); whole != nil && doc.ignored == "" {
 			pieces, of = items, whole
+			of.ytt = ytt
 		}
 		if *documents += len(pieces); *documents > l.opts.MaxDocuments {
 			l.stop(in, fmt.Sprintf("there are more than %d documents", l.opts.MaxDocuments))
 			return false
 		}
 		for _, piece := range pieces {
-			add(&task{in: in, text: text, piece: piece, ytt: ytt, list: of})
+			add(task{in: in, text: text, piece: piece, ytt: ytt, list: of})
 		}
 	}
 	return true
@@ -200,60 +215,57 @@ func (l *loader) splitItems(text []byte, doc fragment) ([]fragment, *list) {
 
 // assemble puts the results together in the order of the input.
 func (l *loader) assemble() {
-	type outcome struct {
-		task *task
-		result
-	}
-	var outcomes []outcome
+	var runs []run
+	whole := map[*list]bool{}
 	for _, b := range l.batches {
-		for i, r := range b.results {
-			outcomes = append(outcomes, outcome{b.tasks[i], r})
+		for _, r := range b.runs {
+			switch {
+			case r.list == nil || !r.list.broken.Load():
+				runs = append(runs, r)
+			case !whole[r.list]:
+				whole[r.list] = true
+				runs = append(runs, l.again(r))
+			}
 		}
 	}
 	l.batches = nil
 
-	// A List of which an item did not parse was perhaps cut in the wrong place.
-	whole := map[*list]bool{}
-	var kept []outcome
-	for _, o := range outcomes {
-		switch of := o.task.list; {
-		case of == nil || !of.broken.Load():
-			kept = append(kept, o)
-		case !whole[of]:
-			whole[of] = true
-			t := &task{in: o.task.in, piece: of.whole, ytt: o.task.ytt}
-			text, err := t.in.read(l.opts.MaxFileBytes)
-			if err != nil || len(text) < of.whole.end {
-				err = errors.Join(err, errors.New("the file changed while it was read"))
-				kept = append(kept, outcome{t, result{problems: []Problem{{Kind: Unreadable, Position: t.start(), Message: err.Error()}}}})
-				continue
-			}
-			t.text = text
-			kept = append(kept, outcome{t, l.interpret(t)})
-		}
-	}
-
 	holds := map[*file]bool{} // files with objects
-	var templates []template
-	for _, o := range kept {
-		holds[o.task.in.file] = holds[o.task.in.file] || len(o.objects)+len(o.rejected) > 0
-		templates = append(templates, o.templates...)
+	for _, r := range runs {
+		holds[r.in.file] = holds[r.in.file] || len(r.objects)+len(r.rejected) > 0
 	}
 	s := l.set
-	for _, o := range kept {
-		s.Objects = append(s.Objects, o.objects...)
-		s.Values = append(s.Values, o.values...)
-		s.Rejected = append(s.Rejected, o.rejected...)
-		s.Problems = append(s.Problems, o.problems...)
-		s.Documents += o.documents
-		s.OtherDocuments += o.others
-		if in := o.task.in; holds[in.file] || in.named && len(o.doubts) > 0 && o.failed {
-			s.Problems = append(s.Problems, o.doubts...)
-			s.OtherDocuments -= len(o.doubts)
+	var templates []template
+	for _, r := range runs {
+		s.Objects = append(s.Objects, r.objects...)
+		s.Values = append(s.Values, r.values...)
+		s.Rejected = append(s.Rejected, r.rejected...)
+		s.Problems = append(s.Problems, r.problems...)
+		s.Documents += r.documents
+		s.OtherDocuments += r.others
+		if holds[r.in.file] {
+			s.Problems = append(s.Problems, r.doubts...)
+			s.OtherDocuments -= len(r.doubts)
 		}
+		templates = append(templates, r.templates...)
 	}
 	l.unify()
 	l.conclude(templates)
+}
+
+// again parses a List as a whole of which an item did not parse: perhaps it was
+// cut in the wrong place.
+func (l *loader) again(r run) run {
+	t := task{in: r.in, piece: r.list.whole, ytt: r.list.ytt}
+	again := run{in: r.in}
+	text, err := t.in.read(l.opts.MaxFileBytes)
+	if err != nil || len(text) < t.piece.end {
+		again.problems = []Problem{{Kind: Unreadable, Position: t.start(), Message: "the file changed while it was read", Help: "run again"}}
+		return again
+	}
+	t.text = text
+	l.interpret(&t, &again.result)
+	return again
 }
 
 // conclude adds the problems that are not those of one document, and puts all

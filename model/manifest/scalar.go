@@ -189,6 +189,9 @@ func keyString(n *yaml.Node) (string, error) {
 	if n.Kind != yaml.ScalarNode {
 		return "", fmt.Errorf("a %s cannot be the key of a mapping", kindName(n))
 	}
+	if isString(n) {
+		return n.Value, nil
+	}
 	v, err := scalar(n)
 	if err != nil {
 		return "", err
@@ -227,6 +230,9 @@ func kindName(n *yaml.Node) string {
 		return "mapping"
 	case yaml.SequenceNode:
 		return "list"
+	}
+	if isString(n) {
+		return "string"
 	}
 	v, err := scalar(n)
 	if err != nil {

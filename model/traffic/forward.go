@@ -129,7 +129,8 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 		if c.port != nil {
 			port = uint16(c.port.Number) //nolint:gosec // a port
 		}
-		to.dst = netip.AddrPortFrom(w.push.Resolve(p.namespace, to.name, false).Addr, port)
+		r := w.push.Resolve(p.namespace, to.name, false)
+		to.dst, to.standIn = netip.AddrPortFrom(r.Addr, port), r.Service == nil
 		return []nextHop{p.originate(c, to, fmt.Sprintf("it goes to %s, as the request names it", to.name), nil)}
 	}
 	var out []nextHop
@@ -138,7 +139,7 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 		e := &c.endpoints[i]
 		to := conn
 		to.name = e.Address
-		to.unix = e.IsUnixSocket()
+		to.unix, to.standIn = e.IsUnixSocket(), false
 		if addr, err := netip.ParseAddr(e.Address); err == nil {
 			to.dst = netip.AddrPortFrom(addr.Unmap(), uint16(e.Port)) //nolint:gosec // a port
 		} else if !to.unix {
@@ -148,6 +149,7 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 				// Outside, whatever the address: a ServiceEntry's listed
 				// address is for clients, not for this proxy.
 				to.dst = netip.AddrPortFrom(p.push.PublicAddress(e.Address), uint16(e.Port)) //nolint:gosec // a port
+				to.standIn = true
 			}
 		}
 		inside := e.Workload != nil || p.push.ServiceAt(to.dst.Addr()) != nil || p.push.WorkloadAt(to.dst.Addr()) != nil
@@ -211,7 +213,7 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 		return unknown(viaOf(p, flow.ViaNone), flow.OpaqueFilter, "a unix domain socket leads to a process that the manifests do not describe")
 	}
 	if wl := w.push.WorkloadAt(conn.dst.Addr()); wl != nil {
-		return w.arrive(wl, conn)
+		return w.cross(p, wl, conn)
 	}
 	svc := w.push.ServiceAt(conn.dst.Addr())
 	if svc == nil {
@@ -241,13 +243,16 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 	}
 	if e.Workload != nil {
 		hop.Decision = fmt.Sprintf("the cluster's network leads %s port %d to %s, pod port %d", svc.Object, conn.dst.Port(), e.Workload.ID(), e.Port)
-		return after([]flow.Hop{hop}, w.arrive(e.Workload, conn))
+		return after([]flow.Hop{hop}, w.cross(p, e.Workload, conn))
 	}
 	return after([]flow.Hop{hop}, w.outside(p, conn))
 }
 
 // outside ends a flow at an address that is nobody's in the mesh.
 func (w *walker) outside(p *proxy, conn connection) *flow.Trace {
+	if t := w.leaveCluster(p, conn); t != nil {
+		return t
+	}
 	hop := flow.Hop{At: flow.AtNetwork, Decision: fmt.Sprintf("it leaves the cluster for port %d", conn.dst.Port())}
 	if conn.name != "" && !isAddress(conn.name) {
 		hop.Decision = fmt.Sprintf("it leaves the cluster for %s port %d", conn.name, conn.dst.Port())

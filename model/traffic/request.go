@@ -105,6 +105,9 @@ type connection struct {
 	sourceIP netip.Addr
 	// name is what the address stands for, for the explanation.
 	name string
+	// standIn: dst only stands for some public address, because the name's is
+	// not in the manifests.
+	standIn bool
 	// unix: the destination is a unix domain socket.
 	unix bool
 }

@@ -13,12 +13,14 @@ import (
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/netpol"
 )
 
 // Simulation answers flows of one mesh. It compiles what it needs on demand and
 // keeps it; it is safe for concurrent use.
 type Simulation struct {
-	mesh *model.Mesh
+	mesh    *model.Mesh
+	network *netpol.Policies
 
 	mu       sync.Mutex
 	pushes   map[string]*model.PushContext
@@ -44,7 +46,7 @@ func New(mesh *model.Mesh) *Simulation {
 
 func newSimulation(mesh *model.Mesh, tie int) *Simulation {
 	return &Simulation{
-		mesh: mesh, tie: tie,
+		mesh: mesh, network: netpol.New(mesh), tie: tie,
 		pushes: map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
 		sidecars: map[string]*proxy{}, gateways: map[*model.Workload]*proxy{}, captures: map[*model.Workload]*capture.Capture{},
 	}

@@ -105,11 +105,11 @@ func badFlow(f *flow.Flow) string {
 func (w *walker) dial(c *capture.Capture) (connection, []flow.Hop, string) {
 	f := &w.flow
 	conn := connection{source: w.client.ID(), sourceIP: w.push.PodAddress(w.client)}
-	dst, hops, detail := w.destination(c)
+	dst, standIn, hops, detail := w.destination(c)
 	if detail != "" {
 		return conn, nil, detail
 	}
-	conn.dst = dst
+	conn.dst, conn.standIn = dst, standIn
 	switch f.Scheme {
 	case flow.HTTP:
 		conn.request = w.request()
@@ -147,8 +147,9 @@ func (w *walker) request() *request {
 	return r
 }
 
-// destination resolves the address that the client dials.
-func (w *walker) destination(c *capture.Capture) (netip.AddrPort, []flow.Hop, string) {
+// destination resolves the address that the client dials; standIn says that it
+// only stands for whatever the name resolves to.
+func (w *walker) destination(c *capture.Capture) (dst netip.AddrPort, standIn bool, hops []flow.Hop, bad string) {
 	f := &w.flow
 	port := uint16(f.Port) //nolint:gosec // checked by badFlow
 	if f.ConnectTo != "" {
@@ -156,22 +157,21 @@ func (w *walker) destination(c *capture.Capture) (netip.AddrPort, []flow.Hop, st
 		ns, svc, ok := strings.Cut(name, "/")
 		n, err := strconv.ParseUint(number, 10, 16)
 		if !ok || err != nil {
-			return netip.AddrPort{}, nil, fmt.Sprintf("connect_to %q is not of the form namespace/service:port", f.ConnectTo)
+			return dst, false, nil, fmt.Sprintf("connect_to %q is not of the form namespace/service:port", f.ConnectTo)
 		}
 		service := w.push.ServiceIn(model.ServiceHost(svc, ns), ns)
 		if service == nil || !service.Kubernetes() {
-			return netip.AddrPort{}, nil, fmt.Sprintf("connect_to: no Service %s/%s in the input", ns, svc)
+			return dst, false, nil, fmt.Sprintf("connect_to: no Service %s/%s in the input", ns, svc)
 		}
 		r := w.push.Resolve(ns, string(service.Hostname), false)
-		return netip.AddrPortFrom(r.Addr, uint16(n)), []flow.Hop{{At: flow.AtNetwork,
+		return netip.AddrPortFrom(r.Addr, uint16(n)), false, []flow.Hop{{At: flow.AtNetwork,
 			Decision: fmt.Sprintf("the client connects straight to Service %s/%s on port %d", ns, svc, n),
 			Because:  []flow.Because{{Object: service.Object, Field: "spec.ports"}}}}, ""
 	}
 	if f.DstIP != "" {
-		return netip.AddrPortFrom(netip.MustParseAddr(f.DstIP).Unmap(), port), nil, ""
+		return netip.AddrPortFrom(netip.MustParseAddr(f.DstIP).Unmap(), port), false, nil, ""
 	}
 	r := w.push.Resolve(w.client.Namespace, f.Host, c.Mode == capture.Sidecar && c.DNSCapture)
-	var hops []flow.Hop
 	switch {
 	case r.Service != nil:
 		hops = append(hops, flow.Hop{At: flow.AtNetwork,
@@ -186,7 +186,8 @@ func (w *walker) destination(c *capture.Capture) (netip.AddrPort, []flow.Hop, st
 		}
 		hops = append(hops, flow.Hop{At: flow.AtNetwork, Decision: decision, Because: []flow.Because{because}})
 	}
-	return netip.AddrPortFrom(r.Addr, port), hops, ""
+	standIn = r.Service == nil && r.Listed == nil && !isAddress(f.Host)
+	return netip.AddrPortFrom(r.Addr, port), standIn, hops, ""
 }
 
 // leave decides whether the client's proxy sees the connection.

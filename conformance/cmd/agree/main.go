@@ -1,69 +1,159 @@
+// Command agree holds the product's simulation against istiod's own
+// configuration on random meshes:
+//
+//	agree -seeds 10000 -flows 100
+//
+// It prints every disagreement, how often each answer occurred, and speed, and
+// exits with 1 where the two differ.
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"runtime/debug"
 	"sort"
+	"strings"
+	"sync"
 	"time"
 
+	"github.com/egresslint/egresslint/conformance/agree"
 	"github.com/egresslint/egresslint/conformance/generate"
-	"github.com/egresslint/egresslint/conformance/judge"
+	"github.com/egresslint/egresslint/model/flow"
 )
 
 func main() {
-	n := flag.Int("seeds", 10, "")
-	start := flag.Int("start", 1, "")
-	nf := flag.Int("flows", 100, "")
-	show := flag.Bool("v", false, "")
+	seeds := flag.Int("seeds", 100, "number of meshes")
+	start := flag.Uint64("start", 1, "first seed")
+	flows := flag.Int("flows", 100, "flows for each mesh")
+	workers := flag.Int("workers", 2, "meshes at once")
+	most := flag.Int("show", 20, "disagreements printed in full")
 	flag.Parse()
-	dist := map[string]int{}
-	rej := map[string]int{}
-	var gen, open, trace time.Duration
-	for i := *start; i < *start+*n; i++ {
-		func() {
-			defer func() {
-				if r := recover(); r != nil {
-					fmt.Println("PANIC seed", i, r, string(debug.Stack()))
-				}
-			}()
-			t := time.Now()
-			c := generate.New(uint64(i), *nf)
-			y := c.YAML()
-			gen += time.Since(t)
-			t = time.Now()
-			m, err := judge.Parse(y)
-			if err != nil {
-				fmt.Println("seed", i, err)
-				return
+	if !run(os.Stdout, *start, *seeds, *flows, *workers, *most) {
+		os.Exit(1)
+	}
+}
+
+type outcome struct {
+	seed   uint64
+	result *agree.Result
+	err    error
+}
+
+func run(out io.Writer, start uint64, seeds, flows, workers, most int) bool {
+	began := time.Now()
+	next := make(chan uint64)
+	done := make(chan outcome)
+	go func() {
+		for i := range seeds {
+			next <- start + uint64(i) //nolint:gosec // a count
+		}
+		close(next)
+	}()
+	var busy sync.WaitGroup
+	for range workers {
+		busy.Add(1)
+		go func() {
+			defer busy.Done()
+			for seed := range next {
+				c := generate.New(seed, flows)
+				result, err := agree.Check(c.YAML(), c.Flows)
+				done <- outcome{seed, result, err}
 			}
-			for _, r := range m.Rejected {
-				rej[r.Error()]++
-				if *show { fmt.Println(i, r) }
-			}
-			mesh, err := judge.Open(m)
-			if err != nil {
-				fmt.Println("seed", i, err)
-				return
-			}
-			defer mesh.Close()
-			open += time.Since(t)
-			t = time.Now()
-			for _, f := range c.Flows {
-				a := mesh.Trace(f)
-				key := fmt.Sprintf("%s %s %s %d", a.Outcome, a.Via, a.Reason, a.HTTPStatus)
-				if a.Outcome == "unknown" { key += " " + a.Detail }
-				dist[key]++
-				dist["branches"] += len(a.Branches)
-			}
-			trace += time.Since(t)
 		}()
 	}
-	var keys []string
-	for k := range dist { keys = append(keys, k) }
-	sort.Slice(keys, func(i, j int) bool { return dist[keys[i]] > dist[keys[j]] })
-	for _, k := range keys { fmt.Println(dist[k], k) }
-	fmt.Println("rejected", len(rej), "gen", gen, "open", open, "trace", trace)
-	os.Exit(0)
+	go func() {
+		busy.Wait()
+		close(done)
+	}()
+	var t tally
+	for o := range done {
+		t.add(out, o, most)
+	}
+	t.print(out, time.Since(began))
+	return t.disagreements == 0 && t.failures == 0
+}
+
+// tally counts answers.
+type tally struct {
+	flows, disagreements, failures int
+	rejected, productRejected      int
+	answers, kinds                 map[string]int
+	judge, product                 time.Duration
+}
+
+func (t *tally) add(out io.Writer, o outcome, most int) {
+	if t.answers == nil {
+		t.answers, t.kinds = map[string]int{}, map[string]int{}
+	}
+	if o.err != nil {
+		t.failures++
+		fmt.Fprintf(out, "seed %d: %v\n", o.seed, o.err)
+		return
+	}
+	r := o.result
+	t.judge += r.JudgeOpen + r.JudgeTrace
+	t.product += r.ProductOpen + r.ProductTrace
+	t.rejected += r.Rejected
+	t.productRejected += r.ProductRejected
+	if r.Rejected != r.ProductRejected {
+		t.kinds["rejected objects"]++
+		fmt.Fprintf(out, "seed %d: judge rejects %d objects, product %d\n", o.seed, r.Rejected, r.ProductRejected)
+	}
+	for _, a := range r.Answers {
+		t.flows++
+		t.count(a.Judge)
+		if len(a.Differences) == 0 {
+			continue
+		}
+		t.disagreements++
+		t.kinds[strings.Join(a.Differences, "; ")]++
+		if t.disagreements <= most {
+			fmt.Fprintf(out, "seed %d: %s\n  flow    %s\n  judge   %s\n  product %s\n", o.seed, strings.Join(a.Differences, "; "), text(a.Flow), text(a.Judge), text(a.Product))
+		}
+	}
+}
+
+func (t *tally) count(a *flow.Trace) {
+	status := ""
+	if a.HTTPStatus != 0 {
+		status = fmt.Sprintf(" %d", a.HTTPStatus)
+	}
+	t.answers[fmt.Sprintf("%s %s %s%s", a.Outcome, a.Via, a.Reason, status)]++
+}
+
+func text(v any) string {
+	js, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(js)
+}
+
+func (t *tally) print(out io.Writer, took time.Duration) {
+	fmt.Fprintln(out, "\nanswers of the judge:")
+	ranking(out, t.answers)
+	if len(t.kinds) > 0 {
+		fmt.Fprintln(out, "\ndisagreements:")
+		ranking(out, t.kinds)
+	}
+	fmt.Fprintf(out, "\n%d flows, %d disagreements, %d failures; %d objects rejected (product %d)\n", t.flows, t.disagreements, t.failures, t.rejected, t.productRejected)
+	fmt.Fprintf(out, "%s: %.0f flows a second; judge %s, product %s\n", took.Round(time.Millisecond), float64(t.flows)/took.Seconds(), t.judge.Round(time.Millisecond), t.product.Round(time.Millisecond))
+}
+
+func ranking(out io.Writer, counts map[string]int) {
+	keys := make([]string, 0, len(counts))
+	for key := range counts {
+		keys = append(keys, key)
+	}
+	sort.Slice(keys, func(i, j int) bool {
+		if counts[keys[i]] != counts[keys[j]] {
+			return counts[keys[i]] > counts[keys[j]]
+		}
+		return keys[i] < keys[j]
+	})
+	for _, key := range keys {
+		fmt.Fprintf(out, "%8d  %s\n", counts[key], key)
+	}
 }

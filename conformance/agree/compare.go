@@ -1,0 +1,69 @@
+// Package agree asks the product and the judge the same questions about the
+// same bytes and tells where they differ.
+package agree
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// Differences lists the fields in which an answer of the product is not the
+// judge's, each as "field: judge …, product …"; none means that they agree.
+//
+// Compared are outcome, via, reason, policy, upstream TLS and HTTP status, and
+// every weighted branch. Where the outcome is unknown only the reason is: how
+// far the flow got is then a matter of taste. TLS is that of an allowed flow:
+// where nothing leaves the mesh there is no last proxy.
+func Differences(judge, product *flow.Trace) []string {
+	var out []string
+	differ := func(field string, a, b any) {
+		if a != b {
+			out = append(out, fmt.Sprintf("%s: judge %v, product %v", field, a, b))
+		}
+	}
+	differ("outcome", judge.Outcome, product.Outcome)
+	differ("reason", judge.Reason, product.Reason)
+	if judge.Outcome == flow.Unknown && product.Outcome == flow.Unknown {
+		return out
+	}
+	differ("via", judge.Via, product.Via)
+	differ("policy", names(judge.Policy), names(product.Policy))
+	if len(judge.Branches) == 0 && len(product.Branches) == 0 {
+		differ("http_status", judge.HTTPStatus, product.HTTPStatus)
+		if judge.Outcome == flow.Allowed {
+			differ("upstream_tls", orNone(judge.UpstreamTLS), orNone(product.UpstreamTLS))
+		}
+		return out
+	}
+	if len(judge.Branches) != len(product.Branches) {
+		return append(out, fmt.Sprintf("branches: judge %d, product %d", len(judge.Branches), len(product.Branches)))
+	}
+	for i := range judge.Branches {
+		a, b := &judge.Branches[i], &product.Branches[i]
+		differ(fmt.Sprintf("branch %d: weight", i), a.Weight, b.Weight)
+		for _, d := range Differences(&a.Trace, &b.Trace) {
+			out = append(out, fmt.Sprintf("branch %d: %s", i, d))
+		}
+	}
+	return out
+}
+
+func orNone(tls flow.UpstreamTLS) flow.UpstreamTLS {
+	if tls == "" {
+		return flow.UpstreamNone
+	}
+	return tls
+}
+
+// names sorts a list of policies.
+func names(list string) string {
+	if list == "" {
+		return ""
+	}
+	parts := strings.Split(list, ",")
+	slices.Sort(parts)
+	return strings.Join(parts, ",")
+}

@@ -1,0 +1,85 @@
+package traffic
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/netpol"
+)
+
+// sender is the pod whose network policies hold for what p sends: a sidecar
+// shares the application's.
+func (w *walker) sender(p *proxy) *model.Workload {
+	if p != nil && p.router {
+		return p.workload
+	}
+	return w.client
+}
+
+func (w *walker) protocol() corev1.Protocol {
+	if w.flow.Scheme == flow.UDP {
+		return corev1.ProtocolUDP
+	}
+	return corev1.ProtocolTCP
+}
+
+// cross takes a connection from one pod to another, if the network policies of
+// both let it.
+func (w *walker) cross(p *proxy, to *model.Workload, conn connection) *flow.Trace {
+	from := w.sender(p)
+	port := int(conn.dst.Port())
+	address := w.push.PodAddress(to)
+	v := w.sim.network.Egress(from, netpol.Peer{Workload: to, Addr: address, Port: port, Protocol: w.protocol()})
+	if t := w.dropped(p, from, v, conn.dst); t != nil {
+		return t
+	}
+	in := w.sim.network.Ingress(to, port, w.protocol(), netpol.Peer{Workload: from, Addr: w.push.PodAddress(from)})
+	if t := w.dropped(p, to, in, conn.dst); t != nil {
+		return t
+	}
+	return w.arrive(to, conn)
+}
+
+// dropped answers where policies do not let a connection through, nil where they
+// do.
+func (w *walker) dropped(p *proxy, pod *model.Workload, v netpol.Verdict, dst netip.AddrPort) *flow.Trace {
+	hop := flow.Hop{At: flow.AtNetwork, Proxy: pod.ID(), Because: v.Because,
+		Decision: fmt.Sprintf("%s: %s on port %d", pod.ID(), v.Text, dst.Port())}
+	switch v.Decision {
+	case netpol.Denied:
+		t := blocked(flow.NetworkPolicy, 0)
+		t.Via, t.Policy = viaOf(p, t.Via), strings.Join(v.Policies, ",")
+		return after([]flow.Hop{hop}, t)
+	case netpol.Undecided:
+		return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), flow.NetworkPolicy, hop.Decision))
+	default:
+		return nil
+	}
+}
+
+// leaveCluster asks the sender's network policies about an address outside. Where
+// only the name is known, what they let through of the whole internet decides.
+func (w *walker) leaveCluster(p *proxy, conn connection) *flow.Trace {
+	from := w.sender(p)
+	port := int(conn.dst.Port())
+	if !conn.standIn {
+		return w.dropped(p, from, w.sim.network.Egress(from, netpol.Peer{Addr: conn.dst.Addr(), Port: port, Protocol: w.protocol()}), conn.dst)
+	}
+	open := w.sim.network.Internet(from, port, w.protocol())
+	switch {
+	case !open.Isolated || open.All(false):
+		return nil
+	case open.Closed():
+		v := w.sim.network.Egress(from, netpol.Peer{Addr: conn.dst.Addr(), Port: port, Protocol: w.protocol()})
+		return w.dropped(p, from, v, conn.dst)
+	default:
+		detail := fmt.Sprintf("network policies of %s let only some public addresses through on port %d, and the manifests do not tell the address of %s", from.ID(), port, conn.name)
+		hop := flow.Hop{At: flow.AtNetwork, Proxy: from.ID(), Decision: detail, Because: open.Because}
+		return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), flow.NetworkPolicy, detail))
+	}
+}

@@ -1,0 +1,67 @@
+package model
+
+import (
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// jsonNames returns a decoded message with the names of its JSON form in place
+// of those of the protobuf definition ("sni_hosts"). istiod's decoder takes
+// both, and manifests of Istio's early years have the latter.
+func jsonNames(fields map[string]any, message protoreflect.MessageDescriptor) map[string]any {
+	out := make(map[string]any, len(fields))
+	for key, v := range fields {
+		field := message.Fields().ByJSONName(key)
+		if field == nil {
+			if field = message.Fields().ByName(protoreflect.Name(key)); field != nil {
+				if _, both := fields[field.JSONName()]; !both {
+					key = field.JSONName()
+				}
+			}
+		}
+		if field != nil {
+			v = jsonNamesIn(v, field)
+		}
+		out[key] = v
+	}
+	return out
+}
+
+func jsonNamesIn(v any, field protoreflect.FieldDescriptor) any {
+	inner := field.Message()
+	if field.IsMap() {
+		inner = field.MapValue().Message()
+	}
+	if inner == nil || freeForm(inner) {
+		return v
+	}
+	switch v := v.(type) {
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = e
+			if m, ok := e.(map[string]any); ok {
+				out[i] = jsonNames(m, inner)
+			}
+		}
+		return out
+	case map[string]any:
+		if !field.IsMap() {
+			return jsonNames(v, inner)
+		}
+		out := make(map[string]any, len(v))
+		for key, e := range v {
+			out[key] = e
+			if m, ok := e.(map[string]any); ok {
+				out[key] = jsonNames(m, inner)
+			}
+		}
+		return out
+	default:
+		return v
+	}
+}
+
+// freeForm reports whether a message has a JSON form of its own.
+func freeForm(m protoreflect.MessageDescriptor) bool {
+	return m.ParentFile().Package() == "google.protobuf"
+}
