@@ -89,6 +89,8 @@ func applyFlags(user map[string]any, flags []string) (out map[string]any, err er
 	if err != nil {
 		return nil, err
 	}
+	// A key without value would swallow what is set below it.
+	pruneNulls(map[string]any(tree))
 	if tree["spec"] == nil {
 		tree["spec"] = map[string]any{}
 	}
@@ -109,19 +111,20 @@ func asTree(v any) (map[string]any, error) {
 	return tree, err
 }
 
-// checkFlag says what is wrong with a --set flag, "" if nothing is.
-func checkFlag(flag string) string {
+// CheckSet says what is wrong with one of Options.Set, nil if it can be read. A
+// mesh with a wrong one is built without it and has a Problem.
+func CheckSet(flag string) error {
 	path, _, found := strings.Cut(flag, "=")
 	switch {
 	case !found:
-		return fmt.Sprintf("--set %q has no value: write it as path=value", flag)
+		return fmt.Errorf("--set %q has no value: write it as path=value", flag)
 	case strings.Trim(path, ". ") == "":
-		return fmt.Sprintf("--set %q has no path: write it as path=value", flag)
+		return fmt.Errorf("--set %q has no path: write it as path=value", flag)
 	}
 	if _, err := applyFlags(map[string]any{}, []string{flag}); err != nil {
-		return fmt.Sprintf("--set %q: %s", flag, err)
+		return fmt.Errorf("--set %q: %w", flag, err)
 	}
-	return ""
+	return nil
 }
 
 // operatorEnvironment is the environment of istiod: Helm's pilot.env, and the

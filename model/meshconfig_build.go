@@ -304,7 +304,12 @@ func (c *configuring) chooseDeclared(k *candidates, revision string, flags []str
 		c.mesh.note("%s and %s install %s: %s is taken", strings.Join(all[:len(all)-1], ", "), all[len(all)-1], revisionText(revision), title(chosen.object))
 	}
 	if chosen != nil && len(flags) > 0 && chosen.object.Kind == "IstioOperator" {
-		chosen = installationOf(chosen.object, chosen.object.Value.(*installationDoc), flags)
+		flagged := installationOf(chosen.object, chosen.object.Value.(*installationDoc), flags)
+		if flagged.refused != "" {
+			c.wrongFlag(fmt.Sprintf("--set on top of %s: %s", title(chosen.object), flagged.refused))
+		} else {
+			chosen = flagged
+		}
 	}
 	k.counts = chosen
 	return chosen

@@ -16,8 +16,8 @@ const flagName = "--set"
 // readFlags checks the --set flags and keeps those that make sense.
 func (c *configuring) readFlags() {
 	for _, flag := range c.mesh.Options.Set {
-		if wrong := checkFlag(flag); wrong != "" {
-			c.mesh.Problems = append(c.mesh.Problems, manifest.Problem{Kind: manifest.Unreadable, Message: printable(wrong)})
+		if err := CheckSet(flag); err != nil {
+			c.wrongFlag(err.Error())
 			continue
 		}
 		c.flags = append(c.flags, flag)
@@ -26,7 +26,7 @@ func (c *configuring) readFlags() {
 		c.flagged = asMap(tree["spec"])
 	} else {
 		c.flags = nil
-		c.mesh.Problems = append(c.mesh.Problems, manifest.Problem{Kind: manifest.Unreadable, Message: printable(err.Error())})
+		c.wrongFlag(err.Error())
 	}
 	for _, path := range []string{"meshConfig", "values.meshConfig"} {
 		if unknown := unknownSetting(lookupMap(c.flagged, path)); unknown != "" {
@@ -35,6 +35,11 @@ func (c *configuring) readFlags() {
 		}
 	}
 	c.flagObject = manifest.Implied("install.istio.io/v1alpha1", "IstioOperator", "", flagName, "the command line says so", nil, "")
+}
+
+func (c *configuring) wrongFlag(text string) {
+	c.mesh.Problems = append(c.mesh.Problems, manifest.Problem{
+		Kind: manifest.Unreadable, Message: printable(text), Help: "the flag is left out of the analysis"})
 }
 
 // flagsFor returns the flags that are meant for a revision.
@@ -73,7 +78,10 @@ func (c *configuring) applyFlags(config *MeshConfig, fields *map[string]any, fla
 		// It has taken them already.
 	} else if tree, err := applyFlags(map[string]any{"spec": map[string]any{
 		"meshConfig": *fields, "values": config.Values,
-	}}, flags); err == nil {
+	}}, flags); err != nil {
+		c.wrongFlag(fmt.Sprintf("--set on top of %s: %s", title(config.Source), err))
+		return
+	} else {
 		spec := asMap(tree["spec"])
 		*fields = overlay(lookupMap(spec, "meshConfig"), lookupMap(c.flagged, "values.meshConfig"))
 		if lookupMap(c.flagged, "values") != nil {

@@ -351,7 +351,7 @@ func TestSARIFKeepsToGitHubsLimits(t *testing.T) {
 		if i > 25_000 {
 			severity = analyzers.Error
 		}
-		findings = append(findings, analyzers.Finding{Rule: rule, Severity: severity, Position: at(i+2), Message: "m"})
+		findings = append(findings, analyzers.Finding{Rule: rule, Severity: severity, Position: at(i + 2), Message: "m"})
 	}
 	log, omitted := sarif(t, &report.Lint{Rules: []*analyzers.Analyzer{rule}, Findings: findings})
 	if omitted.OverLimit != 101 || len(log.Runs[0].Results) != 25_000 {
@@ -384,7 +384,7 @@ func TestSARIFKeepsToGitHubsSize(t *testing.T) {
 		for j := range 1900 {
 			b.WriteByte('!' + (noise[(i*7919+j)%len(noise)]^byte(i*j)^byte(i>>8))%90)
 		}
-		findings = append(findings, analyzers.Finding{Rule: gap, Severity: analyzers.Warning, Position: at(i+1), Message: b.String()})
+		findings = append(findings, analyzers.Finding{Rule: gap, Severity: analyzers.Warning, Position: at(i + 1), Message: b.String()})
 	}
 	_, omitted := sarif(t, &report.Lint{Rules: []*analyzers.Analyzer{gap}, Findings: findings})
 	if omitted.OverLimit == 0 {

@@ -69,5 +69,8 @@ func merge(branches []flow.Branch) *flow.Trace {
 			answer.Detail = ""
 		}
 	}
+	if answer.Outcome == flow.Mixed || answer.Via == flow.ViaMixed {
+		answer.Reason = flow.BranchesDiffer
+	}
 	return answer
 }

@@ -144,6 +144,15 @@ func startIstiod(m *Manifests) (*istiod, error) {
 	return i, nil
 }
 
+// again is the same control plane after another push: what istiod leaves to
+// chance may fall otherwise.
+func (i *istiod) again() *istiod {
+	other := *i
+	other.push = model.NewPushContext()
+	other.push.InitContext(i.env, nil, nil)
+	return &other
+}
+
 func (i *istiod) wait(what string, done func() bool) error {
 	deadline := time.Now().Add(syncTimeout)
 	for pause := 50 * time.Microsecond; !done(); {
@@ -164,19 +173,21 @@ func (i *istiod) close() {
 	i.client.Shutdown()
 }
 
+// kubeObjects are copies: istiod's informers strip what they do not need off
+// the objects that they get.
 func kubeObjects(m *Manifests) []runtime.Object {
 	var objects []runtime.Object
 	for _, ns := range m.Namespaces {
-		objects = append(objects, ns)
+		objects = append(objects, ns.DeepCopy())
 	}
 	for _, service := range m.Services {
-		objects = append(objects, service)
+		objects = append(objects, service.DeepCopy())
 	}
 	for _, slice := range m.EndpointSlices {
-		objects = append(objects, slice)
+		objects = append(objects, slice.DeepCopy())
 	}
 	for _, w := range m.Workloads {
-		objects = append(objects, w.Pod)
+		objects = append(objects, w.Pod.DeepCopy())
 	}
 	return objects
 }

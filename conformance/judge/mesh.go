@@ -9,7 +9,11 @@ package judge
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
+
+	networking "istio.io/api/networking/v1alpha3"
+	"istio.io/istio/pkg/config/schema/gvk"
 
 	"github.com/egresslint/egresslint/conformance/envoy"
 	"github.com/egresslint/egresslint/model/flow"
@@ -24,6 +28,9 @@ type Mesh struct {
 
 	mu      sync.Mutex
 	proxies map[*Workload]*envoy.Proxy
+	// chances are the same mesh after other pushes, where istiod leaves
+	// something to chance.
+	chances []*Mesh
 	// v6 is the same mesh in a cluster of IPv6, for flows to such addresses.
 	v6 *Mesh
 }
@@ -35,7 +42,38 @@ func Open(m *Manifests) (*Mesh, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Mesh{manifests: m, network: newNetwork(m), istiod: istiod, proxies: map[*Workload]*envoy.Proxy{}}, nil
+	mesh := &Mesh{manifests: m, network: newNetwork(m), istiod: istiod, proxies: map[*Workload]*envoy.Proxy{}}
+	if m.tied() {
+		for range pushes {
+			mesh.chances = append(mesh.chances, &Mesh{manifests: m, network: mesh.network, istiod: istiod.again(), proxies: map[*Workload]*envoy.Proxy{}})
+		}
+	}
+	return mesh, nil
+}
+
+// pushes are made where ServiceEntries tie, to see what each choice leads to:
+// the odds that one of two equal choices never comes are 1 in 4096.
+const pushes = 12
+
+// tied reports whether several ServiceEntries of one namespace and one age
+// define the same host: istiod takes them in the order of a Go map
+// (pilot/pkg/model/push_context.go SortServicesByCreationTime compares age,
+// host and namespace only).
+func (m *Manifests) tied() bool {
+	seen := map[string]bool{}
+	for _, cfg := range m.Configs {
+		if cfg.GroupVersionKind != gvk.ServiceEntry {
+			continue
+		}
+		for _, host := range cfg.Spec.(*networking.ServiceEntry).GetHosts() {
+			key := cfg.Namespace + "/" + strings.ToLower(host) + "/" + cfg.CreationTimestamp.UTC().String()
+			if seen[key] {
+				return true
+			}
+			seen[key] = true
+		}
+	}
+	return false
 }
 
 // Close stops the control plane.

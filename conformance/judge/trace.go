@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -28,6 +29,14 @@ func (m *Mesh) Trace(f flow.Flow) *flow.Trace {
 		return question
 	}
 	answer := m.start(f, source, conn)
+	for _, chance := range m.chances {
+		if other := chance.start(f, source, conn); !alike(answer, other) {
+			question.Reason = flow.Undetermined
+			question.Detail = fmt.Sprintf("%s (%s) after one push of istiod, %s (%s) after another", answer.Outcome, answer.Reason, other.Outcome, other.Reason)
+			question.Hops = answer.Hops
+			return question
+		}
+	}
 	answer.ID = f.ID
 	return answer
 }

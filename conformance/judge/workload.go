@@ -72,6 +72,15 @@ func newWorkload(doc *document) (*Workload, error) {
 	if pod.Labels == nil {
 		pod.Labels = map[string]string{}
 	}
+	for _, containers := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+		for i := range containers {
+			for j := range containers[i].Ports {
+				if port := &containers[i].Ports[j]; port.Protocol == "" {
+					port.Protocol = corev1.ProtocolTCP // as the API server does
+				}
+			}
+		}
+	}
 	pod.Status.Phase = corev1.PodRunning
 	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 	pod.CreationTimestamp = metav1.NewTime(installed)

@@ -340,6 +340,17 @@ func (d *discovery) add(in *input) {
 		old.named = old.named || in.named
 		return
 	}
+	if in.values { // for which the namespace does not matter
+		known := false
+		for _, old := range d.inputs {
+			if old.path == in.path {
+				old.values, old.named, known = true, true, true
+			}
+		}
+		if known {
+			return
+		}
+	}
 	if len(d.inputs) >= d.opts.MaxFiles {
 		if !d.full {
 			d.problems = append(d.problems, Problem{Kind: Unreadable, Position: Position{File: in.shown},

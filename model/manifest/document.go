@@ -18,18 +18,14 @@ type Document struct {
 // what they were parsed from.
 type tree struct {
 	root *yaml.Node
-	text []byte
-	json bool
-	// line and column are where text begins in its file.
-	line, column int
-	opts         *Options
+	*text
+	opts *Options
 
 	// outer and holder are, for YAML in a text, where that text stands.
 	outer  *tree
 	holder *yaml.Node
 
-	starts []int // of the lines of text, once asked for
-	inner  map[*yaml.Node]*tree
+	inner map[*yaml.Node]*tree // once asked for
 }
 
 // JSON returns the whole object as the JSON that kubectl would send, without
@@ -157,6 +153,6 @@ func (t *tree) within(n *yaml.Node) *tree {
 	if err != nil || len(roots) == 0 || roots[0].Kind == yaml.ScalarNode {
 		return nil
 	}
-	t.inner[n] = &tree{root: roots[0], text: []byte(n.Value), opts: t.opts, outer: t, holder: n}
+	t.inner[n] = &tree{root: roots[0], text: &text{bytes: []byte(n.Value)}, opts: t.opts, outer: t, holder: n}
 	return t.inner[n]
 }

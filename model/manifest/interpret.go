@@ -65,9 +65,9 @@ func (l *loader) interpret(t *task, r *result) {
 		failed("document is left out: "+t.piece.ignored, `begin it after a line "---"`)
 		return
 	}
-	roots, text, err := t.piece.parse(t.text, l.opts)
+	roots, part, err := t.piece.parse(t.text, l.opts)
 	for i, root := range roots {
-		d := &draft{task: t, result: r, loader: l, document: i, text: text, file: t.piece.tree(root, text, l.opts)}
+		d := &draft{task: t, result: r, loader: l, document: i, part: part, file: &tree{root: root, text: part, opts: l.opts}}
 		var types itemType
 		if t.list != nil {
 			types = t.list.types
@@ -79,7 +79,7 @@ func (l *loader) interpret(t *task, r *result) {
 		if t.list != nil && t.list.whole.end-t.list.whole.off <= l.opts.MaxDocumentBytes {
 			t.list.broken.Store(true)
 		}
-		t.unparsed(text, err, r)
+		t.unparsed(part.bytes, err, r)
 	}
 }
 
@@ -127,8 +127,8 @@ type draft struct {
 	*result
 	loader   *loader
 	document int
-	text     []byte // of the fragment
-	file     *tree  // of the fragment's document
+	part     *text // the fragment
+	file     *tree // the fragment's document
 }
 
 // interpret makes an object of a document, or of an item of a List; path leads
@@ -232,7 +232,7 @@ func (d *draft) keepValues(root *yaml.Node, prefix string) {
 	if h := d.file.find(parsePath(joinPath(prefix, "meshConfig"))); h.found {
 		mesh = h
 	}
-	if at := placeholder(follow(mesh.value), o, d.text); at != nil && mesh.key != nil {
+	if at := placeholder(follow(mesh.value), o, d.part.bytes); at != nil && mesh.key != nil {
 		d.templates = append(d.templates, template{named(d.file.lineOf(at), d.in.shown), goTemplate})
 		return
 	}
@@ -258,10 +258,10 @@ func (d *draft) check(root *yaml.Node) (in *inspection, ok bool) {
 		at = invalid.node
 	}
 	p := named(d.file.spanOf(at), d.in.shown)
-	if bytes.Contains(d.text, []byte("{{")) {
-		if language, offset := templateText(d.text); language != "" {
+	if bytes.Contains(d.part.bytes, []byte("{{")) {
+		if language, offset := templateText(d.part.bytes); language != "" {
 			where := place{line: d.piece.line, column: d.piece.column}
-			where.advance(d.text, offset)
+			where.advance(d.part.bytes, offset)
 			d.templates = append(d.templates, template{Position{File: d.in.shown, Line: where.line, Column: where.column}, language})
 			return in, false
 		}
@@ -280,8 +280,8 @@ func (d *draft) flawed(o *Object, root *yaml.Node, f *flaw) {
 	if at.Kind == yaml.ScalarNode {
 		p = d.file.spanOf(at)
 	}
-	if bytes.Contains(d.text, []byte("{{")) {
-		if language, _ := templateText(d.text); language != "" {
+	if bytes.Contains(d.part.bytes, []byte("{{")) {
+		if language, _ := templateText(d.part.bytes); language != "" {
 			d.templates = append(d.templates, template{named(p, d.in.shown), language})
 			return
 		}
@@ -305,7 +305,7 @@ func (d *draft) template(root *yaml.Node, o *Object) (language string, at *yaml.
 	case o.Kind == "Template" && (o.Group() == "template.openshift.io" || o.APIVersion == "v1"):
 		return openshift, root
 	}
-	if at := placeholder(root, o, d.text); at != nil {
+	if at := placeholder(root, o, d.part.bytes); at != nil {
 		return goTemplate, at
 	}
 	return "", nil
@@ -343,7 +343,7 @@ func (d *draft) repeated(in *inspection, o *Object) {
 func (d *draft) decode(o *Object, root *yaml.Node) {
 	refused := false
 	if decode := d.loader.opts.Decode; decode != nil {
-		t := d.piece.tree(root, d.text, d.loader.opts)
+		t := &tree{root: root, text: d.part, opts: d.loader.opts}
 		var problems []Problem
 		o.Value, problems = decode(o, &Document{tree: t, shown: d.in.shown})
 		refused = slices.ContainsFunc(problems, func(p Problem) bool { return p.Kind == Rejected })

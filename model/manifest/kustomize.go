@@ -75,7 +75,7 @@ func (l *loader) readKustomization(in *input) *kustomization {
 		return nil
 	}
 	k := &kustomization{input: in, dir: filepath.Dir(in.path)}
-	k.doc = &Document{tree: docs[0].tree(roots[0], part, l.opts), shown: in.shown}
+	k.doc = &Document{tree: &tree{root: roots[0], text: part, opts: l.opts}, shown: in.shown}
 	var apiVersion, kind string
 	// Wrong types leave the zero value: the file is Kustomize's to refuse.
 	_, _ = k.doc.UnmarshalField("apiVersion", &apiVersion)

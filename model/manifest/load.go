@@ -238,7 +238,11 @@ func (l *loader) assemble() {
 	var templates []template
 	for _, r := range runs {
 		s.Objects = append(s.Objects, r.objects...)
-		s.Values = append(s.Values, r.values...)
+		for _, v := range r.values {
+			if !slices.ContainsFunc(s.Values, v.sameDocument) { // read for several namespaces
+				s.Values = append(s.Values, v)
+			}
+		}
 		s.Rejected = append(s.Rejected, r.rejected...)
 		s.Problems = append(s.Problems, r.problems...)
 		s.Documents += r.documents

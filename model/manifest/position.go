@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"bytes"
-	"sort"
 	"strings"
 	"unicode/utf8"
 
@@ -77,7 +76,7 @@ func (t *tree) lineOf(n *yaml.Node) Position {
 // without blanks at the end.
 func (t *tree) sourceOf(n *yaml.Node) (int, string) {
 	from := t.offset(n.Line, n.Column)
-	rest := t.text[from:t.lineEnd(n.Line)]
+	rest := t.bytes[from:t.lineEnd(n.Line)]
 	return from, string(bytes.TrimRight(rest, " \t\r\n\u0085\u2028\u2029"))
 }
 
@@ -127,14 +126,9 @@ func (t *tree) position(from, to int) Position {
 	if t.outer != nil {
 		return t.outerPosition(from, to)
 	}
-	head := t.text[:from]
-	line := bytes.Count(head, []byte("\n"))
-	start := bytes.LastIndexByte(head, '\n') + 1
-	p := Position{Line: t.line + line, Column: 1 + utf8.RuneCount(t.text[start:from])}
-	if line == 0 {
-		p.Column += t.column - 1
-	}
-	if length := utf8.RuneCount(t.text[from:to]); length > 0 {
+	line, column := t.place(from)
+	p := Position{Line: line, Column: column}
+	if length := utf8.RuneCount(t.bytes[from:to]); length > 0 {
 		p.EndColumn = p.Column + length
 	}
 	return p
@@ -148,8 +142,8 @@ func (t *tree) outerPosition(from, to int) Position {
 		outer := t.holder.Line + line
 		if outer <= t.outer.lines() {
 			start, outerStart := t.offset(line, 1), t.outer.offset(outer, 1)
-			inText := bytes.TrimRight(t.text[start:t.lineEnd(line)], "\r\n")
-			inFile := bytes.TrimRight(t.outer.text[outerStart:t.outer.lineEnd(outer)], "\r\n")
+			inText := bytes.TrimRight(t.bytes[start:t.lineEnd(line)], "\r\n")
+			inFile := bytes.TrimRight(t.outer.bytes[outerStart:t.outer.lineEnd(outer)], "\r\n")
 			if bytes.HasSuffix(inFile, inText) {
 				shift := outerStart + len(inFile) - len(inText) - start
 				return t.outer.position(from+shift, to+shift)
@@ -157,57 +151,4 @@ func (t *tree) outerPosition(from, to int) Position {
 		}
 	}
 	return t.outer.spanOf(t.holder)
-}
-
-// index finds the lines of the text as the parser counts them: YAML 1.1 knows
-// line ends that editors and JSON do not.
-func (t *tree) index() []int {
-	if t.starts != nil {
-		return t.starts
-	}
-	t.starts = []int{0}
-	exotic := !t.json && (bytes.Contains(t.text, []byte("\u0085")) || bytes.Contains(t.text, []byte("\u2028")) || bytes.Contains(t.text, []byte("\u2029")))
-	for i := 0; i < len(t.text); i++ {
-		switch {
-		case t.text[i] == '\n':
-			t.starts = append(t.starts, i+1)
-		case !exotic || t.text[i] < utf8.RuneSelf:
-		case bytes.HasPrefix(t.text[i:], []byte("\u0085")):
-			t.starts = append(t.starts, i+2)
-		case bytes.HasPrefix(t.text[i:], []byte("\u2028")), bytes.HasPrefix(t.text[i:], []byte("\u2029")):
-			t.starts = append(t.starts, i+3)
-		}
-	}
-	return t.starts
-}
-
-// lines counts the lines.
-func (t *tree) lines() int { return len(t.index()) }
-
-// lineAt returns the line, from 1, of an offset.
-func (t *tree) lineAt(offset int) int {
-	return sort.SearchInts(t.index(), offset+1)
-}
-
-// lineEnd returns the end of a line, its line end included.
-func (t *tree) lineEnd(line int) int {
-	if starts := t.index(); line >= 1 && line < len(starts) {
-		return starts[line]
-	}
-	return len(t.text)
-}
-
-// offset returns the offset of a column, in code points, of a line.
-func (t *tree) offset(line, column int) int {
-	starts := t.index()
-	line = min(max(line, 1), len(starts))
-	at, end := starts[line-1], t.lineEnd(line)
-	if bytes.HasPrefix(t.text[at:end], []byte("\ufeff")) {
-		at += len("\ufeff") // the parser does not count it
-	}
-	for ; column > 1 && at < end; column-- {
-		_, size := utf8.DecodeRune(t.text[at:end])
-		at += size
-	}
-	return at
 }

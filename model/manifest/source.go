@@ -31,14 +31,18 @@ type store struct {
 	seed maphash.Seed
 
 	mu     sync.Mutex
-	recent []cached         // the last one used is the last
+	recent []*parsed // the last one used is the last
 	lines  map[string]lines // of the files that lines were asked of
 	byName map[string]*file
 }
 
-type cached struct {
-	source *source
-	tree   *tree
+// parsed is a fragment that was parsed once more.
+type parsed struct {
+	file  *file
+	off   int
+	roots []*yaml.Node
+	text  *text
+	trees map[*yaml.Node]*tree // by root, of the objects in it
 }
 
 // lines is a text and where its lines start.
@@ -47,64 +51,74 @@ type lines struct {
 	starts []int
 }
 
-// keep is how many parsed documents are kept, and of how many files the lines.
-const keep = 16
+// What is kept of what was parsed again: so many fragments and files, with so
+// much text.
+const (
+	keep      = 16
+	keepBytes = 1 << 20
+)
 
-// tree parses the object's document, or takes it from the cache; nil if the
+// tree parses the object's document, or takes it from what is kept; nil if the
 // file is not what it was.
 func (s *source) tree() *tree {
-	for i, c := range s.store.recent {
-		if c.source == s {
-			s.store.recent = append(slices.Delete(s.store.recent, i, i+1), c)
-			return c.tree
-		}
-	}
-	t := s.parse()
-	if len(s.store.recent) == keep {
-		s.store.recent = slices.Delete(s.store.recent, 0, 1)
-	}
-	s.store.recent = append(s.store.recent, cached{s, t})
-	return t
-}
-
-func (s *source) parse() *tree {
-	text, err := s.file.section(s.piece.off, s.piece.end-s.piece.off)
-	if err != nil || maphash.Bytes(s.store.seed, text) != s.hash {
+	p := s.store.parsed(s)
+	if s.document >= len(p.roots) {
 		return nil
 	}
-	piece := fragment{end: len(text), dash: s.piece.dash, line: s.piece.line, column: s.piece.column, json: s.piece.json}
-	roots, text, err := piece.parse(text, s.store.opts)
-	if err != nil || s.document >= len(roots) {
-		return nil
-	}
-	root := roots[s.document]
+	root := p.roots[s.document]
 	for _, i := range s.items {
 		list := items(root, s.store.opts)
 		if i >= len(list) {
 			return nil
 		}
-		root = list[i]
+		root = follow(list[i])
 	}
-	return piece.tree(root, text, s.store.opts)
+	if p.trees[root] == nil {
+		p.trees[root] = &tree{root: root, text: p.text, opts: s.store.opts}
+	}
+	return p.trees[root]
+}
+
+// parsed returns the fragment that an object came from, parsed; without roots
+// if it is not what it was.
+func (st *store) parsed(s *source) *parsed {
+	bytes := 0
+	for i, p := range st.recent {
+		if p.file == s.file && p.off == s.piece.off {
+			st.recent = append(slices.Delete(st.recent, i, i+1), p)
+			return p
+		}
+		bytes += len(p.text.bytes)
+	}
+	p := &parsed{file: s.file, off: s.piece.off, text: &text{}, trees: map[*yaml.Node]*tree{}}
+	section, err := s.file.section(s.piece.off, s.piece.end-s.piece.off)
+	if err == nil && maphash.Bytes(st.seed, section) == s.hash {
+		piece := s.piece
+		piece.off, piece.end = 0, len(section)
+		if p.roots, p.text, err = piece.parse(section, st.opts); err != nil {
+			p.roots = nil
+		}
+	}
+	for len(st.recent) > 0 && (len(st.recent) >= keep || bytes+len(p.text.bytes) > keepBytes) {
+		bytes -= len(st.recent[0].text.bytes)
+		st.recent = slices.Delete(st.recent, 0, 1)
+	}
+	st.recent = append(st.recent, p)
+	return p
 }
 
 // parse parses the fragment of a text.
-func (f fragment) parse(text []byte, opts *Options) ([]*yaml.Node, []byte, error) {
-	part := f.of(text)
+func (f fragment) parse(of []byte, opts *Options) (roots []*yaml.Node, part *text, err error) {
+	part = &text{bytes: f.of(of), json: f.json, line: f.line, column: f.column}
 	if f.json {
-		root, err := parseJSON(part, opts.MaxDepth)
+		root, err := parseJSON(part.bytes, opts.MaxDepth)
 		if err != nil {
 			return nil, part, err
 		}
 		return []*yaml.Node{root}, part, nil
 	}
-	roots, err := parseYAML(part, opts.MaxDepth)
+	roots, err = parseYAML(part.bytes, opts.MaxDepth)
 	return roots, part, err
-}
-
-// tree makes the tree of a root that was parsed from the fragment's text.
-func (f fragment) tree(root *yaml.Node, text []byte, opts *Options) *tree {
-	return &tree{root: root, text: text, json: f.json, line: f.line, column: f.column, opts: opts}
 }
 
 // At returns the position of the value at a field path: of a scalar the scalar,

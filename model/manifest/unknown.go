@@ -27,7 +27,7 @@ type Field struct {
 // in the .proto file count. Names are compared case by case, as API servers do.
 // Parts that may hold anything are skipped: maps, google.protobuf.Struct and
 // Any, types that decode themselves. Below the path may be a text that holds
-// YAML.
+// YAML. At most 100 fields are listed.
 func (d *Document) UnknownFields(path string, t any) []Field {
 	h := d.find(parsePath(path))
 	if !h.found {
@@ -61,6 +61,9 @@ type unknown struct {
 }
 
 func (u *unknown) report(e entry, path string, known func(string) string) {
+	if len(u.found) >= 100 { // it is another kind of thing
+		return
+	}
 	u.found = append(u.found, Field{
 		Path: path, Name: e.name, Position: named(u.in.spanOf(e.key), u.shown), Near: known(e.name),
 	})
