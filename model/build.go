@@ -58,6 +58,9 @@ func Build(set *manifest.Set, opts Options) *Mesh {
 
 // add puts an object where its kind belongs.
 func (m *Mesh) add(o *manifest.Object) {
+	if m.addGatewayAPI(o) {
+		return
+	}
 	switch v := o.Value.(type) {
 	case proto.Message:
 		m.addIstio(o, v)
@@ -130,6 +133,7 @@ func resource[S any](o *manifest.Object, spec S) *Resource[S] {
 
 // addImplied completes what depends on the objects that an installation implies.
 func (m *Mesh) addImplied() {
+	m.implyKubeGateways()
 	m.sortWorkloads()
 	for _, w := range m.Workloads {
 		m.namespace(w.Namespace).Labels[NamespaceNameLabel] = w.Namespace

@@ -62,6 +62,8 @@ func (d *decoding) value() any {
 		return d.workload()
 	case kubernetesClass:
 		return d.kubernetes()
+	case gatewayAPIClass:
+		return d.gatewayAPI()
 	default:
 		return nil
 	}

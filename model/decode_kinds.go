@@ -18,6 +18,7 @@ const (
 	installationClass              // mesh configuration and installation settings
 	workloadClass                  // makes pods
 	kubernetesClass                // other kinds of Kubernetes that are decoded
+	gatewayAPIClass                // kinds of the Gateway API that istiod reads
 )
 
 // classOf sorts an object by its API group and kind, and for the open-ended
@@ -40,6 +41,9 @@ func classOf(o *manifest.Object) class {
 		return unknownIstioClass
 	case "config.istio.io", "rbac.istio.io", "authentication.istio.io", "policy.istio.io":
 		return legacyClass
+	}
+	if group == "gateway.networking.k8s.io" && gatewayAPIKinds[o.Kind] {
+		return gatewayAPIClass
 	}
 	if k := group + "/" + o.Kind; installationKinds[k] {
 		return installationClass

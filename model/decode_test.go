@@ -71,6 +71,30 @@ spec:
     - uri: {exact: /a, prefix: /b}
     route: [{destination: {host: api.example.com}}]
 `, []string{"9:7 rejected: …spec.http[0].match[0].uri at most one of these may be set: exact, prefix, regex"}},
+		{"numbers and lengths out of range", `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: api}
+spec:
+  host: api.example.com
+  trafficPolicy: {loadBalancer: {warmup: {duration: 10s, minimumPercent: 150}}}
+---
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: jwt}
+spec:
+  jwtRules: [{issuer: ""}]
+  targetRef: {kind: "Ser vice", name: x}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: none}
+spec: {hosts: []}
+`, []string{
+			"7:74 rejected: …spec.trafficPolicy.loadBalancer.warmup.minimumPercent must be at most 100, not 150",
+			"13:23 rejected: …spec.jwtRules[0].issuer must have at least 1 characters, not 0; spec.targetRef.kind value \"Ser vice\" must match ",
+			"19:8 rejected: …spec.hosts must have at least 1 items, not 0",
+		}},
 		{"an empty item of a list", `
 apiVersion: networking.istio.io/v1
 kind: Sidecar
@@ -230,7 +254,7 @@ spec:
 	}
 }
 
-// TestTheRestOfARefusedDuplicateCounts: the API server refuses the second
+// TestARefusedDuplicateLeavesTheFirst: the API server refuses the second
 // definition, so the first stays.
 func TestARefusedDuplicateLeavesTheFirst(t *testing.T) {
 	m := load(t, `

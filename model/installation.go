@@ -23,6 +23,8 @@ type installation struct {
 	// are the places that set its fields, the first counting.
 	mesh    map[string]any
 	origins []origin
+	// patched is the part of mesh that does not come from values.
+	patched map[string]any
 	// refused says why the object's mesh configuration cannot even be read.
 	refused string
 

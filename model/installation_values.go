@@ -3,7 +3,9 @@ package model
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 
@@ -24,14 +26,14 @@ func valuesInstallation(o *manifest.Object, fields map[string]any, prefix string
 	if holder == nil {
 		switch {
 		case o.Kind == manifest.KindValues && isMeshConfig(fields):
-			in.mesh, in.origins = fields, []origin{{object: o, prefix: prefix, fields: fields}}
+			in.mesh, in.patched, in.origins = fields, fields, []origin{{object: o, prefix: prefix, fields: fields}}
 			return in
 		case o.Kind == manifest.KindValues:
 			holder, at = fields, ""
 			if nested := lookupMap(fields, "istio.values"); nested != nil {
 				holder, at = nested, "istio.values"
 			}
-		case o.Kind == "HelmRelease" && slices.Contains(istiodCharts, releasedChart(fields, o)):
+		case o.Kind == "HelmRelease" && slices.Contains(istiodCharts, releasedChart(o)):
 			holder = fields
 		default:
 			return nil
@@ -67,14 +69,51 @@ func (in *installation) takeValues(user map[string]any) {
 	}
 }
 
+// isBaseValues reports whether a values file is the one that charts ship.
+func isBaseValues(o *manifest.Object) bool { return o.Name == "values.yaml" || o.Name == "values.yml" }
+
 // layer puts other Helm values on top, as helm -f A -f B does.
 func (in *installation) layer(over *installation) {
-	origins := slices.Concat(over.origins, in.origins)
-	values, gateways, notes := overlay(in.values, over.values), slices.Concat(in.gateways, over.gateways), slices.Concat(in.notes, over.notes)
-	prefix := in.valuesPrefix
-	in.takeValues(values)
-	in.mesh = overlay(in.mesh, over.mesh)
-	in.origins, in.gateways, in.notes, in.valuesPrefix = origins, gateways, notes, prefix
+	note := fmt.Sprintf("%s is put on top of %s, as helm -f does in this order", title(over.object), title(in.object))
+	if differ := differences(in.origins, over.origins); len(differ) > 0 {
+		note += fmt.Sprintf("; they differ in %s: if they are of different environments, give those of one only", strings.Join(differ, ", "))
+	}
+	origins, notes := slices.Concat(over.origins, in.origins), slices.Concat(in.notes, over.notes, []string{note})
+	in.gateways = slices.Concat(in.gateways, over.gateways)
+	in.patched = overlay(in.patched, over.patched)
+	in.takeValues(overlay(in.values, over.values))
+	in.mesh = overlay(in.mesh, in.patched)
+	in.origins, in.notes = origins, notes
+}
+
+// differences lists what two sets of origins, neither of them a chart's own
+// values.yaml, set differently.
+func differences(a, b []origin) []string {
+	var out []string
+	for _, x := range a {
+		if x.fixed || isBaseValues(x.object) {
+			continue
+		}
+		for _, y := range b {
+			for _, path := range leaves(y.fields, "") {
+				want, set := lookup(x.fields, path)
+				got, _ := lookup(y.fields, path)
+				if set && !reflect.DeepEqual(want, got) && !slices.Contains(out, path) {
+					out = append(out, path)
+				}
+			}
+		}
+	}
+	slices.Sort(out)
+	return shortened(out)
+}
+
+// shortened keeps three of a list.
+func shortened(list []string) []string {
+	if len(list) > 3 {
+		return append(list[:3:3], "…")
+	}
+	return list
 }
 
 // meshHolder finds the shallowest map that has a meshConfig, at most three
@@ -101,20 +140,20 @@ func meshHolder(fields map[string]any) (map[string]any, string) {
 	return nil, ""
 }
 
-// isMeshConfig reports whether a map is a mesh configuration itself: all its
-// keys are fields of one.
+// isMeshConfig reports whether a map is a mesh configuration itself: it has a
+// field of one, which no Helm values of Istio's have at the top.
 func isMeshConfig(fields map[string]any) bool {
 	known := (&meshconfig.MeshConfig{}).ProtoReflect().Descriptor().Fields()
 	for key := range fields {
-		if known.ByJSONName(key) == nil {
-			return false
+		if known.ByJSONName(key) != nil {
+			return true
 		}
 	}
-	return len(fields) > 0
+	return false
 }
 
 // releasedChart is the chart that a Flux HelmRelease installs.
-func releasedChart(_ map[string]any, o *manifest.Object) string {
+func releasedChart(o *manifest.Object) string {
 	doc, _ := o.Value.(*installationDoc)
 	if doc == nil {
 		return ""
@@ -159,7 +198,7 @@ func (in *installation) patch(p any, at string) {
 	}
 	for _, path := range []string{"spec.meshConfig", "spec.values.meshConfig"} {
 		if m := lookupMap(patch, path); m != nil {
-			in.mesh = overlay(in.mesh, m)
+			in.mesh, in.patched = overlay(in.mesh, m), overlay(in.patched, m)
 			in.origins = slices.Insert(in.origins, 0, origin{object: in.object, prefix: join(at, path), fields: m})
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
 	networking "istio.io/api/networking/v1alpha3"
 	networkingv1beta1 "istio.io/api/networking/v1beta1"
 	security "istio.io/api/security/v1beta1"
@@ -41,6 +43,15 @@ type (
 	EndpointSlice         = Resource[*discoveryv1.EndpointSlice]
 	NetworkPolicy         = Resource[*networkingv1.NetworkPolicy]
 	MutatingWebhook       = Resource[*admissionv1.MutatingWebhookConfiguration]
+
+	// KubeGateway is a Gateway of the Gateway API, Gateway one of Istio's own.
+	KubeGateway    = Resource[*gatewayv1.Gateway]
+	GatewayClass   = Resource[*gatewayv1.GatewayClass]
+	KubeHTTPRoute  = Resource[*gatewayv1.HTTPRoute]
+	KubeGRPCRoute  = Resource[*gatewayv1.GRPCRoute]
+	KubeTLSRoute   = Resource[*gatewayv1.TLSRoute]
+	KubeTCPRoute   = Resource[*gatewayv1.TCPRoute]
+	ReferenceGrant = Resource[*gatewayv1.ReferenceGrant]
 )
 
 // Mesh is everything that the input says about one mesh. Slices of resources
@@ -77,6 +88,16 @@ type Mesh struct {
 	PeerAuthentications    []*PeerAuthentication
 	RequestAuthentications []*RequestAuthentication
 	NetworkPolicies        []*NetworkPolicy
+
+	// The objects of the Gateway API.
+	KubeGateways    []*KubeGateway
+	GatewayClasses  []*GatewayClass
+	KubeHTTPRoutes  []*KubeHTTPRoute
+	KubeGRPCRoutes  []*KubeGRPCRoute
+	KubeTLSRoutes   []*KubeTLSRoute
+	KubeTCPRoutes   []*KubeTCPRoute
+	ReferenceGrants []*ReferenceGrant
+
 	// ServiceAccounts are named by policies and pods; they hold nothing else
 	// that bears on egress.
 	ServiceAccounts []*manifest.Object

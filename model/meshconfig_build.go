@@ -107,6 +107,10 @@ func (c *configuring) candidates(revision string) *candidates {
 
 // collect sorts what the objects say about installations by revision.
 func (c *configuring) collect(objects []*manifest.Object) {
+	// A chart's own values.yaml is the base of all other values, whatever the
+	// order of the input.
+	objects = slices.Clone(objects)
+	slices.SortStableFunc(objects, func(a, b *manifest.Object) int { return cmp.Compare(valuesRank(a), valuesRank(b)) })
 	for _, o := range objects {
 		switch v := o.Value.(type) {
 		case *meshMap:
@@ -150,17 +154,26 @@ func (c *configuring) addDeclared(in *installation) {
 	case !in.controlPlane:
 		k.gateways = append(k.gateways, in)
 	default:
-		// Helm values are layers of one installation.
 		if in.object.Kind == manifest.KindValues {
 			for _, other := range k.declared {
 				if other.object.Kind == manifest.KindValues {
 					other.layer(in)
-					other.notes = append(other.notes, fmt.Sprintf("%s is put on top of %s, as helm -f does in this order", title(in.object), title(other.object)))
 					return
 				}
 			}
 		}
 		k.declared = append(k.declared, in)
+	}
+}
+
+func valuesRank(o *manifest.Object) int {
+	switch {
+	case o.Kind != manifest.KindValues:
+		return 0
+	case isBaseValues(o):
+		return 1
+	default:
+		return 2
 	}
 }
 
@@ -335,11 +348,8 @@ func (c *configuring) compare(result, declared *installation) {
 		return
 	}
 	slices.Sort(differ)
-	if len(differ) > 3 {
-		differ = append(differ[:3], "…")
-	}
 	c.mesh.note("%s and %s differ in their mesh configuration (%s): the ConfigMap counts, as the result of an installation",
-		title(declared.object), title(result.object), strings.Join(differ, ", "))
+		title(declared.object), title(result.object), strings.Join(shortened(differ), ", "))
 }
 
 // leaves lists the dotted paths of all values that are not maps, sorted.

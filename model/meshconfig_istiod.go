@@ -93,23 +93,19 @@ func (c *configuring) withShared(base *meshconfig.MeshConfig, config *MeshConfig
 // defaultConfig sees to it that there is a default configuration.
 func (c *configuring) defaultConfig() {
 	m := c.mesh
-	if m.Config != nil && m.Config.Source != nil {
-		return
+	if m.Config == nil {
+		m.Config = m.Revisions[m.RevisionTags["default"]]
 	}
-	if c := m.Revisions[m.RevisionTags["default"]]; c != nil && m.Config == nil {
-		m.Config = c
-		return
-	}
-	if named := slices.Sorted(maps.Keys(m.Revisions)); m.Config == nil && len(named) == 1 {
-		m.Config = m.Revisions[named[0]]
-		m.note("the input has the mesh configuration of %s only: it is taken for the default one too", revisionText(named[0]))
-		return
+	if named := sortedKeys(m.Revisions); m.Config == nil && len(named) == 1 {
+		if m.Config = m.Revisions[named[0]]; m.Config.Source != nil {
+			m.note("the input has the mesh configuration of %s only: it is taken for the default one too", revisionText(named[0]))
+		}
 	}
 	if m.Config == nil {
 		m.Config = &MeshConfig{MeshConfig: mesh.DefaultMeshConfig()}
 		m.Config.Values, m.Config.ValuesSource, m.Config.ValuesPrefix = c.helmValues("", nil)
 	}
-	if len(m.Config.origins) == 0 {
+	if m.Config.Source == nil && len(m.Config.origins) == 0 {
 		m.note("no mesh configuration in the input: Istio's defaults are taken (outboundTrafficPolicy ALLOW_ANY)")
 	}
 }
@@ -134,9 +130,12 @@ func (c *configuring) implyGateways() {
 	// Flags alone install what istioctl install would, if they speak of it: a
 	// flag that only tells the mesh configuration says nothing of gateways.
 	speaks := lookupString(c.flagged, "profile") != "" || lookupMap(c.flagged, "components") != nil || lookupMap(c.flagged, "values.gateways") != nil
-	taken := slices.ContainsFunc(slices.Collect(maps.Values(c.byRevision)), func(k *candidates) bool {
-		return slices.ContainsFunc(k.declared, func(in *installation) bool { return in.object.Kind == "IstioOperator" })
-	})
+	taken := false
+	for revision, k := range c.byRevision {
+		if k.counts != nil && k.counts.object.Kind == "IstioOperator" && len(c.flagsFor(revision)) > 0 {
+			taken = true
+		}
+	}
 	if speaks && !taken {
 		in := operatorInstallation(c.flagObject, map[string]any{}, "", c.flags)
 		for i := range in.gateways {

@@ -278,65 +278,6 @@ data:
 	}
 }
 
-func TestFlags(t *testing.T) {
-	operator := `
-apiVersion: install.istio.io/v1alpha1
-kind: IstioOperator
-metadata: {name: mesh, namespace: istio-system}
-spec:
-  profile: minimal
-  values: {global: {proxy: {excludeIPRanges: 10.0.0.0/8, includeIPRanges: 10.0.0.0/8}}}
-`
-	t.Run("values and types", func(t *testing.T) {
-		m := load(t, operator, Options{Set: []string{
-			"values.global.proxy.excludeIPRanges=192.0.2.0/24",
-			`meshConfig.defaultConfig.proxyMetadata.ISTIO_META_DNS_CAPTURE=true`,
-			"meshConfig.enableAutoMtls=false",
-			`values.pilot.env.PILOT_SCOPE_GATEWAY_TO_NAMESPACE=true`,
-			`components.egressGateways[0].label.example\.com/a=b`,
-		}})
-		wantProblems(t, m)
-		for path, want := range map[string]any{"global.proxy.excludeIPRanges": "192.0.2.0/24", "global.proxy.includeIPRanges": "10.0.0.0/8"} {
-			if got, _ := m.Config.Value(path); got != want {
-				t.Errorf("%s is %v, want %v", path, got, want)
-			}
-		}
-		if got := m.Config.DefaultConfig.ProxyMetadata["ISTIO_META_DNS_CAPTURE"]; got != "true" {
-			t.Errorf("proxy metadata is %q", got)
-		}
-		if m.Config.EnableAutoMtls.Value {
-			t.Error("enableAutoMtls=false is not taken")
-		}
-		if got := m.Config.Environment["PILOT_SCOPE_GATEWAY_TO_NAMESPACE"]; got != "true" {
-			t.Errorf("environment is %q", got)
-		}
-	})
-	t.Run("on top of a ConfigMap", func(t *testing.T) {
-		m := load(t, registryOnlyMap, Options{Set: []string{"meshConfig.trustDomain=example.org", "values.global.proxy.includeIPRanges=10.0.0.0/8"}})
-		if m.Config.TrustDomain != "example.org" || m.Config.OutboundTrafficPolicy.Mode.String() != "REGISTRY_ONLY" {
-			t.Errorf("trust domain %s, mode %s", m.Config.TrustDomain, m.Config.OutboundTrafficPolicy.Mode)
-		}
-		if got, _ := m.Config.Value("global.proxy.includeIPRanges"); got != "10.0.0.0/8" {
-			t.Errorf("includeIPRanges is %v", got)
-		}
-		if o, _ := m.Config.Because("outboundTrafficPolicy.mode"); o == nil || o.Kind != "ConfigMap" {
-			t.Errorf("the mode is said to come from %v", o)
-		}
-	})
-	t.Run("wrong ones", func(t *testing.T) {
-		m := load(t, operator, Options{Set: []string{"meshConfig", "=x", "meshConfig.outboundTrafficpolicy.mode=REGISTRY_ONLY", "profile.x=1"}})
-		wantProblems(t, m,
-			`0:0 unreadable: --set "=x" has no path`,
-			`0:0 unreadable: --set "meshConfig" has no value`,
-			`0:0 unknown field: --set meshConfig: unknown field "outboundTrafficpolicy"`,
-			`0:0 unreadable: --set on top of IstioOperator istio-system/mesh: a --set path does not fit`,
-		)
-		if got, _ := m.Config.Value("global.proxy.includeIPRanges"); got != "10.0.0.0/8" || m.Config.Refused {
-			t.Errorf("the IstioOperator does not count any more: includeIPRanges is %v", got)
-		}
-	})
-}
-
 func TestRevisions(t *testing.T) {
 	m := load(t, registryOnlyMap+`---
 apiVersion: v1
@@ -348,6 +289,11 @@ apiVersion: install.istio.io/v1alpha1
 kind: IstioOperator
 metadata: {name: old, namespace: istio-system}
 spec: {profile: minimal, revision: 1-20, meshConfig: {trustDomain: old.example.org}}
+---
+apiVersion: sailoperator.io/v1
+kind: Istio
+metadata: {name: sail}
+spec: {version: v1.24.2, updateStrategy: {type: RevisionBased}, values: {meshConfig: {trustDomain: sail.example.org}}}
 ---
 apiVersion: admissionregistration.k8s.io/v1
 kind: MutatingWebhookConfiguration
@@ -370,7 +316,7 @@ kind: Namespace
 metadata: {name: d, labels: {istio.io/rev: absent}}
 `, Options{})
 	wantProblems(t, m)
-	if got := slices.Sorted(maps.Keys(m.Revisions)); !slices.Equal(got, []string{"1-20", "canary"}) {
+	if got := slices.Sorted(maps.Keys(m.Revisions)); !slices.Equal(got, []string{"1-20", "canary", "sail-v1-24-2"}) {
 		t.Errorf("revisions: %q", got)
 	}
 	for _, test := range []struct {
@@ -429,44 +375,5 @@ func TestWhatARenderedInstallationShows(t *testing.T) {
 	version, o, field := m.IstioVersion()
 	if version != "1.24.2" || o.Kind != "Deployment" || field != "spec.template.spec.containers[0].image" {
 		t.Errorf("version %s of %v %s", version, o, field)
-	}
-}
-
-func TestIstioVersion(t *testing.T) {
-	for _, test := range []struct{ name, manifest, version, field string }{
-		{"none", labelledDefault, "", ""},
-		{"tag of an IstioOperator", `
-apiVersion: install.istio.io/v1alpha1
-kind: IstioOperator
-metadata: {name: mesh}
-spec: {profile: empty, tag: 1.23.0-distroless}
-`, "1.23.0", "spec.tag"},
-		{"latest is no version", `
-apiVersion: install.istio.io/v1alpha1
-kind: IstioOperator
-metadata: {name: mesh}
-spec: {profile: empty, tag: latest}
-`, "", ""},
-		{"Sail", `
-apiVersion: sailoperator.io/v1
-kind: Istio
-metadata: {name: default}
-spec: {version: v1.24.3}
-`, "1.24.3", "spec.version"},
-		{"Helm values", `
-meshConfig: {}
-global: {tag: 1.22.1}
-`, "1.22.1", "global.tag"},
-		{"a proxy, with a registry that has a port", `
-apiVersion: v1
-kind: Pod
-metadata: {name: gw}
-spec: {containers: [{name: istio-proxy, image: "registry.example.com:5000/istio/proxyv2:1.21.0@sha256:00"}]}
-`, "1.21.0", "spec.containers[0].image"},
-	} {
-		version, _, field := load(t, test.manifest, Options{}).IstioVersion()
-		if version != test.version || field != test.field {
-			t.Errorf("%s: version %q of %q, want %q of %q", test.name, version, field, test.version, test.field)
-		}
 	}
 }

@@ -22,9 +22,6 @@ const (
 	useWaypointLabel   = "istio.io/use-waypoint"
 )
 
-// waypointClass is the Gateway API class of waypoints.
-const waypointClass = "istio-waypoint"
-
 // addNamespaces fills in Namespaces from Namespace objects, flags and the
 // namespaces of all other objects.
 func (m *Mesh) addNamespaces(objects []*manifest.Object) {
@@ -101,9 +98,9 @@ func (m *Mesh) ambientMark() string {
 			return fmt.Sprintf("%s has %s=ambient", w, DataplaneModeLabel)
 		}
 	}
-	for _, o := range m.Unmodelled {
-		if o.Group() == "gateway.networking.k8s.io" && o.Kind == "Gateway" && lookupString(asMap(o.Value), "spec.gatewayClassName") == waypointClass {
-			return fmt.Sprintf("%s is a waypoint", o)
+	for _, g := range m.KubeGateways {
+		if g.Spec.Spec.GatewayClassName == gatewayClassWaypoint {
+			return fmt.Sprintf("%s is a waypoint", g.Object)
 		}
 	}
 	for _, o := range m.labelled() {

@@ -1,9 +1,11 @@
 package model
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
 	"istio.io/api/type/v1beta1"
 )
@@ -14,8 +16,18 @@ type AuthorizationPolicies struct {
 	Custom, Deny, Allow, Audit []*AuthorizationPolicy
 }
 
-// gatewayNameLabel marks the pods of a Gateway of the Gateway API.
-const gatewayNameLabel = "gateway.networking.k8s.io/gateway-name"
+func (a *AuthorizationPolicies) add(policy *AuthorizationPolicy) {
+	switch policy.Spec.GetAction() {
+	case security.AuthorizationPolicy_CUSTOM:
+		a.Custom = append(a.Custom, policy)
+	case security.AuthorizationPolicy_DENY:
+		a.Deny = append(a.Deny, policy)
+	case security.AuthorizationPolicy_AUDIT:
+		a.Audit = append(a.Audit, policy)
+	default:
+		a.Allow = append(a.Allow, policy)
+	}
+}
 
 // AuthorizationPoliciesFor returns the policies that apply to a workload: those
 // of the root namespace and of its own, restricted by selector. Policies with
@@ -33,16 +45,7 @@ func (p *PushContext) AuthorizationPoliciesFor(w *Workload) AuthorizationPolicie
 			if policy.Namespace != ns || !Attached(policy.Namespace, policy.Spec, w) {
 				continue
 			}
-			switch policy.Spec.GetAction() {
-			case security.AuthorizationPolicy_CUSTOM:
-				out.Custom = append(out.Custom, policy)
-			case security.AuthorizationPolicy_DENY:
-				out.Deny = append(out.Deny, policy)
-			case security.AuthorizationPolicy_AUDIT:
-				out.Audit = append(out.Audit, policy)
-			default:
-				out.Allow = append(out.Allow, policy)
-			}
+			out.add(policy)
 		}
 	}
 	return out
@@ -71,7 +74,7 @@ func TargetRefs(policy TargetablePolicy) []*v1beta1.PolicyTargetReference {
 // pilot/pkg/model/policyattachment.go ShouldAttachPolicy).
 func Attached(namespace string, policy TargetablePolicy, w *Workload) bool {
 	refs := TargetRefs(policy)
-	gateway, ofGatewayAPI := w.Labels[gatewayNameLabel]
+	gateway, ofGatewayAPI := w.Labels[GatewayNameLabel]
 	if len(refs) == 0 {
 		return subset(policy.GetSelector().GetMatchLabels(), w.Labels)
 	}
@@ -86,6 +89,96 @@ func Attached(namespace string, policy TargetablePolicy, w *Workload) bool {
 	}
 	return false
 }
+
+// AttachedToWaypoint reports whether a policy of a namespace applies to what a
+// waypoint does for a service: only by reference, to the Gateway in its own
+// namespace, to the service in the service's, or to the GatewayClass in the
+// root namespace; never by selector (istio pilot/pkg/model/policyattachment.go
+// ShouldAttachPolicy).
+func (p *PushContext) AttachedToWaypoint(namespace string, policy TargetablePolicy, g *KubeGateway, s *Service) bool {
+	for _, ref := range TargetRefs(policy) {
+		group := ref.GetGroup()
+		switch ref.GetKind() {
+		case "Service":
+			if (group == "" || group == "core") && s.Kubernetes() && ref.GetName() == s.Object.Name && namespace == s.Namespace {
+				return true
+			}
+		case "ServiceEntry":
+			if group == "networking.istio.io" && !s.Kubernetes() && ref.GetName() == s.Object.Name && namespace == s.Namespace {
+				return true
+			}
+		case "GatewayClass":
+			if group == "gateway.networking.k8s.io" && ref.GetName() == gatewayClassWaypoint && namespace == p.RootNamespace() {
+				return true
+			}
+		case "Gateway":
+			if group == "gateway.networking.k8s.io" && ref.GetName() == g.Name && namespace == g.Namespace &&
+				(ref.GetNamespace() == "" || ref.GetNamespace() == namespace) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// AuthorizationPoliciesForWaypoint returns the policies that a waypoint enforces
+// for a service.
+func (p *PushContext) AuthorizationPoliciesForWaypoint(g *KubeGateway, s *Service) AuthorizationPolicies {
+	var out AuthorizationPolicies
+	policies := sortedByAge(p.Mesh.AuthorizationPolicies)
+	for _, ns := range p.waypointPolicyNamespaces(g, s) {
+		for _, policy := range policies {
+			if policy.Namespace == ns && p.AttachedToWaypoint(ns, policy.Spec, g, s) {
+				out.add(policy)
+			}
+		}
+	}
+	return out
+}
+
+// waypointPolicyNamespaces are where policies of a waypoint may be, in order.
+func (p *PushContext) waypointPolicyNamespaces(g *KubeGateway, s *Service) []string {
+	out := []string{p.RootNamespace()}
+	for _, ns := range []string{g.Namespace, s.Namespace} {
+		if !slices.Contains(out, ns) {
+			out = append(out, ns)
+		}
+	}
+	return out
+}
+
+// RequestAuthenticationsForWaypoint returns the RequestAuthentications that a
+// waypoint applies for a service.
+func (p *PushContext) RequestAuthenticationsForWaypoint(g *KubeGateway, s *Service) []*RequestAuthentication {
+	var out []*RequestAuthentication
+	for _, r := range sortedByAge(p.Mesh.RequestAuthentications) {
+		if p.AttachedToWaypoint(r.Namespace, r.Spec, g, s) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// EnvoyFiltersForWaypoint returns the EnvoyFilters that are attached to a
+// waypoint or to a service of it.
+func (p *PushContext) EnvoyFiltersForWaypoint(g *KubeGateway, s *Service) []*EnvoyFilter {
+	var out []*EnvoyFilter
+	for _, f := range p.Mesh.EnvoyFilters {
+		if p.AttachedToWaypoint(f.Namespace, envoyFilterTarget{f.Spec}, g, s) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// envoyFilterTarget lets an EnvoyFilter be asked as policies are.
+type envoyFilterTarget struct{ *networking.EnvoyFilter }
+
+// GetSelector is never asked for waypoints.
+func (envoyFilterTarget) GetSelector() *v1beta1.WorkloadSelector { return nil }
+
+// GetTargetRef is a field that EnvoyFilters never had.
+func (envoyFilterTarget) GetTargetRef() *v1beta1.PolicyTargetReference { return nil }
 
 // DryRun reports whether a policy is only evaluated for show.
 func DryRun(policy *AuthorizationPolicy) bool {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"istio.io/istio/pkg/config/host"
 
@@ -33,6 +34,8 @@ type PushContext struct {
 	sidecars         sidecarIndex
 	gateways         []*Gateway
 	addresses        *addressBook
+	ambientOnce      sync.Once
+	ambientServices  *ambientServices
 
 	defaultServiceExportTo         ExportTo
 	defaultVirtualServiceExportTo  ExportTo

@@ -95,7 +95,14 @@ func (k *istioKind) admit(o *manifest.Object, tree map[string]any) (proto.Messag
 
 // read decodes and validates a spec. It returns what is wrong with it, nothing
 // if it is valid.
-func (k *istioKind) read(o *manifest.Object, spec any) (proto.Message, []string) {
+func (k *istioKind) read(o *manifest.Object, spec any) (_ proto.Message, messages []string) {
+	// Should Istio's code panic over hostile input, the API server refuses the
+	// object, because its webhook did not answer.
+	defer func() {
+		if r := recover(); r != nil {
+			messages = []string{printable(fmt.Sprintf("validation fails: %v", r))}
+		}
+	}()
 	msg := k.newSpec()
 	if spec != nil {
 		data, err := json.Marshal(spec)
@@ -137,7 +144,7 @@ func messagesOf(err error) []string {
 	var out []string
 	var collect func(error)
 	collect = func(err error) {
-		switch e := err.(type) {
+		switch e := err.(type) { //nolint:errorlint // it unwraps by itself
 		case interface{ WrappedErrors() []error }:
 			for _, inner := range e.WrappedErrors() {
 				collect(inner)

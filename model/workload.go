@@ -16,14 +16,16 @@ import (
 type Role int
 
 const (
-	// NoProxy: the manifest has no proxy container and asks for no gateway; a
-	// sidecar may still be injected.
+	// NoProxy is a pod whose manifest has no proxy container and asks for no
+	// gateway; a sidecar may still be injected.
 	NoProxy Role = iota
-	// SidecarProxy: the manifest itself has a sidecar, as after istioctl
-	// kube-inject or in an export of a cluster.
+	// SidecarProxy is a pod whose manifest itself has a sidecar, as after
+	// istioctl kube-inject or in an export of a cluster.
 	SidecarProxy
-	// Router: the pod is a gateway.
+	// Router is a gateway.
 	Router
+	// WaypointProxy is a waypoint of ambient mode.
+	WaypointProxy
 )
 
 // ProxyContainer is the name that Istio gives to the proxy's container.
@@ -46,6 +48,8 @@ func (w *Workload) ProxyRole() Role {
 		return NoProxy
 	case len(c.Args) > 1 && c.Args[0] == "proxy" && c.Args[1] == "router":
 		return Router
+	case len(c.Args) > 1 && c.Args[0] == "proxy" && c.Args[1] == "waypoint":
+		return WaypointProxy
 	case len(c.Args) == 0 && len(w.Pod.Containers) == 1 && w.Pod.Containers[0].Name == ProxyContainer:
 		// A proxy that is nobody's sidecar: a gateway whose arguments the
 		// manifest leaves to the injector or leaves out.

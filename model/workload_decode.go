@@ -31,7 +31,7 @@ var podTemplates = map[string][]string{
 	"argoproj.io/CronWorkflow":              {},
 	"serving.knative.dev/Service":           {"spec.template"},
 	"serving.knative.dev/Configuration":     {"spec.template"},
-	"serving.knative.dev/Revision":          {""},
+	"serving.knative.dev/Revision":          {},
 	"tekton.dev/TaskRun":                    {},
 	"tekton.dev/PipelineRun":                {},
 	"ray.io/RayCluster":                     {},
@@ -105,10 +105,11 @@ func (d *decoding) podTemplate(place string) any {
 		}
 		return d.refuse(&rejection{"the API server", []complaint{c}})
 	}
-	if place == "" {
+	switch g := d.object.Group(); {
+	case place == "":
 		d.unknownFields("metadata", metav1.ObjectMeta{})
 		d.unknownFields("spec", corev1.PodSpec{})
-	} else {
+	case g == "" || kubernetesOwn[g] || g == "apps.openshift.io":
 		d.unknownFields(place, corev1.PodTemplateSpec{})
 	}
 	w := newWorkload(d.object, place, template)

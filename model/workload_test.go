@@ -63,10 +63,12 @@ func TestProxyRole(t *testing.T) {
 		{"plain", `spec: {containers: [{name: app}]}`, NoProxy},
 		{"kube-inject", `spec: {containers: [{name: app}, {name: istio-proxy, args: [proxy, sidecar]}]}`, SidecarProxy},
 		{"native sidecar", `spec: {containers: [{name: app}], initContainers: [{name: istio-proxy, restartPolicy: Always, args: [proxy, sidecar]}]}`, SidecarProxy},
-		{"to be completed by the injector", `spec: {containers: [{name: istio-proxy, image: auto}]}`, SidecarProxy},
+		{"to be completed by the injector", `spec: {containers: [{name: app}, {name: istio-proxy, image: auto}]}`, SidecarProxy},
+		{"nothing but a proxy", `spec: {containers: [{name: istio-proxy, image: auto}]}`, Router},
 		{"gateway of the old charts", `spec: {containers: [{name: istio-proxy, args: [proxy, router, --domain, x]}]}`, Router},
 		{"gateway chart", `spec: {containers: [{name: istio-proxy, image: auto}]}
 metadata: {annotations: {inject.istio.io/templates: "custom, gateway"}}`, Router},
+		{"waypoint", `spec: {containers: [{name: istio-proxy, args: [proxy, waypoint]}]}`, WaypointProxy},
 		{"another container that is called router", `spec: {containers: [{name: app, args: [proxy, router]}]}`, NoProxy},
 		{"another template", `spec: {containers: [{name: app}]}
 metadata: {annotations: {inject.istio.io/templates: grpc-agent}}`, NoProxy},

@@ -73,7 +73,7 @@ func sectionsOf(a *analyzers.Analyzer) []docSection {
 
 func securityLine(a *analyzers.Analyzer) string {
 	if a.SecuritySeverity == 0 {
-		return "A reachability gap, no security finding."
+		return "No security finding by itself."
 	}
 	return fmt.Sprintf("Security severity: %.1f of 10.", a.SecuritySeverity)
 }

@@ -28,7 +28,7 @@ func TestRulePage(t *testing.T) {
 }
 
 func TestRuleTextLeavesOutEmptyParts(t *testing.T) {
-	want := lines("EGR801 service-entry-scope-gap: A workload cannot reach a host", "", "  error (at most). A reachability gap, no security finding.")
+	want := lines("EGR801 service-entry-scope-gap: A workload cannot reach a host", "", "  error (at most). No security finding by itself.")
 	if got := text(t, func(b *bytes.Buffer) error { return report.RuleText(b, gap, report.Options{}) }); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -109,10 +109,8 @@ func (b *sarifBuilder) rule(a *analyzers.Analyzer) *sarif.ReportingDescriptor {
 	bag.Add("precision", "high")
 	if a.SecuritySeverity > 0 {
 		bag.Add("security-severity", fmt.Sprintf("%.1f", a.SecuritySeverity))
-		bag.Tags = []string{"security", "istio", "egress"}
-	} else {
-		bag.Tags = []string{"reachability", "istio", "egress"}
 	}
+	bag.Tags = sarifTags(a)
 	rule.Properties = bag
 	return rule
 }

@@ -159,6 +159,19 @@ func ways(t *flow.Trace) [][]flow.Hop {
 	return out
 }
 
+// sarifTags sorts rules: "security" makes alerts security alerts, which a gap in
+// reachability or a file that does not parse (EGR0xx) is not.
+func sarifTags(a *analyzers.Analyzer) []string {
+	kind := "reachability"
+	switch {
+	case a.SecuritySeverity > 0:
+		kind = "security"
+	case strings.HasPrefix(a.ID, "EGR0"):
+		kind = "input"
+	}
+	return []string{kind, "istio", "egress"}
+}
+
 // sarifText is text of the input for a SARIF message, in which "[text](id)"
 // would be a link.
 func sarifText(s string) string { return strings.ReplaceAll(Printable(s), "](", "] (") }

@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ const WantFile = "want.txt"
 
 // Fixture is a mesh that was loaded from a directory.
 type Fixture struct {
-	// Dir is the directory as it was given; positions of findings begin with it.
+	// Dir is the directory as it was given.
 	Dir   string
 	Mesh  *model.Mesh
 	Set   *manifest.Set
@@ -69,21 +70,22 @@ func (f *Fixture) Lines(findings []analyzers.Finding) []string {
 	for i := range findings {
 		p := findings[i].Place()
 		p.File = f.Relative(p.File)
-		lines[i] = fmt.Sprintf("%s: %s: %s", p, findings[i].Severity, f.withoutDir(findings[i].Message))
+		lines[i] = fmt.Sprintf("%s: %s: %s", p, findings[i].Severity, findings[i].Message)
 	}
 	return lines
 }
 
 // Relative returns the name of an input file within the fixture's directory, or
-// the name itself if it does not lie there.
+// the name itself if it does not lie there. The loader shows files of a directory
+// outside of the working directory below that directory's own name.
 func (f *Fixture) Relative(file string) string {
-	return strings.TrimPrefix(file, filepath.ToSlash(filepath.Clean(f.Dir))+"/")
-}
-
-// withoutDir shortens names of files in messages, so that they do not depend on
-// where a fixture lies.
-func (f *Fixture) withoutDir(message string) string {
-	return strings.ReplaceAll(message, filepath.ToSlash(filepath.Clean(f.Dir))+"/", "")
+	dir := filepath.ToSlash(filepath.Clean(f.Dir))
+	for _, prefix := range []string{dir, path.Base(dir)} {
+		if name, ok := strings.CutPrefix(file, prefix+"/"); ok {
+			return name
+		}
+	}
+	return file
 }
 
 // Run loads a directory and returns what one rule reports about it, worded by

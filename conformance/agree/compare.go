@@ -24,6 +24,11 @@ func Differences(judge, product *flow.Trace) []string {
 			out = append(out, fmt.Sprintf("%s: judge %v, product %v", field, a, b))
 		}
 	}
+	if judge.Reason == flow.NoEndpoints && product.Reason == flow.MissingObject {
+		// A selector that selects nothing in the input: istiod has no endpoint
+		// now, but pods or machines that the input leaves out may turn up.
+		return nil
+	}
 	differ("outcome", judge.Outcome, product.Outcome)
 	differ("reason", judge.Reason, product.Reason)
 	if judge.Outcome == flow.Unknown && product.Outcome == flow.Unknown {

@@ -78,8 +78,10 @@ func (n normalization) apply(path string) (normal string, ok bool) {
 }
 
 // canonicalPath follows the URL canonicalizer of Chromium that Envoy uses:
-// backslashes become slashes, encoded unreserved characters are decoded, dot
-// segments are resolved.
+// backslashes become slashes, dot segments are resolved, also encoded ones.
+// Whether other encoded unreserved characters ("%61") are decoded differs
+// between the canonicalizer's versions; they are left alone here, and
+// questions should not depend on them.
 func canonicalPath(path string) (string, bool) {
 	if !strings.HasPrefix(path, "/") {
 		return "", false
@@ -95,7 +97,7 @@ func canonicalPath(path string) (string, bool) {
 			if b == 0 {
 				return "", false
 			}
-			if isUnreserved(b) {
+			if b == '.' {
 				decoded.WriteByte(b)
 			} else {
 				decoded.WriteString(path[i : i+3])
@@ -141,9 +143,4 @@ func unhex(c byte) byte {
 	default:
 		return c - 'A' + 10
 	}
-}
-
-func isUnreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-		c == '-' || c == '.' || c == '_' || c == '~'
 }

@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	paths   = []string{"/", "/", "/api", "/apix", "/api/x", "/API", "/sport", "/health", "/sport?x=1", "/secret", "/x/secret", "/admin", "/a//b", "/a/../api", "/%61pi", "/api?x=12", "/a%2Fb", "/q/x", "/api/"}
+	paths   = []string{"/", "/", "/api", "/apix", "/api/x", "/API", "/sport", "/health", "/sport?x=1", "/secret", "/x/secret", "/admin", "/a//b", "/a/../api", "/x/%2e%2E/api", "/a\\..\\api", "/api?x=12", "/a%2Fb", "/q/x", "/api/"}
 	methods = []string{"GET", "GET", "GET", "HEAD", "POST", "PUT", "OPTIONS"}
 )
 

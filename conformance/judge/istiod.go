@@ -29,12 +29,14 @@ import (
 // istiod is a control plane over one set of manifests, built of istiod's own
 // controllers as pilot/pkg/bootstrap puts them together, without a network.
 type istiod struct {
-	env       *model.Environment
-	push      *model.PushContext
-	generator *core.ConfigGeneratorImpl
-	metadata  map[string]string // of all proxies, from the mesh configuration
-	stop      chan struct{}
-	client    kubelib.Client
+	env *model.Environment
+	// registries hold the services of the mesh.
+	registries model.ServiceDiscovery
+	push       *model.PushContext
+	generator  *core.ConfigGeneratorImpl
+	metadata   map[string]string // of all proxies, from the mesh configuration
+	stop       chan struct{}
+	client     kubelib.Client
 }
 
 const clusterID = cluster.ID(constants.DefaultClusterName)
@@ -128,7 +130,8 @@ func startIstiod(m *Manifests) (*istiod, error) {
 	}
 	entries.ResyncEDS()
 
-	env.ServiceDiscovery = registries
+	i.registries = registries
+	env.ServiceDiscovery = orderedServices{registries, 0}
 	env.ConfigStore = stores
 	env.VirtualServiceController = virtualServices
 	env.NetworksWatcher = meshwatcher.NewFixedNetworksWatcher(nil)
@@ -144,12 +147,18 @@ func startIstiod(m *Manifests) (*istiod, error) {
 	return i, nil
 }
 
-// again is the same control plane after another push: what istiod leaves to
-// chance may fall otherwise.
-func (i *istiod) again() *istiod {
+// again is the same control plane after another push, to which its services
+// came in another order.
+func (i *istiod) again(order int) *istiod {
 	other := *i
-	other.push = model.NewPushContext()
-	other.push.InitContext(i.env, nil, nil)
+	env := model.NewEnvironment()
+	env.Watcher, env.NetworksWatcher, env.NetworkManager = i.env.Watcher, i.env.NetworksWatcher, i.env.NetworkManager
+	env.ConfigStore, env.VirtualServiceController = i.env.ConfigStore, i.env.VirtualServiceController
+	env.EndpointIndex = i.env.EndpointIndex
+	env.ServiceDiscovery = orderedServices{i.registries, order}
+	env.Init()
+	other.env, other.push = env, env.PushContext()
+	other.push.InitContext(env, nil, nil)
 	return &other
 }
 

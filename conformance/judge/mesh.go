@@ -9,11 +9,7 @@ package judge
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"sync"
-
-	networking "istio.io/api/networking/v1alpha3"
-	"istio.io/istio/pkg/config/schema/gvk"
 
 	"github.com/egresslint/egresslint/conformance/envoy"
 	"github.com/egresslint/egresslint/model/flow"
@@ -43,37 +39,10 @@ func Open(m *Manifests) (*Mesh, error) {
 		return nil, err
 	}
 	mesh := &Mesh{manifests: m, network: newNetwork(m), istiod: istiod, proxies: map[*Workload]*envoy.Proxy{}}
-	if m.tied() {
-		for range pushes {
-			mesh.chances = append(mesh.chances, &Mesh{manifests: m, network: mesh.network, istiod: istiod.again(), proxies: map[*Workload]*envoy.Proxy{}})
-		}
+	for order := 1; order < orders(istiod.registries); order++ {
+		mesh.chances = append(mesh.chances, &Mesh{manifests: m, network: mesh.network, istiod: istiod.again(order), proxies: map[*Workload]*envoy.Proxy{}})
 	}
 	return mesh, nil
-}
-
-// pushes are made where ServiceEntries tie, to see what each choice leads to:
-// the odds that one of two equal choices never comes are 1 in 4096.
-const pushes = 12
-
-// tied reports whether several ServiceEntries of one namespace and one age
-// define the same host: istiod takes them in the order of a Go map
-// (pilot/pkg/model/push_context.go SortServicesByCreationTime compares age,
-// host and namespace only).
-func (m *Manifests) tied() bool {
-	seen := map[string]bool{}
-	for _, cfg := range m.Configs {
-		if cfg.GroupVersionKind != gvk.ServiceEntry {
-			continue
-		}
-		for _, host := range cfg.Spec.(*networking.ServiceEntry).GetHosts() {
-			key := cfg.Namespace + "/" + strings.ToLower(host) + "/" + cfg.CreationTimestamp.UTC().String()
-			if seen[key] {
-				return true
-			}
-			seen[key] = true
-		}
-	}
-	return false
 }
 
 // Close stops the control plane.

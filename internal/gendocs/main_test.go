@@ -1,8 +1,10 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/egresslint/egresslint/analyzers"
@@ -16,7 +18,8 @@ func TestPagesOfRulesAreCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	const remedy = "run: go run ./internal/gendocs"
-	for name, want := range pages {
+	for _, name := range slices.Sorted(maps.Keys(pages)) {
+		want := pages[name]
 		got, err := os.ReadFile(filepath.Join(rulesDir, name))
 		if err != nil {
 			t.Errorf("docs/rules/%s is missing; %s", name, remedy)

@@ -25,7 +25,11 @@ const (
 	// Router: the pod is a gateway. What its proxy sends is configured, what
 	// other processes in it send is not seen.
 	Router
-	// Undecided: the manifests do not tell, or it is not modelled (ambient).
+	// Ambient: the node's ztunnel takes every TCP connection.
+	Ambient
+	// Waypoint: the pod is a waypoint.
+	Waypoint
+	// Undecided: the manifests do not tell.
 	Undecided
 )
 

@@ -15,6 +15,8 @@ const (
 	injectionKey = "istio-injection"
 	revisionKey  = "istio.io/rev"
 	modeKey      = "istio.io/dataplane-mode"
+	// dnsCaptureKey turns ztunnel's DNS on or off for a pod.
+	dnsCaptureKey = "ambient.istio.io/dns-capture"
 )
 
 // ignoredNamespaces never have sidecars (istio pkg/kube/inject/initializer.go).
@@ -25,6 +27,8 @@ func injection(mesh *model.Mesh, config *model.MeshConfig, w *model.Workload) *C
 	switch w.ProxyRole() {
 	case model.Router:
 		return &Capture{Mode: Router, Why: "it is a gateway", Because: []flow.Because{{Object: w.Object}}}
+	case model.WaypointProxy:
+		return &Capture{Mode: Waypoint, Why: "it is a waypoint", Because: []flow.Because{{Object: w.Object}}}
 	case model.SidecarProxy:
 		return &Capture{Mode: Sidecar, Why: "its pod template holds an istio-proxy container", DNSCapture: dnsCapture(config, w),
 			Because: []flow.Because{because(w, "spec.containers")}}
@@ -32,15 +36,19 @@ func injection(mesh *model.Mesh, config *model.MeshConfig, w *model.Workload) *C
 	if w.PodUnknown != "" {
 		return &Capture{Mode: Undecided, Why: w.PodUnknown, Because: []flow.Because{{Object: w.Object}}}
 	}
-	if c := ambient(mesh, w); c != nil {
-		return c
-	}
 	c := webhook(mesh, config, w)
-	if c.Mode == None {
-		return c
+	if c.Mode == Sidecar {
+		if veto := injector(config, w); veto != nil {
+			c = veto
+		}
 	}
-	if veto := injector(config, w); veto != nil {
-		return veto
+	if c.Mode == None {
+		// A pod with a sidecar stays out of ambient mode; any other pod of the
+		// namespace is enrolled.
+		if a := ambient(mesh, config, w); a != nil {
+			return a
+		}
+		return c
 	}
 	if c.Mode == Sidecar {
 		if t := templateOf(w); t != nil {
@@ -69,21 +77,27 @@ func labelBecause(ns *model.Namespace, key string) []flow.Because {
 }
 
 // ambient recognises pods of ambient mode, whose traffic ztunnel takes.
-func ambient(mesh *model.Mesh, w *model.Workload) *Capture {
+func ambient(mesh *model.Mesh, config *model.MeshConfig, w *model.Workload) *Capture {
 	ns := namespaceOf(mesh, w)
 	var from []flow.Because
 	switch {
-	case w.Pod != nil && w.Pod.HostNetwork, w.Labels[injectKey] == "true", w.Annotations["sidecar.istio.io/status"] != "":
+	case w.Pod != nil && w.Pod.HostNetwork, w.Namespace == "kube-system":
 		return nil
 	case w.Labels[modeKey] == "ambient":
 		from = []flow.Because{because(w, "metadata.labels['"+modeKey+"']")}
-	case ns.Labels[modeKey] == "ambient" && w.Labels[modeKey] != "none" && ns.Labels[injectionKey] != "enabled" && ns.Labels[revisionKey] == "":
+	case ns.Labels[modeKey] == "ambient" && w.Labels[modeKey] != "none":
 		from = labelBecause(ns, modeKey)
 	default:
 		return nil
 	}
-	return &Capture{Mode: Undecided, Because: from,
-		Why: "it is in ambient mode: ztunnel and waypoints are not simulated"}
+	c := &Capture{Mode: Ambient, Because: from, Why: "it is in ambient mode", DNSCapture: true}
+	if on, ok := Value(config, "ambient", "dnsCapture"); ok {
+		c.DNSCapture = fmt.Sprint(on) == "true"
+	}
+	if on, ok := w.Annotations[dnsCaptureKey]; ok {
+		c.DNSCapture = on == "true"
+	}
+	return c
 }
 
 // webhook is the first gate: does a webhook select the pod when it is created?

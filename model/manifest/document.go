@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 
 	"go.yaml.in/yaml/v4"
@@ -79,7 +80,8 @@ func named(p Position, file string) Position {
 func (t *tree) toJSON(n *yaml.Node) ([]byte, error) {
 	c := converter{opts: t.opts}
 	b, err := c.appendJSON(make([]byte, 0, 512), n)
-	if invalid, ok := err.(*valueError); ok {
+	var invalid *valueError
+	if errors.As(err, &invalid) {
 		return nil, fmt.Errorf("line %d: %s", t.spanOf(invalid.node).Line, printable(invalid.message))
 	}
 	return b, err

@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -79,7 +78,7 @@ func (l *loader) interpret(t *task, r *result) {
 		if t.list != nil && t.list.whole.end-t.list.whole.off <= l.opts.MaxDocumentBytes {
 			t.list.broken.Store(true)
 		}
-		t.unparsed(part.bytes, err, r)
+		t.unparsed(part, err, l.opts.MaxDepth, r)
 	}
 }
 
@@ -88,30 +87,30 @@ func (t *task) start() Position {
 	return Position{File: t.in.shown, Line: t.piece.line, Column: t.piece.column}
 }
 
+// position is that of an offset in the fragment's text.
+func (t *task) position(part *text, offset int) Position {
+	line, column := part.place(offset)
+	return Position{File: t.in.shown, Line: line, Column: column}
+}
+
 // manifestPattern finds what an object has and most other files have not.
 var manifestPattern = regexp.MustCompile(`(?m)^[ \t{,"'-]*(apiVersion|kind|metadata|meshConfig)["']?[ \t]*:`)
 
 // unparsed reports a document that does not parse: as a template, if it looks
 // like one, and only if it may be meant for Kubernetes: not every directory
 // holds manifests alone.
-func (t *task) unparsed(text []byte, err error, r *result) {
-	var syntax *syntaxError
-	if !errors.As(err, &syntax) {
-		syntax = &syntaxError{line: 1, message: err.Error()}
+func (t *task) unparsed(part *text, err error, maxDepth int, r *result) {
+	syntax := &syntaxError{message: err.Error()}
+	errors.As(err, &syntax)
+	failed := syntax.offsetIn(part)
+	ours := t.in.named || t.in.values || manifestPattern.Match(part.bytes)
+	if ours {
+		if language, offset := templateText(part.bytes, failed, maxDepth); language != "" {
+			r.templates = append(r.templates, template{t.position(part, offset), language})
+			return
+		}
 	}
-	ours := t.in.named || t.in.values || manifestPattern.Match(text)
-	if language, offset := templateText(text); language != "" && ours {
-		at := place{line: t.piece.line, column: t.piece.column}
-		at.advance(text, offset)
-		r.templates = append(r.templates, template{Position{File: t.in.shown, Line: at.line, Column: at.column}, language})
-		return
-	}
-	p := t.start()
-	p.Line += syntax.line - 1
-	if p.Column = syntax.column; syntax.line == 1 && syntax.column > 0 {
-		p.Column += t.piece.column - 1
-	}
-	p.Column = max(p.Column, 1)
+	p := t.position(part, failed)
 	problem := Problem{Kind: Unreadable, Position: p, Message: "document does not parse: " + syntax.message, Help: syntax.help}
 	if ours {
 		r.problems = append(r.problems, problem)
@@ -258,13 +257,9 @@ func (d *draft) check(root *yaml.Node) (in *inspection, ok bool) {
 		at = invalid.node
 	}
 	p := named(d.file.spanOf(at), d.in.shown)
-	if bytes.Contains(d.part.bytes, []byte("{{")) {
-		if language, offset := templateText(d.part.bytes); language != "" {
-			where := place{line: d.piece.line, column: d.piece.column}
-			where.advance(d.part.bytes, offset)
-			d.templates = append(d.templates, template{Position{File: d.in.shown, Line: where.line, Column: where.column}, language})
-			return in, false
-		}
+	if p, ok := d.file.templateAt(at); ok {
+		d.templates = append(d.templates, template{named(p, d.in.shown), goTemplate})
+		return in, false
 	}
 	d.problems = append(d.problems, Problem{Kind: Unreadable, Position: p, Message: "document cannot be read: " + err.Error()})
 	return in, false
@@ -280,11 +275,9 @@ func (d *draft) flawed(o *Object, root *yaml.Node, f *flaw) {
 	if at.Kind == yaml.ScalarNode {
 		p = d.file.spanOf(at)
 	}
-	if bytes.Contains(d.part.bytes, []byte("{{")) {
-		if language, _ := templateText(d.part.bytes); language != "" {
-			d.templates = append(d.templates, template{named(p, d.in.shown), language})
-			return
-		}
+	if p, ok := d.file.templateAt(at); ok {
+		d.templates = append(d.templates, template{named(p, d.in.shown), goTemplate})
+		return
 	}
 	if d.ytt {
 		d.templates = append(d.templates, template{named(p, d.in.shown), ytt})
@@ -319,7 +312,7 @@ func (d *draft) locate(o *Object, root *yaml.Node, path []int) {
 	}
 	o.source = &source{
 		store: d.loader.store, file: d.in.file, piece: d.piece, document: d.document, items: path,
-		hash: maphash.Bytes(d.loader.store.seed, d.task.text[d.piece.off:d.piece.end]),
+		hash: maphash.Bytes(d.loader.store.seed, d.text[d.piece.off:d.piece.end]),
 		line: line, column: column,
 	}
 }

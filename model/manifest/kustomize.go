@@ -206,7 +206,9 @@ func (k *kustomization) omitPatches(inputs map[string][]*input) {
 		k.differs = append(k.differs, "applies "+patches(inline))
 	}
 	for _, generator := range []string{"configMapGenerator", "secretGenerator"} {
-		var list []struct{ Files []string }
+		var list []struct {
+			Files []string `json:"files"`
+		}
 		_, _ = k.doc.UnmarshalField(generator, &list)
 		for _, g := range list {
 			for _, name := range g.Files {

@@ -6,15 +6,17 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 	"go.yaml.in/yaml/v4/plugin/loaderlimits"
 )
 
-// syntaxError says where in a parsed text it went wrong. line and column count
-// from 1; a column of 0 is unknown.
+// syntaxError says where in a parsed text it went wrong: by line and column as
+// the parser counts them, or, where line is 0, by an offset.
 type syntaxError struct {
 	line, column int
+	offset       int
 	message      string
 	help         string
 }
@@ -29,7 +31,7 @@ func parseYAML(text []byte, maxDepth int) (roots []*yaml.Node, err error) {
 		// The parser reports by panics inside; that one escapes is a defect of
 		// it, and no input may end the program.
 		if r := recover(); r != nil {
-			roots, err = nil, &syntaxError{line: 1, message: fmt.Sprintf("the parser failed: %v", r)}
+			roots, err = nil, &syntaxError{message: fmt.Sprintf("the parser failed: %v", r)}
 		}
 	}()
 	loader, err := yaml.NewLoader(bytes.NewReader(text), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
@@ -53,14 +55,9 @@ func parseYAML(text []byte, maxDepth int) (roots []*yaml.Node, err error) {
 func explain(err error, text []byte) error {
 	var load *yaml.LoadError
 	if !errors.As(err, &load) {
-		return &syntaxError{line: 1, message: err.Error()}
+		return &syntaxError{message: err.Error()}
 	}
-	e := &syntaxError{line: load.Mark.Line, column: load.Mark.Column, message: load.Message}
-	if e.line == 0 { // the reader counts bytes only
-		at := place{line: 1, column: 1}
-		at.advance(text, min(max(load.Mark.Index, 0), len(text)))
-		e.line, e.column = at.line, at.column
-	}
+	e := &syntaxError{line: load.Mark.Line, column: load.Mark.Column, offset: load.Mark.Index, message: load.Message}
 	if load.ContextMsg != "" {
 		e.message += " " + load.ContextMsg
 		// What was begun says more than where its end was missed.
@@ -77,11 +74,22 @@ func explain(err error, text []byte) error {
 	case strings.Contains(load.Message, "exceeded max depth"):
 		e.message = strings.TrimPrefix(load.Message, "exceeded max ") + " is exceeded"
 	}
-	// An error at the end is shown where the text ends.
-	if last := 1 + bytes.Count(bytes.TrimRight(text, " \t\r\n"), []byte("\n")); e.line > last {
-		e.line, e.column = last, 1
-	}
 	return e
+}
+
+// offsetIn returns where in the text the error is. An error at the end is shown
+// at the last thing that is there.
+func (e *syntaxError) offsetIn(t *text) int {
+	at := min(max(e.offset, 0), len(t.bytes))
+	if e.line > 0 {
+		at = t.offset(e.line, max(e.column, 1))
+	}
+	rest := bytes.TrimRight(t.bytes, " \t\r\n")
+	if at >= len(rest) {
+		_, size := utf8.DecodeLastRune(rest)
+		at = len(rest) - size
+	}
+	return at
 }
 
 // startsWithTab reports whether there is a tab among the blanks at the start of

@@ -54,9 +54,10 @@ func (h hit) keyPosition() Position {
 func (t *tree) spanOf(n *yaml.Node) Position {
 	from, line := t.sourceOf(n)
 	skipped, length := 0, len(line)
-	if n.Kind == yaml.AliasNode {
+	switch n.Kind {
+	case yaml.AliasNode:
 		length = min(len("*")+len(n.Value), len(line))
-	} else if n.Kind == yaml.ScalarNode {
+	case yaml.ScalarNode:
 		skipped, length = scalarExtent(line, n)
 	}
 	return t.position(from+skipped, from+skipped+length)

@@ -42,8 +42,7 @@ const (
 	tagString = "!!str"
 )
 
-// writtenTag returns the tag that stands in the document, "" if none. The tag
-// "!" only makes a quoted scalar a plain one there.
+// writtenTag returns the tag that stands in the document, "" if none.
 func writtenTag(n *yaml.Node) string {
 	if n.Style&yaml.TaggedStyle != 0 {
 		return n.Tag
@@ -56,19 +55,23 @@ func isString(n *yaml.Node) bool {
 	if n.Style&yaml.TaggedStyle == 0 && n.Tag != "!" {
 		return n.Style&quoted != 0 || n.Value != "" && plainString(n.Value)
 	}
-	return n.Tag == tagString
+	return n.Tag == tagString || n.Tag == "!"
 }
 
-// plainString reports that a plain scalar can only be a string, by its first
-// character.
+// plainString reports that a plain scalar can only be a string. Most are by
+// their first character.
 func plainString(s string) bool {
-	switch c := s[0]; {
-	case c >= '0' && c <= '9', c == '+', c == '-', c == '.':
-		_, isText := number(s).(string)
-		return isText
-	case strings.IndexByte("yYnNtTfFoO~", c) >= 0:
-		_, special := constants[s]
-		return !special
+	c := s[0]
+	digits := c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.'
+	if !digits && strings.IndexByte("yYnNtTfFoO~", c) < 0 {
+		return true
+	}
+	if _, special := constants[s]; special {
+		return false
+	}
+	if digits {
+		_, text := number(s).(string)
+		return text
 	}
 	return true
 }

@@ -31,7 +31,7 @@ type store struct {
 	seed maphash.Seed
 
 	mu     sync.Mutex
-	recent []*parsed // the last one used is the last
+	recent []*parsed        // the last one used is the last
 	lines  map[string]lines // of the files that lines were asked of
 	byName map[string]*file
 }

@@ -26,22 +26,70 @@ const (
 	openshift  = "an OpenShift Template"
 )
 
-// commentPattern matches comments, roughly: a "#" at the start of a line or
-// after a blank.
-var commentPattern = regexp.MustCompile(`(?m)(^|[ \t])#.*$`)
+var (
+	// commentPattern matches comments, roughly: a "#" at the start of a line or
+	// after a blank.
+	commentPattern = regexp.MustCompile(`(?m)(^|[ \t])#.*$`)
+	// statementPattern matches what template engines replace: lines of
+	// statements, which leave nothing, and values.
+	statementPattern = regexp.MustCompile(`(?m)^[ \t]*(?:\{\{(?s:.*?)\}\}|\{%(?s:.*?)%\}|<%(?s:.*?)%>|\$\{[^}\n]*\})[ \t]*\r?$`)
+	valuePattern     = regexp.MustCompile(`(?s)\{\{.*?\}\}|\{%.*?%\}|<%.*?%>|\$\{[^}\n]*\}`)
+)
 
-// templateText looks for a template language in a document that does not parse,
-// and returns where.
-func templateText(text []byte) (language string, offset int) {
+// templateText looks whether a text does not parse because it is a template: it
+// would parse without the template language, or that stands where the error is.
+// It returns the language and where it begins, "" if the text is broken
+// otherwise, as a ConfigMap that holds a program's templates may be.
+func templateText(text []byte, failed int, maxDepth int) (language string, offset int) {
 	bare := commentPattern.ReplaceAllFunc(text, func(comment []byte) []byte {
 		return bytes.Repeat([]byte(" "), len(comment))
 	})
 	for _, l := range []struct{ mark, language string }{{"{{", goTemplate}, {"{%", jinja}, {"<%", jinja}, {"${", envsubst}} {
 		if i := bytes.Index(bare, []byte(l.mark)); i >= 0 {
-			return l.language, i
+			language, offset = l.language, i
+			break
 		}
 	}
-	return "", 0
+	if language == "" {
+		return "", 0
+	}
+	plain := valuePattern.ReplaceAll(statementPattern.ReplaceAll(bare, nil), []byte("x"))
+	if _, err := parseYAML(plain, maxDepth); err == nil {
+		return language, offset
+	}
+	from := bytes.LastIndexByte(bare[:failed], '\n')
+	if from > 0 { // the line before too: the error often shows in the next
+		from = bytes.LastIndexByte(bare[:from], '\n')
+	}
+	end := len(bare)
+	if i := bytes.IndexByte(bare[failed:], '\n'); i >= 0 {
+		end = failed + i
+	}
+	if !valuePattern.Match(bare[from+1 : end]) {
+		return "", 0
+	}
+	return language, offset
+}
+
+// templateAt finds the template without quotes that a node is because "{{ x }}"
+// reads as a mapping in a mapping.
+func (t *tree) templateAt(n *yaml.Node) (Position, bool) {
+	at := t.offset(n.Line, n.Column)
+	if at > 0 && t.bytes[at-1] == '{' {
+		at--
+	}
+	rest := t.bytes[at:]
+	if !bytes.HasPrefix(rest, []byte("{{")) {
+		return Position{}, false
+	}
+	if i := bytes.IndexByte(rest, '\n'); i >= 0 {
+		rest = rest[:i]
+	}
+	end := len(bytes.TrimRight(rest, " \t\r"))
+	if i := bytes.Index(rest, []byte("}}")); i >= 0 {
+		end = i + 2
+	}
+	return t.position(at, at+end), true
 }
 
 // yttPattern matches the statements of ytt, which are comments to YAML.

@@ -124,6 +124,10 @@ func (p *proxy) compileCluster(name string) *cluster {
 	}
 	number, _ := strconv.Atoi(parts[1])
 	subset, hostname := parts[2], host.Name(parts[3])
+	if parts[0] == "inbound-vip" {
+		p.compileVIP(c, number, subset, parts[3])
+		return c
+	}
 
 	c.service = p.scope.Service(hostname)
 	if c.service == nil {
@@ -208,7 +212,9 @@ func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *
 			c.missing = fmt.Sprintf("resolution DYNAMIC_DNS does not take protocol %s", c.port.Protocol)
 		}
 		return
-	case s.Resolution == model.Passthrough && !p.router:
+	case s.Resolution == model.Passthrough && p.role == waypointRole && s.Kubernetes():
+		// Headless Services have endpoints (istio cluster.go convertResolution).
+	case s.Resolution == model.Passthrough && p.role != gatewayRole:
 		c.kind = toOriginal
 		if s.Entry != nil && c.port.TargetPort > 0 {
 			c.overridePort = c.port.TargetPort
@@ -324,7 +330,7 @@ func (p *proxy) applyTLS(c *cluster, rule *model.MergedDestinationRule, subset *
 	case networking.ClientTLSSettings_SIMPLE, networking.ClientTLSSettings_MUTUAL:
 		// Without workloadSelector every sidecar would need the Secret: istiod
 		// then sends no TLS at all.
-		if name := settings.GetCredentialName(); name != "" && !strings.HasPrefix(name, "configmap://") && !p.router && !rule.HasSelector {
+		if name := settings.GetCredentialName(); name != "" && !strings.HasPrefix(name, "configmap://") && p.role == sidecarRole && !rule.HasSelector {
 			c.because = append(c.because, from...)
 			return
 		}

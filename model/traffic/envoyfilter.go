@@ -13,8 +13,11 @@ import (
 // only whether it may touch the listener.
 func (p *proxy) filtered(l *listener, ch *chain, conn *connection) *flow.Trace {
 	want := networking.EnvoyFilter_SIDECAR_OUTBOUND
-	if p.router {
+	switch p.role {
+	case gatewayRole:
 		want = networking.EnvoyFilter_GATEWAY
+	case waypointRole:
+		want = networking.EnvoyFilter_WAYPOINT
 	}
 	port := int(conn.dst.Port())
 	for _, f := range p.push.EnvoyFiltersFor(p.workload) {

@@ -32,6 +32,9 @@ func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.T
 			unknown(flow.ViaNone, flow.MissingObject, c.unsure))
 	case c.missing != "":
 		return end("the route leads to nothing: "+c.missing, blocked(flow.NoCluster, failed))
+	case p.role == gatewayRole && c.service != nil && p.push.IngressUsesWaypoint(c.service):
+		return end(fmt.Sprintf("%s asks gateways to send through its waypoint, which is not simulated", c.service.Object),
+			unknown(flow.ViaGateway, flow.OpaqueFilter, "istio.io/ingress-use-waypoint is not simulated"))
 	case c.kind == toNowhere:
 		return end("the connection is closed: the destination is not registered for this sidecar", blocked(flow.Blackhole, 0))
 	case c.kind == toEndpoints && len(c.endpoints) == 0 && c.unsure != "":
@@ -79,11 +82,12 @@ func byVerdict(alternatives []*flow.Trace) []flow.Branch {
 // label says by which way a flow left that this proxy sent.
 func (w *walker) label(p *proxy, c *cluster, t *flow.Trace) *flow.Trace {
 	switch {
-	case p.router:
-		if t.Via != flow.ViaMixed {
-			t.Via = flow.ViaGateway
+	case p.alone():
+		// What another gateway or waypoint further on says counts.
+		if t.Via != flow.ViaMixed && t.Via != flow.ViaGateway && t.Via != flow.ViaWaypoint {
+			t.Via = viaOf(p, t.Via)
 		}
-	case t.Via == flow.ViaGateway || t.Outcome != flow.Allowed:
+	case t.Via == flow.ViaGateway || t.Via == flow.ViaWaypoint || t.Outcome != flow.Allowed:
 	case c.name == passthroughCluster || c.name == dynamicDNSCluster:
 		t.Via = flow.ViaPassthrough
 	default:
@@ -93,7 +97,7 @@ func (w *walker) label(p *proxy, c *cluster, t *flow.Trace) *flow.Trace {
 }
 
 func (p *proxy) noEndpointsText(c *cluster) string {
-	if c.service.Resolution == model.Passthrough && p.router {
+	if c.service.Resolution == model.Passthrough && p.role == gatewayRole {
 		return fmt.Sprintf("%s has resolution NONE: a gateway cannot go to the address that the application dialled, so it has nowhere to go", c.service.Object)
 	}
 	return fmt.Sprintf("%s has no endpoint", c.service.Object)
@@ -291,6 +295,10 @@ func (w *walker) arrive(to *model.Workload, conn connection) *flow.Trace {
 		return w.gatewayInbound(to, conn)
 	case capture.Sidecar:
 		return w.inbound(to, conn)
+	case capture.Waypoint:
+		return w.waypointInbound(to, conn)
+	case capture.Ambient:
+		return w.ztunnelInbound(to, conn)
 	case capture.Undecided:
 		detail := fmt.Sprintf("whether a proxy receives for %s is not known: %s", to.ID(), c.Why)
 		return after([]flow.Hop{{At: flow.AtNetwork, Proxy: to.ID(), Decision: detail, Because: c.Because}}, unknown(flow.ViaNone, flow.Capture, detail))

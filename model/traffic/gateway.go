@@ -16,7 +16,7 @@ import (
 // newGateway compiles the listeners of a gateway.
 func newGateway(sim *Simulation, push *model.PushContext, w *model.Workload) *proxy {
 	p := &proxy{
-		sim: sim, push: push, namespace: w.Namespace, labels: w.Labels, workload: w, router: true,
+		sim: sim, push: push, namespace: w.Namespace, labels: w.Labels, workload: w, role: gatewayRole,
 		scope: push.NewGatewayScope(w.Namespace), gateway: push.MergeGateways(w),
 		tables: map[string]*routeTable{}, clusters: map[string]*cluster{},
 	}

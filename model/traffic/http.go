@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 )
 
@@ -145,6 +146,13 @@ func (r *route) rewrite(req *request) {
 	}
 }
 
+func (p *proxy) requestAuthentications(who *subject) []*model.RequestAuthentication {
+	if p.role == waypointRole {
+		return p.push.RequestAuthenticationsForWaypoint(p.waypoint, who.service)
+	}
+	return p.push.RequestAuthenticationsFor(p.workload)
+}
+
 // authorize evaluates a proxy's policies. nil means that there are none to speak
 // of; an allowed trace carries the hop that says so.
 func (w *walker) authorize(p *proxy, ch *chain, who *subject, tcp bool) *flow.Trace {
@@ -152,13 +160,14 @@ func (w *walker) authorize(p *proxy, ch *chain, who *subject, tcp bool) *flow.Tr
 		return nil
 	}
 	hop := flow.Hop{At: place(p), Proxy: w.proxyName(p)}
-	tables := &p.policySet().http
+	set := p.policySet(who.service)
+	tables := &set.http
 	status := 403
 	if tcp {
-		tables, status = &p.policySet().tcp, 0
+		tables, status = &set.tcp, 0
 	}
 	if !tcp && w.hasToken {
-		for _, ra := range p.push.RequestAuthenticationsFor(p.workload) {
+		for _, ra := range p.requestAuthentications(who) {
 			hop.Decision = fmt.Sprintf("RequestAuthentication %s validates the token that the client sends, which the manifests do not hold", ra.ID())
 			hop.Because = []flow.Because{{Object: ra.Object, Field: "spec.jwtRules"}}
 			return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), flow.JWT, hop.Decision))

@@ -15,7 +15,7 @@ import (
 // sender is the pod whose network policies hold for what p sends: a sidecar
 // shares the application's.
 func (w *walker) sender(p *proxy) *model.Workload {
-	if p != nil && p.router {
+	if p != nil && p.alone() {
 		return p.workload
 	}
 	return w.client

@@ -78,6 +78,8 @@ type subject struct {
 	sni        string
 	// port is the one that the proxy listens on.
 	port int
+	// service is the one that a waypoint serves, nil elsewhere.
+	service *model.Service
 }
 
 func (c clause) matches(s *subject) bool {
@@ -99,8 +101,18 @@ func (r *policyRule) matches(s *subject) bool {
 	return any(r.from) && any(r.to)
 }
 
-// policySet compiles the policies of the proxy's workload, once.
-func (p *proxy) policySet() *policySet {
+// policySet compiles the policies of the proxy's workload, once; for a waypoint
+// those that hold for a service.
+func (p *proxy) policySet(s *model.Service) *policySet {
+	if p.role == waypointRole {
+		set := p.servicePolicies[s]
+		if set == nil {
+			attached := p.push.AuthorizationPoliciesForWaypoint(p.waypoint, s)
+			set = &policySet{http: p.compilePolicies(attached, false), tcp: p.compilePolicies(attached, true)}
+			p.servicePolicies[s] = set
+		}
+		return set
+	}
 	if p.policies == nil {
 		attached := p.push.AuthorizationPoliciesFor(p.workload)
 		p.policies = &policySet{http: p.compilePolicies(attached, false), tcp: p.compilePolicies(attached, true)}

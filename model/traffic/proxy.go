@@ -27,8 +27,11 @@ type proxy struct {
 	labels    map[string]string
 	// workload is the gateway's, or one of the sidecars' workloads.
 	workload *model.Workload
-	router   bool
+	role     role
 	gateway  *model.MergedGateway
+	// waypoint is the Gateway of a waypoint, services are those it serves.
+	waypoint *model.KubeGateway
+	services []*model.Service
 	// dnsCapture: automatic addresses count.
 	dnsCapture bool
 
@@ -37,7 +40,21 @@ type proxy struct {
 	tables   map[string]*routeTable
 	clusters map[string]*cluster
 	policies *policySet
+	// servicePolicies are a waypoint's, which differ by service.
+	servicePolicies map[*model.Service]*policySet
 }
+
+// role is what a proxy is there for.
+type role int
+
+const (
+	sidecarRole role = iota
+	gatewayRole
+	waypointRole
+)
+
+// alone reports whether a proxy runs in a pod of its own: a gateway or waypoint.
+func (p *proxy) alone() bool { return p.role != sidecarRole }
 
 // bindPort identifies a listener.
 type bindPort struct {

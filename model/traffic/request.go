@@ -110,6 +110,17 @@ type connection struct {
 	standIn bool
 	// unix: the destination is a unix domain socket.
 	unix bool
+	// hbone is set while the connection travels through a tunnel that a ztunnel
+	// opened.
+	hbone *tunnel
+}
+
+// tunnel is an HBONE tunnel: dst of the connection is then the tunnel's end.
+type tunnel struct {
+	// target is the address that the application dialled.
+	target netip.AddrPort
+	// identity is that of the application, which ztunnel vouches for.
+	identity string
 }
 
 // outer returns the outermost layer of TLS, nil for plaintext.

@@ -36,6 +36,9 @@ func (s *routeScope) routes(vs *model.MergedVirtualService) []*route {
 			if m.GetPort() != 0 && int(m.GetPort()) != s.port || !s.sourceMatches(m) {
 				continue
 			}
+			if s.role == waypointRole && len(m.GetSourceLabels()) > 0 {
+				continue // istio/istio#51565
+			}
 			r := s.route(vs, http, m, http.Matches[i])
 			out = append(out, r)
 			if r.match.catchAll() {
@@ -111,11 +114,19 @@ func (s *routeScope) destinations(r *route, in *networkingRoute) {
 		}
 		edits, authority := compileHeaders(d.GetHeaders())
 		r.targets = append(r.targets, target{
-			cluster: destinationCluster(d.GetDestination(), s.lookup(d.GetDestination().GetHost()), s.port),
+			cluster: s.cluster(d.GetDestination()),
 			weight:  int(d.GetWeight()), headers: edits, authority: authority,
 			because: []flow.Because{{Object: in.Object, Field: fmt.Sprintf("%s.route[%d].destination", in.Field, i)}},
 		})
 	}
+}
+
+// cluster names the cluster of a destination.
+func (s *routeScope) cluster(d *networking.Destination) string {
+	if s.role == waypointRole {
+		return s.waypointCluster(d, s.port)
+	}
+	return destinationCluster(d, s.lookup(d.GetHost()), s.port)
 }
 
 // compileHeaders splits header operations into edits and a new Host header:

@@ -20,9 +20,12 @@ func (p *proxy) table(name string) *routeTable {
 		return t
 	}
 	var t *routeTable
-	if p.router {
+	switch p.role {
+	case gatewayRole:
 		t = p.gatewayTable(name)
-	} else {
+	case waypointRole:
+		t = p.waypointTable(name)
+	default:
 		t = p.sidecarTable(name)
 	}
 	p.tables[name] = t

@@ -22,12 +22,13 @@ type Simulation struct {
 	mesh    *model.Mesh
 	network *netpol.Policies
 
-	mu       sync.Mutex
-	pushes   map[string]*model.PushContext
-	scopes   map[string]*model.SidecarScope
-	sidecars map[string]*proxy
-	gateways map[*model.Workload]*proxy
-	captures map[*model.Workload]*capture.Capture
+	mu        sync.Mutex
+	pushes    map[string]*model.PushContext
+	scopes    map[string]*model.SidecarScope
+	sidecars  map[string]*proxy
+	gateways  map[*model.Workload]*proxy
+	waypoints map[*model.Workload]*proxy
+	captures  map[*model.Workload]*capture.Capture
 	// tie is the choice made where istiod leaves the order of ServiceEntries to
 	// chance; others are the simulations of the other choices.
 	tie    int
@@ -48,7 +49,7 @@ func newSimulation(mesh *model.Mesh, tie int) *Simulation {
 	return &Simulation{
 		mesh: mesh, network: netpol.New(mesh), tie: tie,
 		pushes: map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
-		sidecars: map[string]*proxy{}, gateways: map[*model.Workload]*proxy{}, captures: map[*model.Workload]*capture.Capture{},
+		sidecars: map[string]*proxy{}, gateways: map[*model.Workload]*proxy{}, waypoints: map[*model.Workload]*proxy{}, captures: map[*model.Workload]*capture.Capture{},
 	}
 }
 
@@ -178,6 +179,21 @@ func (s *Simulation) gateway(w *model.Workload) *proxy {
 	if p == nil {
 		p = newGateway(s, s.push(s.mesh.ConfigFor(w)), w)
 		s.gateways[w] = p
+	}
+	return p
+}
+
+// waypoint returns the configuration of a waypoint, nil if the workload is none.
+func (s *Simulation) waypoint(w *model.Workload) *proxy {
+	p := s.waypoints[w]
+	if p == nil {
+		push := s.push(s.mesh.ConfigFor(w))
+		g := push.WaypointRunBy(w)
+		if g == nil {
+			return nil
+		}
+		p = newWaypoint(s, push, g, w)
+		s.waypoints[w] = p
 	}
 	return p
 }

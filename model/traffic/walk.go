@@ -172,6 +172,9 @@ func (w *walker) destination(c *capture.Capture) (dst netip.AddrPort, standIn bo
 		return netip.AddrPortFrom(netip.MustParseAddr(f.DstIP).Unmap(), port), false, nil, ""
 	}
 	r := w.push.Resolve(w.client.Namespace, f.Host, c.Mode == capture.Sidecar && c.DNSCapture)
+	if c.Mode == capture.Ambient && c.DNSCapture && !f.Bypass {
+		r = w.push.AmbientResolve(w.client.Namespace, f.Host)
+	}
 	switch {
 	case r.Service != nil:
 		hops = append(hops, flow.Hop{At: flow.AtNetwork,
@@ -196,7 +199,7 @@ func (w *walker) leave(c *capture.Capture, conn connection) *flow.Trace {
 	uncaptured := func(reason flow.Reason, why string, because []flow.Because) *flow.Trace {
 		hop.Decision, hop.Because = why+": the connection goes out as the application makes it", because
 		t := w.network(nil, conn)
-		if t.Outcome == flow.Allowed && t.Via != flow.ViaGateway {
+		if t.Outcome == flow.Allowed && t.Via != flow.ViaGateway && t.Via != flow.ViaWaypoint {
 			t.Via, t.Reason, t.UpstreamTLS = flow.ViaUncaptured, reason, ""
 		}
 		return after([]flow.Hop{hop}, t)
@@ -206,9 +209,19 @@ func (w *walker) leave(c *capture.Capture, conn connection) *flow.Trace {
 	case c.Mode == capture.Undecided:
 		hop.Decision, hop.Because = fmt.Sprintf("whether a proxy sees what %s sends is not known: %s", name, c.Why), c.Because
 		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.Capture, hop.Decision))
-	case c.Mode == capture.Router:
+	case c.Mode == capture.Router || c.Mode == capture.Waypoint:
 		hop.Decision, hop.Because = fmt.Sprintf("%s is a gateway; what its own processes send is not simulated", name), c.Because
 		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.SourceIsGateway, hop.Decision))
+	case c.Mode == capture.Ambient:
+		switch {
+		case w.flow.Bypass:
+			return uncaptured(flow.NotCaptured, "the process goes around ztunnel", nil)
+		case w.flow.Scheme == flow.UDP:
+			return uncaptured(flow.NotCaptured, "ztunnel takes no UDP", nil)
+		case conn.dst.Addr() == conn.sourceIP:
+			return uncaptured(flow.NotCaptured, "connections to the pod's own address do not leave it", nil)
+		}
+		return w.ztunnel(c, conn)
 	case c.Mode == capture.None:
 		return uncaptured(flow.NoProxy, fmt.Sprintf("%s has no sidecar (%s)", name, c.Why), c.Because)
 	case w.flow.Bypass:
@@ -303,24 +316,32 @@ func (w *walker) tcp(p *proxy, ch *chain, conn connection) *flow.Trace {
 }
 
 func place(p *proxy) flow.Place {
-	if p.router {
+	switch p.role {
+	case gatewayRole:
 		return flow.AtGateway
+	case waypointRole:
+		return flow.AtWaypoint
+	default:
+		return flow.AtSidecar
 	}
-	return flow.AtSidecar
 }
 
 // viaOf is how far a flow got that a proxy stops.
 func viaOf(p *proxy, via flow.Via) flow.Via {
-	if p != nil && p.router {
+	switch {
+	case p == nil || p.role == sidecarRole:
+		return via
+	case p.role == waypointRole:
+		return flow.ViaWaypoint
+	default:
 		return flow.ViaGateway
 	}
-	return via
 }
 
 // proxyName names the proxy of a hop: the client's own workload for sidecars,
 // which share configuration.
 func (w *walker) proxyName(p *proxy) string {
-	if p.router {
+	if p.alone() {
 		return p.workload.ID()
 	}
 	return w.client.ID()

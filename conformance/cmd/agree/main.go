@@ -29,19 +29,21 @@ func main() {
 	flows := flag.Int("flows", 100, "flows for each mesh")
 	workers := flag.Int("workers", 2, "meshes at once")
 	most := flag.Int("show", 20, "disagreements printed in full")
+	reduce := flag.Int("reduce", 0, "disagreements of different kinds reduced to a small mesh and printed")
+	save := flag.String("save", "", "directory to save reduced disagreements in, as testdata/mesh")
 	flag.Parse()
-	if !run(os.Stdout, *start, *seeds, *flows, *workers, *most) {
+	if !run(os.Stdout, *start, *seeds, *flows, *workers, *most, *reduce, *save) {
 		os.Exit(1)
 	}
 }
 
 type outcome struct {
-	seed   uint64
+	mesh   *generate.Case
 	result *agree.Result
 	err    error
 }
 
-func run(out io.Writer, start uint64, seeds, flows, workers, most int) bool {
+func run(out io.Writer, start uint64, seeds, flows, workers, most, reduce int, save string) bool {
 	began := time.Now()
 	next := make(chan uint64)
 	done := make(chan outcome)
@@ -59,7 +61,7 @@ func run(out io.Writer, start uint64, seeds, flows, workers, most int) bool {
 			for seed := range next {
 				c := generate.New(seed, flows)
 				result, err := agree.Check(c.YAML(), c.Flows)
-				done <- outcome{seed, result, err}
+				done <- outcome{c, result, err}
 			}
 		}()
 	}
@@ -67,9 +69,9 @@ func run(out io.Writer, start uint64, seeds, flows, workers, most int) bool {
 		busy.Wait()
 		close(done)
 	}()
-	var t tally
+	t := tally{most: most, reduce: reduce, save: save, answers: map[string]int{}, kinds: map[string]int{}}
 	for o := range done {
-		t.add(out, o, most)
+		t.add(out, o)
 	}
 	t.print(out, time.Since(began))
 	return t.disagreements == 0 && t.failures == 0
@@ -80,16 +82,17 @@ type tally struct {
 	flows, disagreements, failures int
 	rejected, productRejected      int
 	answers, kinds                 map[string]int
-	judge, product                 time.Duration
+	// most are printed in full, reduce are reduced, and saved in save.
+	most, reduce   int
+	save           string
+	judge, product time.Duration
 }
 
-func (t *tally) add(out io.Writer, o outcome, most int) {
-	if t.answers == nil {
-		t.answers, t.kinds = map[string]int{}, map[string]int{}
-	}
+func (t *tally) add(out io.Writer, o outcome) {
+	seed := o.mesh.Seed
 	if o.err != nil {
 		t.failures++
-		fmt.Fprintf(out, "seed %d: %v\n", o.seed, o.err)
+		fmt.Fprintf(out, "seed %d: %v\n", seed, o.err)
 		return
 	}
 	r := o.result
@@ -99,7 +102,7 @@ func (t *tally) add(out io.Writer, o outcome, most int) {
 	t.productRejected += r.ProductRejected
 	if r.Rejected != r.ProductRejected {
 		t.kinds["rejected objects"]++
-		fmt.Fprintf(out, "seed %d: judge rejects %d objects, product %d\n", o.seed, r.Rejected, r.ProductRejected)
+		fmt.Fprintf(out, "seed %d: judge rejects %d objects, product %d\n", seed, r.Rejected, r.ProductRejected)
 	}
 	for _, a := range r.Answers {
 		t.flows++
@@ -108,9 +111,20 @@ func (t *tally) add(out io.Writer, o outcome, most int) {
 			continue
 		}
 		t.disagreements++
-		t.kinds[strings.Join(a.Differences, "; ")]++
-		if t.disagreements <= most {
-			fmt.Fprintf(out, "seed %d: %s\n  flow    %s\n  judge   %s\n  product %s\n", o.seed, strings.Join(a.Differences, "; "), text(a.Flow), text(a.Judge), text(a.Product))
+		kind := strings.Join(a.Differences, "; ")
+		t.kinds[kind]++
+		if t.kinds[kind] == 1 && t.reduce > 0 {
+			t.reduce--
+			small := agree.Reduce(seed, o.mesh.Objects, a)
+			fmt.Fprintf(out, "seed %d reduced: %s\n", seed, small)
+			if t.save != "" {
+				if err := small.Save(t.save); err != nil {
+					fmt.Fprintln(out, err)
+				}
+			}
+		}
+		if t.disagreements <= t.most {
+			fmt.Fprintf(out, "seed %d: %s\n  flow    %s\n  judge   %s\n  product %s\n", seed, strings.Join(a.Differences, "; "), text(a.Flow), text(a.Judge), text(a.Product))
 		}
 	}
 }

@@ -1,0 +1,182 @@
+package analyzers
+
+import (
+	"slices"
+	"strings"
+
+	"istio.io/istio/pkg/config/host"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+// about reports whether the value and a host of a route, either of which may be a
+// wildcard, have a host in common.
+func (n namedHost) about(h host.Name) bool {
+	v := strings.ToLower(n.Value)
+	if i := strings.LastIndexByte(v, ':'); i > 0 {
+		v = v[:i]
+	}
+	if v == "" || v == "*" {
+		return false
+	}
+	if prefix, ok := strings.CutSuffix(v, "*"); ok {
+		return strings.HasPrefix(string(h), prefix)
+	}
+	if !strings.HasPrefix(v, "*.") && strings.HasPrefix(v, "*") {
+		return strings.HasSuffix(string(h), v[1:])
+	}
+	return host.Name(v).Matches(host.Name(strings.ToLower(string(h))))
+}
+
+// misplaced returns the egress gateways that a policy is evidently meant for but
+// in whose namespaces it does not lie: those that its hosts are sent to, or
+// whose labels it selects. None where it applies to any gateway, or where it
+// picks clients by their labels (EGR401).
+func misplaced(p *Pass, gateways []*egressGateway, policy *model.AuthorizationPolicy) []*egressGateway {
+	if len(model.TargetRefs(policy.Spec)) > 0 {
+		return nil
+	}
+	selector := policy.Spec.GetSelector().GetMatchLabels()
+	selected := attachedTo(p, policy)
+	if slices.ContainsFunc(selected, func(w *model.Workload) bool { return p.Reach.Sim.Capture(w).Mode == capture.Router }) ||
+		len(selector) > 0 && len(selected) > 0 {
+		return nil
+	}
+	hosts := hostsOf(policy)
+	var out []*egressGateway
+	for _, g := range gateways {
+		if g.governs(policy.Namespace) {
+			continue
+		}
+		bySelector := len(selector) > 0 && p.Mesh.HoldsWorkloadsOf(policy.Namespace) && labelled(selector, g.Labels)
+		byHost := slices.ContainsFunc(hosts, func(n namedHost) bool {
+			return slices.ContainsFunc(g.Steers, func(s steer) bool { return n.about(s.Host) && !servedInside(p, g.push, s.Host) })
+		})
+		if bySelector || byHost {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// labelled reports whether all labels of a selector are in labels.
+func labelled(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if got, ok := labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// servedInside reports whether a gateway of the mesh serves a host from a Service
+// of the cluster, so that a policy may name it for calls that come in.
+func servedInside(p *Pass, push *model.PushContext, h host.Name) bool {
+	for _, vs := range push.VirtualServices() {
+		if !slices.ContainsFunc(vs.Gateways, func(g string) bool { return g != model.MeshGateway }) ||
+			!slices.ContainsFunc(vs.Hosts, func(v host.Name) bool { return v.Matches(h) }) {
+			continue
+		}
+		for _, d := range vs.Destinations(vs.Namespace) {
+			if inCluster(push, d.Host) && !leadsToGateway(p, push, d.Host) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// leadsToGateway reports whether a gateway is behind a Service of the cluster.
+func leadsToGateway(p *Pass, push *model.PushContext, h host.Name) bool {
+	for _, s := range push.Services() {
+		if s.Hostname != h || !s.Kubernetes() {
+			continue
+		}
+		if push.SelectsNothing(s) {
+			return true // perhaps
+		}
+		for _, e := range push.Endpoints(s, nil) {
+			if e.Workload != nil && p.Reach.Sim.Capture(e.Workload).Mode == capture.Router {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// witness is a request that shows what a finding about a policy says, and the
+// workloads for which it holds.
+type witness struct {
+	*crossing
+	// Meant: the rules' conditions on identity are about these clients.
+	Meant bool
+	// Workloads are the clients for which it holds, sorted.
+	Workloads []string
+}
+
+// when returns the request if ok, else nil.
+func (c *crossing) when(ok bool) *crossing {
+	if ok {
+		return c
+	}
+	return nil
+}
+
+// witness looks for requests that rules of a policy speak of and that reach the
+// gateway; show returns the request that shows what the finding says (the same
+// or one like it), nil if none does. Those of the clients that the rules mean
+// count, where there are none those of others. Nil if there is none at all.
+func (g *egressGateway) witness(p *Pass, rules []authzRule, show func(authzRule, *crossing) *crossing) *witness {
+	meant, other := witness{Meant: true}, witness{}
+	var meantBy, otherBy []*model.Workload
+	add := func(w *witness, list *[]*model.Workload, c *crossing) {
+		if w.crossing == nil {
+			w.crossing = c
+		}
+		*list = append(*list, c.Class...)
+	}
+	for _, r := range rules {
+		for c := range g.crossings(p, r) {
+			shown := show(r, c)
+			switch {
+			case shown == nil:
+			case r.means(g.push, c.Class[0]):
+				add(&meant, &meantBy, shown)
+			default:
+				add(&other, &otherBy, shown)
+			}
+		}
+	}
+	meant.Workloads, other.Workloads = workloadIDs(meantBy), workloadIDs(otherBy)
+	switch {
+	case meant.crossing != nil:
+		return &meant
+	case other.crossing != nil:
+		return &other
+	default:
+		return nil
+	}
+}
+
+// prove adds the witness to a finding; it may be nil.
+func (f *Finding) prove(w *witness) {
+	if w != nil {
+		request := w.Flow
+		f.Flow, f.Trace, f.Workloads = &request, w.Trace, w.Workloads
+	}
+}
+
+// showAllowed adds, as the witness of a finding, a request of a workload that a
+// rule speaks of and that gets out; false if there is none.
+func (f *Finding) showAllowed(p *Pass, r authzRule, w *model.Workload, d reach.Destination) bool {
+	for _, request := range r.requests(reach.From(w), d) {
+		if t := p.Reach.Trace(request); t.Outcome == flow.Allowed {
+			f.Flow, f.Trace = &request, t
+			return true
+		}
+	}
+	return false
+}

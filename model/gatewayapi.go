@@ -1,0 +1,233 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// The labels of pods that istiod makes for a Gateway of the Gateway API.
+const (
+	// GatewayNameLabel names the Gateway.
+	GatewayNameLabel    = "gateway.networking.k8s.io/gateway-name"
+	gatewayClassLabel   = "gateway.networking.k8s.io/gateway-class-name"
+	gatewayManagedLabel = "gateway.istio.io/managed"
+)
+
+// The GatewayClasses that istiod serves (istio pkg/config/constants and
+// pilot/pkg/config/kube/gateway).
+const (
+	gatewayClassIstio    = "istio"
+	gatewayClassRemote   = "istio-remote"
+	gatewayClassWaypoint = "istio-waypoint"
+	gatewayClassEastWest = "istio-east-west"
+)
+
+// gatewayControllers are the controller names of those classes.
+var gatewayControllers = map[string]string{
+	gatewayClassIstio:    "istio.io/gateway-controller",
+	gatewayClassRemote:   "istio.io/unmanaged-gateway",
+	gatewayClassWaypoint: "istio.io/mesh-controller",
+	gatewayClassEastWest: "istio.io/eastwest-controller",
+}
+
+// gatewayAPI decodes the kinds of gateway.networking.k8s.io that Istio
+// reads. Their alpha and beta versions have the fields of v1.
+func (d *decoding) gatewayAPI() any {
+	d.unknownFields("metadata", metav1.ObjectMeta{})
+	switch d.object.Kind {
+	case "GatewayClass":
+		return decodeInto(d, &gatewayv1.GatewayClass{}, nil)
+	case "Gateway":
+		d.unknownFields("spec", gatewayv1.GatewaySpec{})
+		return decodeInto(d, &gatewayv1.Gateway{}, nil)
+	case "HTTPRoute":
+		d.unknownFields("spec", gatewayv1.HTTPRouteSpec{})
+		return decodeInto(d, &gatewayv1.HTTPRoute{}, nil)
+	case "GRPCRoute":
+		d.unknownFields("spec", gatewayv1.GRPCRouteSpec{})
+		return decodeInto(d, &gatewayv1.GRPCRoute{}, nil)
+	case "TLSRoute":
+		d.unknownFields("spec", gatewayv1.TLSRouteSpec{})
+		return decodeInto(d, &gatewayv1.TLSRoute{}, nil)
+	case "TCPRoute":
+		d.unknownFields("spec", gatewayv1.TCPRouteSpec{})
+		return decodeInto(d, &gatewayv1.TCPRoute{}, nil)
+	default:
+		d.unknownFields("spec", gatewayv1.ReferenceGrantSpec{})
+		return decodeInto(d, &gatewayv1.ReferenceGrant{}, nil)
+	}
+}
+
+// gatewayAPIKinds are the kinds that are decoded.
+var gatewayAPIKinds = map[string]bool{
+	"GatewayClass": true, "Gateway": true, "HTTPRoute": true, "GRPCRoute": true, "TLSRoute": true, "TCPRoute": true, "ReferenceGrant": true,
+}
+
+// addGatewayAPI puts an object of the Gateway API where it belongs. It reports
+// whether the value is one.
+func (m *Mesh) addGatewayAPI(o *manifest.Object) bool {
+	switch v := o.Value.(type) {
+	case *gatewayv1.GatewayClass:
+		m.GatewayClasses = append(m.GatewayClasses, resource(o, v))
+	case *gatewayv1.Gateway:
+		m.KubeGateways = append(m.KubeGateways, resource(o, v))
+	case *gatewayv1.HTTPRoute:
+		m.KubeHTTPRoutes = append(m.KubeHTTPRoutes, resource(o, v))
+	case *gatewayv1.GRPCRoute:
+		m.KubeGRPCRoutes = append(m.KubeGRPCRoutes, resource(o, v))
+	case *gatewayv1.TLSRoute:
+		m.KubeTLSRoutes = append(m.KubeTLSRoutes, resource(o, v))
+	case *gatewayv1.TCPRoute:
+		m.KubeTCPRoutes = append(m.KubeTCPRoutes, resource(o, v))
+	case *gatewayv1.ReferenceGrant:
+		m.ReferenceGrants = append(m.ReferenceGrants, resource(o, v))
+	default:
+		return false
+	}
+	return true
+}
+
+// GatewayController returns the name of the controller that serves a
+// GatewayClass: the one of the input, else that of a class which istiod
+// creates itself; "" for a class of somebody else.
+func (m *Mesh) GatewayController(class string) string {
+	for _, c := range m.GatewayClasses {
+		if c.Name == class {
+			return string(c.Spec.Spec.ControllerName)
+		}
+	}
+	return gatewayControllers[class]
+}
+
+// IsWaypoint reports whether a Gateway is a waypoint.
+func (m *Mesh) IsWaypoint(g *KubeGateway) bool {
+	return m.GatewayController(string(g.Spec.Spec.GatewayClassName)) == gatewayControllers[gatewayClassWaypoint]
+}
+
+// implyKubeGateways adds what istiod deploys for the Gateways of the Gateway
+// API: a Deployment and a Service named after Gateway and class, for waypoints
+// after the Gateway alone (istio pilot/pkg/config/kube/gatewaycommon
+// deploymentcontroller.go, manifests/charts/istio-control/istio-discovery/files
+// kube-gateway.yaml, waypoint.yaml).
+func (m *Mesh) implyKubeGateways() {
+	for _, g := range m.KubeGateways {
+		class := string(g.Spec.Spec.GatewayClassName)
+		controller := m.GatewayController(class)
+		waypoint := controller == gatewayControllers[gatewayClassWaypoint]
+		if !waypoint && controller != gatewayControllers[gatewayClassIstio] || !managed(g) {
+			continue
+		}
+		name, account, label := g.Name+"-"+class, "", "istio.io-gateway-controller"
+		if waypoint {
+			name, label = g.Name, "istio.io-mesh-controller"
+		}
+		account = cmp.Or(g.Annotations["gateway.istio.io/service-account"], name)
+		name = cmp.Or(g.Annotations["gateway.istio.io/name-override"], name)
+		m.implyKubeGateway(g, name, account, map[string]string{
+			GatewayNameLabel: g.Name, gatewayClassLabel: class, gatewayManagedLabel: label,
+		}, waypoint)
+	}
+}
+
+// managed reports whether istiod deploys a Gateway: no address, or only an IP
+// address, is asked for (istio gatewaycommon/gateway_utils.go IsManaged).
+func managed(g *KubeGateway) bool {
+	addresses := g.Spec.Spec.Addresses
+	return len(addresses) == 0 || len(addresses) == 1 && (addresses[0].Type == nil || *addresses[0].Type == gatewayv1.IPAddressType)
+}
+
+func (m *Mesh) implyKubeGateway(g *KubeGateway, name, account string, own map[string]string, waypoint bool) {
+	why := fmt.Sprintf("istiod deploys it for Gateway %s", g.ID())
+	infrastructure := map[string]string{}
+	if i := g.Spec.Spec.Infrastructure; i != nil {
+		for k, v := range i.Labels {
+			infrastructure[string(k)] = string(v)
+		}
+	} else {
+		// Without infrastructure the Gateway's own labels are copied.
+		infrastructure = mergeMaps(infrastructure, g.Labels)
+	}
+	labels := mergeMaps(mergeMaps(map[string]string{
+		"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none",
+		"service.istio.io/canonical-name": name, "service.istio.io/canonical-revision": "latest",
+	}, infrastructure), own)
+	role := "router"
+	if waypoint {
+		role = "waypoint"
+	}
+	object := func(apiVersion, kind, name string) *manifest.Object {
+		o := manifest.Implied(apiVersion, kind, g.Namespace, name, why, g.Object, "spec.gatewayClassName")
+		o.Labels = mergeMaps(infrastructure, own)
+		return o
+	}
+	if !slices.ContainsFunc(m.Workloads, func(w *Workload) bool { return w.Namespace == g.Namespace && w.Labels[GatewayNameLabel] == g.Name }) {
+		m.Workloads = append(m.Workloads, newWorkload(object("apps/v1", "Deployment", name), "spec.template", &corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: labels},
+			Spec: corev1.PodSpec{ServiceAccountName: account,
+				Containers: []corev1.Container{{Name: ProxyContainer, Args: []string{"proxy", role}}}},
+		}))
+	}
+	if !slices.ContainsFunc(m.KubeServices, func(s *KubeService) bool { return s.Namespace == g.Namespace && s.Name == name }) {
+		service := &corev1.Service{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: g.Namespace, Labels: mergeMaps(infrastructure, own)},
+			Spec:       corev1.ServiceSpec{Selector: map[string]string{GatewayNameLabel: g.Name}, Ports: kubeGatewayPorts(g, waypoint)},
+		}
+		if serviceType := g.Annotations["networking.istio.io/service-type"]; serviceType != "" {
+			service.Spec.Type = corev1.ServiceType(serviceType)
+		}
+		m.KubeServices = append(m.KubeServices, &KubeService{Object: object("v1", "Service", name), Spec: service})
+	}
+	if !slices.ContainsFunc(m.ServiceAccounts, func(o *manifest.Object) bool { return o.Namespace == g.Namespace && o.Name == account }) {
+		m.ServiceAccounts = append(m.ServiceAccounts, object("v1", "ServiceAccount", account))
+	}
+}
+
+// kubeGatewayPorts are the ports of a Gateway's Service: the listeners', and one
+// for health checks (istio deploymentcontroller.go extractServicePorts).
+func kubeGatewayPorts(g *KubeGateway, waypoint bool) []corev1.ServicePort {
+	ports := []corev1.ServicePort{{Name: "status-port", Port: 15021, Protocol: corev1.ProtocolTCP}}
+	seen := map[int32]bool{}
+	for _, l := range g.Spec.Spec.Listeners {
+		if seen[l.Port] {
+			continue
+		}
+		seen[l.Port] = true
+		name := string(l.Name)
+		if name == "" {
+			name = fmt.Sprintf("%v-%v", l.Protocol, l.Port)
+		}
+		p := corev1.ServicePort{Name: name, Port: l.Port, Protocol: corev1.ProtocolTCP}
+		if !waypoint {
+			app := string(l.Protocol)
+			switch l.Protocol {
+			case gatewayv1.HTTPProtocolType:
+				app = "http"
+			case gatewayv1.HTTPSProtocolType:
+				app = "https"
+			case gatewayv1.TLSProtocolType:
+				app = "tls"
+			case gatewayv1.TCPProtocolType:
+				app = "tcp"
+			}
+			p.AppProtocol = &app
+		}
+		ports = append(ports, p)
+	}
+	if waypoint {
+		for i := range ports {
+			if ports[i].Port == 15008 {
+				app := "all"
+				ports[i].AppProtocol = &app
+			}
+		}
+	}
+	return ports
+}
