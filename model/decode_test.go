@@ -92,8 +92,8 @@ metadata: {name: none}
 spec: {hosts: []}
 `, []string{
 			"7:74 rejected: …spec.trafficPolicy.loadBalancer.warmup.minimumPercent must be at most 100, not 150",
-			"13:23 rejected: …spec.jwtRules[0].issuer must have at least 1 characters, not 0; spec.targetRef.kind value \"Ser vice\" must match ",
-			"19:8 rejected: …spec.hosts must have at least 1 items, not 0",
+			"13:23 rejected: …spec.jwtRules[0].issuer must not be empty; spec.targetRef.kind value \"Ser vice\" must match ",
+			"19:8 rejected: …spec.hosts must not be empty",
 		}},
 		{"an empty item of a list", `
 apiVersion: networking.istio.io/v1

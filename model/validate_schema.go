@@ -112,12 +112,8 @@ func checkSchema(name string, tree map[string]any) []complaint {
 	var out []complaint
 	var collect func(e *jsonschema.ValidationError)
 	collect = func(e *jsonschema.ValidationError) {
-		switch e.ErrorKind.(type) {
-		case *kind.OneOf:
+		if _, ok := e.ErrorKind.(*kind.OneOf); ok {
 			out = append(out, complaint{fieldOf(tree, e.InstanceLocation), exclusive(s, e.InstanceLocation)})
-			return
-		case *kind.AnyOf:
-			out = append(out, complaint{fieldOf(tree, e.InstanceLocation), anyType(e)})
 			return
 		}
 		if len(e.Causes) == 0 {
@@ -150,12 +146,12 @@ func schemaMessage(e *jsonschema.ValidationError) string {
 		return fmt.Sprintf("must be at least %s, not %s", rational(k.Want), rational(k.Got))
 	case *kind.Maximum:
 		return fmt.Sprintf("must be at most %s, not %s", rational(k.Want), rational(k.Got))
-	case *kind.MinLength:
-		return fmt.Sprintf("must have at least %d characters, not %d", k.Want, k.Got)
+	case *kind.MinLength: // 1 wherever Istio has it
+		return "must not be empty"
 	case *kind.MaxLength:
 		return fmt.Sprintf("must have at most %d characters, not %d", k.Want, k.Got)
 	case *kind.MinItems:
-		return fmt.Sprintf("must have at least %d items, not %d", k.Want, k.Got)
+		return "must not be empty"
 	case *kind.MaxItems:
 		return fmt.Sprintf("must have at most %d items, not %d", k.Want, k.Got)
 	case *kind.Pattern:
@@ -169,22 +165,6 @@ func schemaMessage(e *jsonschema.ValidationError) string {
 func rational(r *big.Rat) string {
 	f, _ := r.Float64()
 	return strconv.FormatFloat(f, 'g', -1, 64)
-}
-
-// anyType words the failure of an int-or-string.
-func anyType(e *jsonschema.ValidationError) string {
-	var want []string
-	got := ""
-	for _, cause := range e.Causes {
-		if t, ok := cause.ErrorKind.(*kind.Type); ok {
-			want = append(want, t.Want...)
-			got = t.Got
-		}
-	}
-	if len(want) == 0 {
-		return "fits none of its alternatives"
-	}
-	return fmt.Sprintf("must be of type %s, not %s", strings.Join(want, " or "), got)
 }
 
 // exclusive words the failure of a oneOf, which CRDs use for fields of which

@@ -28,6 +28,9 @@ func (w *world) flow(number int) flow.Flow {
 	if w.chance(0.25) {
 		f.DstIP = w.address()
 	}
+	if w.v6 && w.chance(0.1) {
+		f.DstIP = pick(w, "2001:db8::9", "2001:db8:1::7", "2001:db8::77")
+	}
 	if f.Scheme == flow.HTTP || f.Scheme == flow.HTTPS {
 		w.request(&f)
 	}

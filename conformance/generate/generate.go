@@ -70,6 +70,8 @@ type world struct {
 	clients    []string // workloads that flows start from
 	gateways   []gatewayPods
 	services   []service
+	// v6 says that addresses of IPv6 occur.
+	v6 bool
 	// seen are what objects mention, for flows that hit them.
 	seen mentions
 }

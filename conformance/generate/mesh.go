@@ -5,6 +5,10 @@ import "sigs.k8s.io/yaml"
 // mesh makes namespaces and the mesh configuration.
 func (w *world) mesh() {
 	config := map[string]any{}
+	w.v6 = w.chance(0.04)
+	if w.chance(0.03) {
+		config["discoverySelectors"] = []any{map[string]any{"matchLabels": stringMap("watched", "yes")}}
+	}
 	if w.chance(0.9) {
 		mode := map[string]any{"mode": pick(w, "REGISTRY_ONLY", "REGISTRY_ONLY", "REGISTRY_ONLY", "REGISTRY_ONLY", "ALLOW_ANY", "ALLOW_ANY", "ALLOW_ANY", "ALLOW_ANY_DYNAMIC_DNS")}
 		config["outboundTrafficPolicy"] = mode
@@ -52,6 +56,9 @@ func (w *world) mesh() {
 		labels := map[string]any{}
 		if ns != "istio-system" && !w.chance(0.03) {
 			labels["istio-injection"] = "enabled"
+		}
+		if config["discoverySelectors"] == nil || w.chance(0.85) {
+			labels["watched"] = "yes"
 		}
 		if w.chance(0.2) {
 			labels["team"] = pick(w, "red", "blue")

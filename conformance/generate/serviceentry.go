@@ -86,6 +86,12 @@ func (w *world) entry(namespace string, hosts []string, ports []entryPort) map[s
 				addresses = append(addresses, pick(w, singleIPs...))
 			}
 		}
+		if w.v6 && w.chance(0.5) {
+			addresses = append(addresses, pick(w, "2001:db8::9", "2001:db8::10"))
+			if resolution == "NONE" && w.chance(0.5) {
+				addresses = []string{"2001:db8:1::/48"}
+			}
+		}
 		spec["addresses"] = anys(addresses)
 		w.seen.addresses = append(w.seen.addresses, addresses...)
 	}

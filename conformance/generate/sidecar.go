@@ -25,6 +25,12 @@ func (w *world) sidecar() {
 		}
 		spec["outboundTrafficPolicy"] = policy
 	}
+	if w.chance(0.06) {
+		spec["ingress"] = []any{map[string]any{
+			"port":            map[string]any{"number": pick(w, 80, 8080, 9000), "protocol": pick(w, "HTTP", "TCP"), "name": "in"},
+			"defaultEndpoint": pick(w, "127.0.0.1:9090", "0.0.0.0:8080"),
+		}}
+	}
 	namespace := pick(w, "default", "app", "app", w.root, w.namespace())
 	if namespace != w.root && w.chance(0.3) {
 		spec["workloadSelector"] = map[string]any{"labels": stringMap("app", pick(w, "sleep", "batch", "web"))}

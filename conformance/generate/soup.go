@@ -1,5 +1,7 @@
 package generate
 
+import "maps"
+
 // soup adds objects that know nothing of each other.
 func (w *world) soup() {
 	for range w.IntN(4) {
@@ -41,6 +43,16 @@ func (w *world) soup() {
 	}
 	if w.chance(0.05) {
 		w.requestAuthentication()
+	}
+	if w.chance(0.02) {
+		// The same object again, with something else in it: the last counts.
+		twin := maps.Clone(pick(w, w.objects...))
+		if other := pick(w, w.objects...); other["kind"] == twin["kind"] && other["spec"] != nil {
+			twin["spec"] = other["spec"]
+		}
+		if kind := twin["kind"]; kind != "Deployment" && kind != "Namespace" {
+			w.objects = append(w.objects, twin)
+		}
 	}
 	if w.chance(0.15) {
 		w.peerAuthentication()

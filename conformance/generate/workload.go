@@ -59,6 +59,10 @@ func (w *world) workloads() {
 	if w.chance(0.4) {
 		w.server("app", "db", []servicePort{{pick(w, 3306, 5432), pick(w, "tcp", "mysql", "tls")}})
 	}
+	if w.chance(0.1) {
+		w.kubeService(service{namespace: "default", name: "vm", ports: []servicePort{{80, "http"}, {9000, "tcp"}}}, map[string]any{"app": "vm"}, nil)
+		w.workloadEntry("default")
+	}
 	if w.chance(0.15) {
 		external := map[string]any{"type": "ExternalName", "externalName": pick(w, "api.example.com", "web.other.svc.cluster.local", "www.wild.test")}
 		if w.chance(0.7) {
@@ -170,6 +174,13 @@ func (w *world) kubeService(s service, selector map[string]any, targets map[int]
 			name = fmt.Sprintf("%s-%d", p.protocol, p.number)
 		}
 		port := map[string]any{"name": name, "port": p.number}
+		switch {
+		case w.chance(0.04):
+			// Without a prefix that Istio knows the protocol is sniffed.
+			port["name"] = "port-" + itoa(p.number)
+		case w.chance(0.04):
+			port["appProtocol"] = pick(w, "http", "https", "tcp", "kubernetes.io/h2c", "tls")
+		}
 		if target, found := targets[p.number]; found {
 			port["targetPort"] = target
 		}

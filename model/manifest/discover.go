@@ -119,7 +119,7 @@ func (d *discovery) standardInput() error {
 	if int64(len(b)) > d.opts.MaxFileBytes {
 		return fmt.Errorf("standard input is larger than %d MiB: write it to files and give their directory", d.opts.MaxFileBytes>>20)
 	}
-	text, _, _ := decode(append(b, '\n')) // not nil, so that it counts as kept
+	text, _, _ := decode(b)
 	d.shared[""] = &file{shown: stdinName, kept: text[:len(text):len(text)]}
 	return nil
 }

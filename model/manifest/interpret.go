@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -45,28 +46,38 @@ func (l *loader) interpret(t *task, r *result) {
 	if t.list != nil && t.list.broken.Load() {
 		return // nobody will look at it
 	}
-	failed := func(message, help string) {
-		r.documents++
-		r.problems = append(r.problems, Problem{Kind: Unreadable, Position: t.start(), Message: message, Help: help})
-	}
 	defer func() {
 		// No input may end the program; that this one would have is said.
 		if p := recover(); p != nil {
-			failed(fmt.Sprintf("reading the document failed (%v): left out", p), "this is a defect of egresslint: please report it")
+			r.documents++
+			r.problems = append(r.problems, Problem{
+				Kind: Unreadable, Position: t.start(), Message: fmt.Sprintf("reading the document failed (%v): left out", p),
+				Help: "this is a defect of egresslint: please report it",
+			})
 		}
 	}()
-	if size := t.piece.end - t.piece.off; size > l.opts.MaxDocumentBytes {
-		failed(fmt.Sprintf("document has %d MiB, more than the %d that are read in one piece: left out", size>>20, l.opts.MaxDocumentBytes>>20),
-			"split it; Lists in the form that kubectl prints are read item by item")
+	raw := t.text[t.piece.off:t.piece.end]
+	if len(raw) > l.opts.MaxDocumentBytes {
+		r.documents++
+		r.unread(t.ours(raw), Problem{
+			Kind: Unreadable, Position: t.start(),
+			Message: fmt.Sprintf("document has %d MiB, more than the %d that are read in one piece: left out", len(raw)>>20, l.opts.MaxDocumentBytes>>20),
+			Help:    "split it; Lists in the form that kubectl prints are read item by item",
+		})
 		return
 	}
 	if t.piece.ignored != "" {
-		failed("document is left out: "+t.piece.ignored, `begin it after a line "---"`)
+		r.documents++
+		r.unread(t.ours(raw), Problem{
+			Kind: Unreadable, Position: t.start(), Message: "document is left out: " + t.piece.ignored, Help: `begin it after a line "---"`,
+		})
 		return
 	}
 	roots, part, err := t.piece.parse(t.text, l.opts)
+	hash, braces := maphash.Bytes(l.store.seed, raw), bytes.Contains(raw, []byte("{{"))
 	for i, root := range roots {
-		d := &draft{task: t, result: r, loader: l, document: i, part: part, file: &tree{root: root, text: part, opts: l.opts}}
+		d := &draft{task: t, result: r, loader: l, document: i, part: part, hash: hash, braces: braces}
+		d.file = &tree{root: root, text: part, opts: l.opts}
 		var types itemType
 		if t.list != nil {
 			types = t.list.types
@@ -103,7 +114,7 @@ func (t *task) unparsed(part *text, err error, maxDepth int, r *result) {
 	syntax := &syntaxError{message: err.Error()}
 	errors.As(err, &syntax)
 	failed := syntax.offsetIn(part)
-	ours := t.in.named || t.in.values || manifestPattern.Match(part.bytes)
+	ours := t.ours(part.bytes)
 	if ours {
 		if language, offset := templateText(part.bytes, failed, maxDepth); language != "" {
 			r.templates = append(r.templates, template{t.position(part, offset), language})
@@ -111,13 +122,23 @@ func (t *task) unparsed(part *text, err error, maxDepth int, r *result) {
 		}
 	}
 	p := t.position(part, failed)
-	problem := Problem{Kind: Unreadable, Position: p, Message: "document does not parse: " + syntax.message, Help: syntax.help}
+	r.unread(ours, Problem{Kind: Unreadable, Position: p, Message: "document does not parse: " + syntax.message, Help: syntax.help})
+}
+
+// unread adds the problem of a document that was not read. Where it may be
+// another tool's, that is a doubt only.
+func (r *result) unread(ours bool, p Problem) {
 	if ours {
-		r.problems = append(r.problems, problem)
+		r.problems = append(r.problems, p)
 	} else {
 		r.others++
-		r.doubts = append(r.doubts, problem)
+		r.doubts = append(r.doubts, p)
 	}
+}
+
+// ours reports whether a text that cannot be read was meant for us.
+func (t *task) ours(text []byte) bool {
+	return t.in.named || t.in.values || manifestPattern.Match(text)
 }
 
 // draft is a document on the way to an object.
@@ -126,8 +147,10 @@ type draft struct {
 	*result
 	loader   *loader
 	document int
-	part     *text // the fragment
-	file     *tree // the fragment's document
+	file     *tree // the document
+	part     *text // the fragment that it is in
+	hash     uint64
+	braces   bool // the fragment has "{{" somewhere
 }
 
 // interpret makes an object of a document, or of an item of a List; path leads
@@ -231,7 +254,7 @@ func (d *draft) keepValues(root *yaml.Node, prefix string) {
 	if h := d.file.find(parsePath(joinPath(prefix, "meshConfig"))); h.found {
 		mesh = h
 	}
-	if at := placeholder(follow(mesh.value), o, d.part.bytes); at != nil && mesh.key != nil {
+	if at := d.placeholder(follow(mesh.value), o); at != nil && mesh.key != nil {
 		d.templates = append(d.templates, template{named(d.file.lineOf(at), d.in.shown), goTemplate})
 		return
 	}
@@ -298,7 +321,7 @@ func (d *draft) template(root *yaml.Node, o *Object) (language string, at *yaml.
 	case o.Kind == "Template" && (o.Group() == "template.openshift.io" || o.APIVersion == "v1"):
 		return openshift, root
 	}
-	if at := placeholder(root, o, d.part.bytes); at != nil {
+	if at := d.placeholder(root, o); at != nil {
 		return goTemplate, at
 	}
 	return "", nil
@@ -312,8 +335,7 @@ func (d *draft) locate(o *Object, root *yaml.Node, path []int) {
 	}
 	o.source = &source{
 		store: d.loader.store, file: d.in.file, piece: d.piece, document: d.document, items: path,
-		hash: maphash.Bytes(d.loader.store.seed, d.text[d.piece.off:d.piece.end]),
-		line: line, column: column,
+		hash: d.hash, line: line, column: column,
 	}
 }
 

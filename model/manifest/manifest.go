@@ -97,11 +97,16 @@ func (o *Object) Group() string {
 }
 
 // ID returns "namespace/name", or the name alone for kinds without namespace.
+// It is meant for people: an object without name has "<unnamed>".
 func (o *Object) ID() string {
-	if o.Namespace == "" {
-		return o.Name
+	name := o.Name
+	if name == "" {
+		name = "<unnamed>"
 	}
-	return o.Namespace + "/" + o.Name
+	if o.Namespace == "" {
+		return name
+	}
+	return o.Namespace + "/" + name
 }
 
 // String returns "Kind namespace/name".

@@ -29,6 +29,8 @@ func TestTemplates(t *testing.T) {
 		{"programs' templates in a document that is broken elsewhere", object("v1", "ConfigMap", "data:\n  x: |\n    {{ .y }} ${z}\n  more: a\n   y: b\n"), "unreadable d/a.yaml:9:5: document does not parse: mapping values are not allowed in this context"},
 		{"text of several lines", object("v1", "ConfigMap", "data:\n  x: |\n    {{ .y }}\n"), ""},
 		{"text in a ConfigMap", object("v1", "ConfigMap", "data:\n  x: \"{{ .y }}\"\n"), ""},
+		{"mesh configuration", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio-canary}\ndata:\n  mesh: |\n    rootNamespace: r\n    outboundTrafficPolicy: {mode: {{ .mode }}}\n", "template d/a.yaml:5:9: 1 document in 1 file of d is a template ({{ … }}), not a manifest: left out" + helm},
+		{"what else stands beside mesh configuration", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio}\ndata:\n  mesh: |\n    rootNamespace: r\n  other: '{{ x }}'\n", ""},
 		{"metadata of a ConfigMap", object("v1", "ConfigMap", "  labels: {a: \"{{ .y }}\"}\ndata:\n  x: y\n"), "template d/a.yaml:5:15: 1 document in 1 file of d is a template ({{ … }}), not a manifest: left out" + helm},
 		{"arguments of a program", object("apps/v1", "Deployment", "spec: {template: {spec: {containers: [{name: c, args: ['--format={{ .X }}'], env: [{name: F, value: '{{x}}'}], image: '{{ .i }}'}]}}}\n"), ""},
 		{"labels of pods", object("apps/v1", "Deployment", "spec: {template: {metadata: {labels: {app: '{{ .X }}'}}}}\n"), "template d/a.yaml:5:44: 1 document in 1 file of d is a template ({{ … }}), not a manifest: left out" + helm},

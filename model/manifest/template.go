@@ -131,8 +131,8 @@ func decisive(group string) bool {
 // placeholder finds the first node of an object that a template engine was to
 // fill in and that matters. Texts of several lines hold programs and other
 // files.
-func placeholder(root *yaml.Node, o *Object, text []byte) *yaml.Node {
-	if !bytes.Contains(text, []byte("{{")) {
+func (d *draft) placeholder(root *yaml.Node, o *Object) *yaml.Node {
+	if !d.braces {
 		return nil
 	}
 	var found *yaml.Node
@@ -156,7 +156,7 @@ func placeholder(root *yaml.Node, o *Object, text []byte) *yaml.Node {
 				}
 				walk(n.Content[i+1], append(at, key.Value))
 			}
-		case n.Kind == yaml.ScalarNode && isPlaceholder(n):
+		case n.Kind == yaml.ScalarNode && (isPlaceholder(n) || isMesh(o, at) && strings.Contains(n.Value, "{{")):
 			found = n
 		}
 	}
@@ -170,6 +170,12 @@ func isPlaceholder(n *yaml.Node) bool {
 	}
 	_, rest, found := strings.Cut(n.Value, "{{")
 	return found && strings.Contains(rest, "}}")
+}
+
+// isMesh reports whether a field of an object is the text of Istio's mesh
+// configuration, which matters in every line.
+func isMesh(o *Object, at []string) bool {
+	return o.Kind == "ConfigMap" && strings.HasPrefix(o.Name, "istio") && len(at) == 2 && at[0] == "data" && at[1] == "mesh"
 }
 
 // matters reports whether a template below key, which stands below the keys of
@@ -189,7 +195,8 @@ func matters(at []string, key string, o *Object) bool {
 	case o.Kind == KindValues:
 		return true
 	case o.Kind == "ConfigMap" || o.Kind == "Secret":
-		return top != "data" && top != "stringData" && top != "binaryData"
+		return top != "data" && top != "stringData" && top != "binaryData" ||
+			strings.HasPrefix(o.Name, "istio") && (len(at) == 0 || key == "mesh" || key == "")
 	case decisive(o.Group()):
 		return true
 	}

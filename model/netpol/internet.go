@@ -56,6 +56,9 @@ type Internet struct {
 	Addresses *netipx.IPSet
 	// Isolated: some policy restricts the pod's egress.
 	Isolated bool
+	// Unknown is set where policies of kinds that are not interpreted may
+	// decide; Addresses then says nothing.
+	Unknown *Verdict
 	// Because are the rules that let something through, or the policies where
 	// nothing is.
 	Because []flow.Because
@@ -93,6 +96,10 @@ func covers(set, all *netipx.IPSet) bool {
 // Internet returns the public addresses that a pod may reach on a port: for the
 // address set, not for a sample.
 func (p *Policies) Internet(from *model.Workload, port int, protocol corev1.Protocol) Internet {
+	if foreign := p.foreign(from, networkingv1.PolicyTypeEgress); len(foreign) > 0 && (from.Pod == nil || !from.Pod.HostNetwork) {
+		v := undecided(foreign)
+		return Internet{Addresses: public, Isolated: true, Unknown: &v, Because: v.Because}
+	}
 	isolating := p.Isolating(from, networkingv1.PolicyTypeEgress)
 	if len(isolating) == 0 {
 		return Internet{Addresses: public}

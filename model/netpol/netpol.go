@@ -45,8 +45,10 @@ type Verdict struct {
 	Decision Decision
 	// Policies isolate the pod: "namespace/name", sorted.
 	Policies []string
-	Text     string
-	Because  []flow.Because
+	// Foreign: policies of kinds that are not interpreted may decide.
+	Foreign bool
+	Text    string
+	Because []flow.Because
 }
 
 // Peer is the other end of a connection.
@@ -98,7 +100,10 @@ func peerText(verb string, peer Peer) string {
 // allows is allowed.
 func (p *Policies) decide(pod *model.Workload, direction networkingv1.PolicyType, allows func(*model.NetworkPolicy) (Decision, string), what func() string) Verdict {
 	v := Verdict{Decision: Allowed, Text: "no NetworkPolicy isolates it"}
-	undecided := false
+	if foreign := p.foreign(pod, direction); len(foreign) > 0 && (pod.Pod == nil || !pod.Pod.HostNetwork) {
+		return undecided(foreign)
+	}
+	open := false
 	for _, np := range p.Isolating(pod, direction) {
 		d, field := allows(np)
 		switch d {
@@ -106,7 +111,7 @@ func (p *Policies) decide(pod *model.Workload, direction networkingv1.PolicyType
 			return Verdict{Decision: Allowed, Policies: []string{np.ID()}, Text: fmt.Sprintf("NetworkPolicy %s lets it %s", np.ID(), what()),
 				Because: []flow.Because{{Object: np.Object, Field: field}}}
 		case Undecided:
-			undecided = true
+			open = true
 		}
 		v.Decision = Denied
 		v.Policies = append(v.Policies, np.ID())
@@ -114,7 +119,7 @@ func (p *Policies) decide(pod *model.Workload, direction networkingv1.PolicyType
 	}
 	slices.Sort(v.Policies)
 	switch {
-	case undecided:
+	case open:
 		v.Decision = Undecided
 		v.Text = fmt.Sprintf("whether NetworkPolicy %s lets it %s depends on the labels of a namespace that the input does not declare", strings.Join(v.Policies, ", "), what())
 	case v.Decision == Denied:

@@ -16,6 +16,7 @@ import (
 // forward sends a request or connection to a cluster.
 func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.Trace {
 	c := p.cluster(t.cluster)
+	conn.http = http
 	hop := flow.Hop{At: place(p), Proxy: w.proxyName(p), Cluster: c.name, Because: append(slices.Clone(t.because), c.because...)}
 	failed := 0 // what an HTTP client sees when the connection fails
 	if http {
@@ -182,6 +183,7 @@ func (p *proxy) originate(c *cluster, conn connection, text string, e *model.End
 	if settings == nil && c.autoMTLS && e != nil && p.takesMTLS(e) {
 		settings = &upstreamTLS{mode: networking.ClientTLSSettings_ISTIO_MUTUAL, sni: strings.ReplaceAll(c.name, "|", "_.")}
 	}
+	n.conn.added = flow.UpstreamNone
 	if settings == nil {
 		n.text += ", without TLS from this proxy"
 		return n
@@ -191,22 +193,22 @@ func (p *proxy) originate(c *cluster, conn connection, text string, e *model.End
 	if settings.autoSNI && conn.request != nil {
 		n.sni = conn.request.host()
 	}
-	layer := tlsLayer{sni: n.sni, expects: settings.sans}
+	layer := tlsLayer{sni: n.sni, expects: settings.sans, http: conn.http}
 	switch settings.mode {
 	case networking.ClientTLSSettings_ISTIO_MUTUAL:
 		layer.origin, layer.identity = meshTLS, p.push.Identity(p.workload)
 		n.text += ", with mesh TLS"
 	case networking.ClientTLSSettings_MUTUAL:
-		layer.origin = proxyMutual
+		layer.origin, n.conn.added = proxyMutual, flow.UpstreamMutual
 		n.text += ", with TLS and a client certificate from this proxy"
 	default:
-		layer.origin = proxySimple
+		layer.origin, n.conn.added = proxySimple, flow.UpstreamSimple
 		n.text += ", with TLS from this proxy"
 	}
 	if n.sni != "" {
 		n.text += fmt.Sprintf(" (server name %s)", n.sni)
 	}
-	n.conn = conn.wrapped(layer)
+	n.conn = n.conn.wrapped(layer)
 	return n
 }
 
@@ -267,23 +269,13 @@ func (w *walker) outside(p *proxy, conn connection) *flow.Trace {
 		t.Via = viaOf(p, t.Via)
 		return after([]flow.Hop{hop}, t)
 	}
-	outer := conn.outer()
 	switch {
-	case outer == nil || outer.origin == applicationTLS:
-	case outer.origin == meshTLS:
+	case conn.carries(meshTLS):
 		return stop("wrapped in mesh TLS, which no server outside understands", flow.TLSMismatch)
 	case len(conn.layers) > 1:
 		return stop("as TLS within TLS: the proxy adds its own to that of the application, and the server outside expects one", flow.DoubleTLS)
 	}
-	t := &flow.Trace{Outcome: flow.Allowed, Via: flow.ViaDirect, Reason: flow.OK, UpstreamTLS: flow.UpstreamNone}
-	if outer != nil {
-		switch outer.origin {
-		case proxySimple:
-			t.UpstreamTLS = flow.UpstreamSimple
-		case proxyMutual:
-			t.UpstreamTLS = flow.UpstreamMutual
-		}
-	}
+	t := &flow.Trace{Outcome: flow.Allowed, Via: flow.ViaDirect, Reason: flow.OK, UpstreamTLS: conn.added}
 	return after([]flow.Hop{hop}, t)
 }
 
@@ -305,11 +297,7 @@ func (w *walker) arrive(to *model.Workload, conn connection) *flow.Trace {
 	}
 	hop := flow.Hop{At: flow.AtNetwork, Proxy: to.ID(), Because: []flow.Because{{Object: to.Object}},
 		Decision: fmt.Sprintf("it reaches %s, which has no proxy", to.ID())}
-	if outer := conn.outer(); outer != nil && outer.origin == meshTLS {
-		hop.Decision += " and does not understand mesh TLS"
-		return after([]flow.Hop{hop}, blocked(flow.TLSMismatch, 0))
-	}
-	return after([]flow.Hop{hop}, inMesh())
+	return after([]flow.Hop{hop}, accepted(to, conn))
 }
 
 func inMesh() *flow.Trace {

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -145,59 +146,147 @@ func (p *proxy) whyNoListener(port int) (string, []flow.Because) {
 
 // inbound decides what the sidecar of a destination does.
 func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
-	hop := flow.Hop{At: flow.AtSidecar, Proxy: to.ID()}
-	mode, policy, field := w.push.WorkloadMTLS(to.Namespace, to.Labels, int(conn.dst.Port()))
-	outer := conn.outer()
-	mesh := outer != nil && outer.origin == meshTLS
+	port := int(conn.dst.Port())
+	hop := flow.Hop{At: flow.AtSidecar, Proxy: to.ID(), Because: []flow.Because{{Object: to.Object}}}
+	mode, policy, field := w.push.WorkloadMTLS(to.Namespace, to.Labels, port)
+	why := ""
 	if policy != nil {
 		hop.Because = []flow.Because{{Object: policy.Object, Field: field}}
+		why = fmt.Sprintf(" (PeerAuthentication %s)", policy.ID())
 	}
+	ch := inboundChain(mode, w.inboundKind(to, port), &conn)
+	stop := func(decision string, reason flow.Reason) *flow.Trace {
+		hop.Decision = fmt.Sprintf("the sidecar of %s %s%s", to.ID(), decision, why)
+		return after([]flow.Hop{hop}, blocked(reason, 0))
+	}
+	who := &subject{sni: conn.sni(), port: port}
+	outer := conn.outer()
 	switch {
-	case mode == model.MTLSStrict && !mesh:
-		hop.Decision = fmt.Sprintf("the sidecar of %s takes only mesh TLS (PeerAuthentication %s)", to.ID(), policy.ID())
-		return after([]flow.Hop{hop}, blocked(flow.TLSMismatch, 0))
-	case mode == model.MTLSDisable && mesh:
-		hop.Decision = fmt.Sprintf("the sidecar of %s does not open mesh TLS (PeerAuthentication %s)", to.ID(), policy.ID())
-		return after([]flow.Hop{hop}, blocked(flow.TLSMismatch, 0))
-	}
-	who := &subject{sni: conn.sni(), port: int(conn.dst.Port())}
-	if mesh {
+	case ch.none && outer == nil:
+		return stop("takes only TLS, but the connection is plaintext", flow.NoFilterChain)
+	case ch.none:
+		return stop("takes plaintext or mesh TLS, but the connection brings TLS without a mesh certificate", flow.NoFilterChain)
+	case ch.opens && outer.origin != meshTLS:
+		return stop("takes only mesh TLS, but the connection brings TLS without a mesh certificate", flow.TLSMismatch)
+	case ch.opens:
 		who.identity = outer.identity
 		conn = conn.opened()
 	}
+	if ch.http && !conn.plaintextHTTP() {
+		reason := flow.ProtocolError
+		if l := conn.outer(); l != nil && l.origin != applicationTLS {
+			reason = flow.TLSMismatch
+		}
+		return stop("expects plaintext HTTP, but the connection brings something else", reason)
+	}
 	who.connection = &conn
 	hop.Decision = fmt.Sprintf("it reaches the sidecar of %s", to.ID())
-	if hop.Because == nil {
-		hop.Because = []flow.Because{{Object: to.Object}}
-	}
 	hops := []flow.Hop{hop}
 	p := &proxy{sim: w.sim, push: w.push, namespace: to.Namespace, labels: to.Labels, workload: to}
-	tcp := true
-	if conn.plaintextHTTP() && w.inboundHTTP(to, int(conn.dst.Port())) {
-		tcp, who.request = false, conn.request
+	if ch.http {
+		who.request = conn.request.edited("")
+		who.request.path = p.normalizePath(who.request.path)
 	}
-	if t := w.authorizeInbound(p, who, tcp); t != nil {
+	if t := w.authorizeInbound(p, who, !ch.http); t != nil {
 		return after(hops, t)
 	}
-	return after(hops, inMesh())
+	return after(hops, accepted(to, conn))
 }
 
-// inboundHTTP reports whether a workload's sidecar treats a pod port as HTTP:
-// its Service declares it so, or leaves it to be recognised.
-func (w *walker) inboundHTTP(to *model.Workload, port int) bool {
+// inboundMatch is what the inbound filter chain for a connection does.
+type inboundMatch struct {
+	none  bool // no chain matches
+	opens bool // terminates TLS, of which it demands a mesh certificate
+	http  bool
+}
+
+// inboundChain chooses the inbound filter chain of a sidecar (istio
+// pilot/pkg/networking/core/filterchain_options.go). Where no chain of a port
+// asks for TLS, nothing looks for it and TLS passes as any other bytes
+// (listener_inbound.go buildTLSInspector).
+func inboundChain(mode model.MutualTLSMode, kind portKind, c *connection) inboundMatch {
+	outer := c.outer()
+	mesh := outer != nil && outer.origin == meshTLS
+	http := kind == kindHTTP
+	switch mode {
+	case model.MTLSStrict:
+		return inboundMatch{none: outer == nil, opens: true, http: http || kind == kindAuto && mesh && outer.http}
+	case model.MTLSDisable:
+		return inboundMatch{http: http || kind == kindAuto && c.plaintextHTTP()}
+	}
+	switch {
+	case mesh:
+		return inboundMatch{opens: true, http: http || kind == kindAuto && outer.http}
+	case outer != nil:
+		return inboundMatch{none: http}
+	default:
+		return inboundMatch{http: http || kind == kindAuto && c.plaintextHTTP()}
+	}
+}
+
+// inboundKind says how a workload's sidecar treats a port of its pod: as the
+// oldest service declares that leads there, or as its Sidecar does; by sniffing
+// where none does (istio pilot/pkg/networking/core/listener_inbound.go
+// buildInboundChainConfigs, pilot/pkg/model/context.go SetServiceTargets).
+func (w *walker) inboundKind(to *model.Workload, port int) portKind {
+	if sidecar := w.push.SidecarFor(to.Namespace, to.Labels); len(sidecarIngress(sidecar)) > 0 {
+		for _, in := range sidecarIngress(sidecar) {
+			if int(in.GetPort().GetNumber()) == port {
+				return inboundPortKind(protocol.Parse(in.GetPort().GetProtocol()))
+			}
+		}
+		return kindAuto
+	}
+	var found *model.Port
+	var oldest *model.Service
 	for _, s := range w.push.Services() {
-		if !s.Kubernetes() || s.Namespace != to.Namespace || len(s.Selector) == 0 || !labelsMatch(s.Selector, to.Labels) {
+		if s.Namespace != to.Namespace || len(s.Selector) == 0 || !labelsMatch(s.Selector, to.Labels) {
+			continue
+		}
+		if oldest != nil && cmp.Or(oldest.Created.Compare(s.Created), cmp.Compare(oldest.Hostname, s.Hostname)) <= 0 {
 			continue
 		}
 		for _, sp := range s.Ports {
-			for _, e := range w.push.Endpoints(s, sp) {
-				if e.Workload == to && e.Port == port {
-					return sp.Protocol.IsHTTP() || sp.Protocol == protocol.Unsupported
-				}
+			if slices.ContainsFunc(w.push.Endpoints(s, sp), func(e model.Endpoint) bool { return e.Workload == to && e.Port == port }) {
+				oldest, found = s, sp
+				break
 			}
 		}
 	}
-	return true
+	if found == nil {
+		return kindAuto
+	}
+	return inboundPortKind(found.Protocol)
+}
+
+func sidecarIngress(s *model.Sidecar) []*networking.IstioIngressListener {
+	if s == nil {
+		return nil
+	}
+	return s.Spec.GetIngress()
+}
+
+func inboundPortKind(p protocol.Instance) portKind {
+	if kind := kindOf(p); kind != kindNone {
+		return kind
+	}
+	return kindTCP
+}
+
+// accepted says whether the application behind a proxy, or without one, takes a
+// connection. It is taken to speak what its clients want, with or without TLS,
+// but not TLS within TLS, and only a proxy understands mesh TLS.
+func accepted(to *model.Workload, conn connection) *flow.Trace {
+	hop := flow.Hop{At: flow.AtNetwork, Proxy: to.ID(), Because: []flow.Because{{Object: to.Object}}}
+	switch {
+	case conn.carries(meshTLS):
+		hop.Decision = fmt.Sprintf("the application of %s does not understand mesh TLS", to.ID())
+		return after([]flow.Hop{hop}, blocked(flow.TLSMismatch, 0))
+	case len(conn.layers) > 1:
+		hop.Decision = fmt.Sprintf("the application of %s gets TLS within TLS, of which it expects one", to.ID())
+		return after([]flow.Hop{hop}, blocked(flow.DoubleTLS, 0))
+	}
+	return inMesh()
 }
 
 // authorizeInbound evaluates the policies of a destination's sidecar.

@@ -56,7 +56,11 @@ func (w *walker) dropped(p *proxy, pod *model.Workload, v netpol.Verdict, dst ne
 		t.Via, t.Policy = viaOf(p, t.Via), strings.Join(v.Policies, ",")
 		return after([]flow.Hop{hop}, t)
 	case netpol.Undecided:
-		return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), flow.NetworkPolicy, hop.Decision))
+		reason := flow.NetworkPolicy
+		if v.Foreign {
+			reason = flow.ForeignNetworkPolicy
+		}
+		return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), reason, hop.Decision))
 	default:
 		return nil
 	}
@@ -72,6 +76,8 @@ func (w *walker) leaveCluster(p *proxy, conn connection) *flow.Trace {
 	}
 	open := w.sim.network.Internet(from, port, w.protocol())
 	switch {
+	case open.Unknown != nil:
+		return w.dropped(p, from, *open.Unknown, conn.dst)
 	case !open.Isolated || open.All(false):
 		return nil
 	case open.Closed():

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"net/netip"
 	"strings"
+
+	"github.com/egresslint/egresslint/model/flow"
 )
 
 // request is an HTTP request as a proxy sees it.
@@ -90,6 +92,8 @@ type tlsLayer struct {
 	identity string
 	// expects are the identities of which the sender takes one, none for any.
 	expects []string
+	// http: the sender of mesh TLS says (by ALPN) that HTTP is inside.
+	http bool
 }
 
 // connection is what arrives at a proxy or leaves one.
@@ -110,6 +114,10 @@ type connection struct {
 	standIn bool
 	// unix: the destination is a unix domain socket.
 	unix bool
+	// http: the last proxy forwards it as HTTP requests, not as bytes.
+	http bool
+	// added is the TLS that the last proxy added, mesh TLS aside.
+	added flow.UpstreamTLS
 	// hbone is set while the connection travels through a tunnel that a ztunnel
 	// opened.
 	hbone *tunnel
@@ -155,7 +163,7 @@ func (c connection) wrapped(l tlsLayer) connection {
 	return c
 }
 
-// carries reports whether the application's own TLS is among the layers.
+// carries reports whether TLS of an origin is among the layers.
 func (c *connection) carries(o origin) bool {
 	for _, l := range c.layers {
 		if l.origin == o {

@@ -104,7 +104,7 @@ func badFlow(f *flow.Flow) string {
 // dial builds the connection that the application opens, and says where to.
 func (w *walker) dial(c *capture.Capture) (connection, []flow.Hop, string) {
 	f := &w.flow
-	conn := connection{source: w.client.ID(), sourceIP: w.push.PodAddress(w.client)}
+	conn := connection{source: w.client.ID(), sourceIP: w.push.PodAddress(w.client), added: flow.UpstreamNone}
 	dst, standIn, hops, detail := w.destination(c)
 	if detail != "" {
 		return conn, nil, detail

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"sort"
 	"strings"
 	"sync"
@@ -77,6 +78,9 @@ func run(out io.Writer, start uint64, seeds, flows, workers, most, reduce int, s
 	return t.disagreements == 0 && t.failures == 0
 }
 
+// objectName is a policy in a difference; kinds of differences leave it out.
+var objectName = regexp.MustCompile(`[a-z-]+/ap-[a-z0-9]+(,[a-z-]+/ap-[a-z0-9]+)*`)
+
 // tally counts answers.
 type tally struct {
 	flows, disagreements, failures int
@@ -111,7 +115,7 @@ func (t *tally) add(out io.Writer, o outcome) {
 			continue
 		}
 		t.disagreements++
-		kind := strings.Join(a.Differences, "; ")
+		kind := objectName.ReplaceAllString(strings.Join(a.Differences, "; "), "…")
 		t.kinds[kind]++
 		if t.kinds[kind] == 1 && t.reduce > 0 {
 			t.reduce--
