@@ -77,11 +77,15 @@ func hostsOf(policy *model.AuthorizationPolicy) []namedHost {
 
 // covers reports whether the value means a host, whatever port it gives with it.
 func (n namedHost) covers(h string) bool {
-	v := strings.ToLower(n.Value)
-	if i := strings.LastIndexByte(v, ':'); i > 0 {
-		v = v[:i]
+	return affix(strings.ToLower(bareHost(n.Value)), strings.ToLower(h))
+}
+
+// bareHost returns a policy's value without the port that it gives.
+func bareHost(value string) string {
+	if i := strings.LastIndexByte(value, ':'); i > 0 {
+		return value[:i]
 	}
-	return affix(v, strings.ToLower(h))
+	return value
 }
 
 // affix matches as policies do: with "*" at one end, or exactly (istio

@@ -69,7 +69,8 @@ func egressPolicyOnClient(p *Pass) {
 			if field == "" {
 				field = n.Field
 			}
-			if v := fmt.Sprintf("%q", n.Value); !slices.Contains(named, v) {
+			// "host:*" is only another form of "host".
+			if v := fmt.Sprintf("%q", bareHost(n.Value)); !slices.Contains(named, v) {
 				named = append(named, v)
 			}
 		}

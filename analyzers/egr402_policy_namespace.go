@@ -115,7 +115,7 @@ func reportMisplaced(p *Pass, policy *model.AuthorizationPolicy, gateways []*egr
 	})); len(inside) > 0 {
 		f.Help += fmt.Sprintf("; where it lies it decides about calls that %s receive", upTo3(inside))
 	}
-	if selector := policy.Spec.GetSelector().GetMatchLabels(); len(selector) > 0 && !labelled(selector, g.Labels) {
+	if selector := policy.Spec.GetSelector().GetMatchLabels(); len(selector) > 0 && !hasLabels(g.Labels, selector) {
 		f.Help += "; its selector does not fit the gateway's pods either"
 	}
 	p.Report(f)

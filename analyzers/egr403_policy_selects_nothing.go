@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	security "istio.io/api/security/v1beta1"
 	typev1beta1 "istio.io/api/type/v1beta1"
@@ -77,37 +76,6 @@ func policySelectsNothing(p *Pass) {
 	}
 }
 
-// knowsPodsFor reports whether the input tells the labels of the pods that a
-// policy may select.
-func knowsPodsFor(p *Pass, policy *model.AuthorizationPolicy) bool {
-	root := policy.Namespace == p.Mesh.Config.GetRootNamespace()
-	own := false
-	for _, w := range p.Mesh.Workloads {
-		if !root && w.Namespace != policy.Namespace {
-			continue
-		}
-		if w.PodUnknown != "" {
-			return false
-		}
-		own = true
-	}
-	// Pods of Gateways of the Gateway API, and of waypoints, are made by istiod.
-	for _, o := range p.Mesh.Unmodelled {
-		if o.Kind == "Gateway" && (root || o.Namespace == policy.Namespace) {
-			return false
-		}
-	}
-	selector := policy.Spec.GetSelector().GetMatchLabels()
-	for _, gw := range p.Mesh.Gateways {
-		s := gw.Spec.GetSelector()
-		if len(s) > 0 && (labelled(s, selector) || labelled(selector, s)) &&
-			!slices.ContainsFunc(p.Mesh.Workloads, func(w *model.Workload) bool { return labelled(s, w.Labels) }) {
-			return false
-		}
-	}
-	return own
-}
-
 // meantFor says for which egress gateway a policy that selects nothing is meant,
 // nil where it is not known which, and the field that shows that it is about
 // egress, "" if nothing does.
@@ -142,25 +110,6 @@ func meantFor(p *Pass, gateways []*egressGateway, policy *model.AuthorizationPol
 		return nil, "spec.selector.matchLabels"
 	}
 	return nil, ""
-}
-
-// alike reports whether two labels are the same but for letter case, dashes and
-// the like: "egress-gateway" and "egressgateway".
-func alike(a, b string) bool {
-	plain := func(s string) string {
-		return strings.NewReplacer("-", "", "_", "", ".", "").Replace(strings.ToLower(s))
-	}
-	return plain(a) == plain(b)
-}
-
-// selectorField is the first label of a selector that a pod does not have.
-func selectorField(selector, labels map[string]string) string {
-	for _, k := range slices.Sorted(maps.Keys(selector)) {
-		if v, ok := labels[k]; !ok || v != selector[k] {
-			return manifest.FieldPath("spec", "selector", "matchLabels", k)
-		}
-	}
-	return "spec.selector.matchLabels"
 }
 
 func reportSelector(p *Pass, policy *model.AuthorizationPolicy, g *egressGateway, field string) {
@@ -207,14 +156,6 @@ func severityOfNothing(policy *model.AuthorizationPolicy, g *egressGateway) Find
 		return Finding{Severity: Warning, SecuritySeverity: 4.5}
 	}
 	return Finding{Severity: Error, SecuritySeverity: 7.2}
-}
-
-func labelText(labels map[string]string) string {
-	var out []string
-	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		out = append(out, fmt.Sprintf("%q", k+"="+labels[k]))
-	}
-	return upTo3(out)
 }
 
 // reportMissingTargets reports references to ServiceEntries and Gateways that the

@@ -48,6 +48,9 @@ spec:
 
 func identityDeny(p *Pass) {
 	for _, g := range egressGateways(p) {
+		if !g.blind() {
+			continue
+		}
 		for _, policy := range g.Policies.Deny {
 			if !enforced(policy) {
 				continue

@@ -46,6 +46,9 @@ spec:
 
 func identityAllow(p *Pass) {
 	for _, g := range egressGateways(p) {
+		if !g.blind() {
+			continue
+		}
 		for _, policy := range g.Policies.Allow {
 			if !enforced(policy) {
 				continue

@@ -8,7 +8,6 @@ import (
 	security "istio.io/api/security/v1beta1"
 
 	"github.com/egresslint/egresslint/model"
-	"github.com/egresslint/egresslint/model/capture"
 )
 
 var _ = register(&Analyzer{
@@ -23,7 +22,7 @@ var _ = register(&Analyzer{
 		Bad:  egressDoc(portDoc("443")),
 		Good: egressDoc(portDoc("8443")),
 		Fix:  "Give the port that the gateway's container listens on, or leave the port out.",
-		Silent: "Lists that hold the pod's port as well; ports on which the gateway listens too; policies that apply to other workloads than gateways and name no host; " +
+		Silent: "Lists that hold the pod's port as well; ports on which the gateway listens too; rules that name no host and apply to another workload that has the port; " +
 			"rules for which no request of a client in the input shows the difference.",
 		Sources: []string{
 			"https://istio.io/latest/news/security/istio-security-2021-002/",
@@ -80,14 +79,12 @@ func servicePort(p *Pass) {
 				continue
 			}
 			for _, r := range rulesOf(policy) {
-				if len(r.hosts()) == 0 && !onlyGateways(p, policy) {
-					continue
-				}
 				for _, list := range r.portLists() {
 					for k, v := range list.values {
 						port, err := strconv.Atoi(v)
 						pod := leads[port]
-						if err != nil || pod == 0 || g.listens(port) || !g.listens(pod) || slices.Contains(list.values, strconv.Itoa(pod)) {
+						if err != nil || pod == 0 || g.listens(port) || !g.listens(pod) || slices.Contains(list.values, strconv.Itoa(pod)) ||
+							len(r.hosts()) == 0 && meansOthers(p, g, policy, port) {
 							continue
 						}
 						reportServicePort(p, g, policy, r, list, k, pod)
@@ -96,41 +93,6 @@ func servicePort(p *Pass) {
 			}
 		}
 	}
-}
-
-// servicePorts gives for the ports of the gateway's Services the ports of its
-// pods.
-func (g *egressGateway) servicePorts() map[int]int {
-	out := map[int]int{}
-	for _, s := range g.push.Services() {
-		if !s.Kubernetes() || s.Namespace != g.Namespace || len(s.Selector) == 0 || !labelled(s.Selector, g.Labels) {
-			continue
-		}
-		for _, port := range s.Ports {
-			for _, e := range g.push.Endpoints(s, port) {
-				if e.Workload == g.Workload && out[port.Number] == 0 {
-					out[port.Number] = e.Port
-				}
-			}
-		}
-	}
-	return out
-}
-
-// listens reports whether a server of the gateway is on a port of its pods.
-func (g *egressGateway) listens(port int) bool {
-	return slices.ContainsFunc(g.servers, func(s *model.GatewayServer) bool { return s.Port == port })
-}
-
-// onlyGateways reports whether a policy applies to gateways alone: a port that a
-// gateway does not have may be meant for others.
-func onlyGateways(p *Pass, policy *model.AuthorizationPolicy) bool {
-	for _, w := range attachedTo(p, policy) {
-		if m := p.Reach.Sim.Capture(w).Mode; m != capture.Router && m != capture.None {
-			return false
-		}
-	}
-	return true
 }
 
 func reportServicePort(p *Pass, g *egressGateway, policy *model.AuthorizationPolicy, r authzRule, list portList, k, pod int) {

@@ -30,6 +30,8 @@ type egressGateway struct {
 
 	push    *model.PushContext
 	servers []*model.GatewayServer
+	// destinations are those of the universe that are sent here.
+	destinations []reach.Destination
 }
 
 // steer is a route of the mesh that sends requests for a host to a gateway.
@@ -85,6 +87,9 @@ func egressGateways(p *Pass) []*egressGateway {
 			}
 		}
 	}
+	for _, g := range out {
+		g.destinations = g.steeredOf(p.Reach.Universe())
+	}
 	slices.SortFunc(out, func(a, b *egressGateway) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name), strings.Compare(a.Kind, b.Kind))
 	})
@@ -104,12 +109,9 @@ func serversOf(push *model.PushContext, w *model.Workload) []*model.GatewayServe
 	return out
 }
 
-// inCluster reports whether a host is the name of a Service of the cluster.
-func inCluster(push *model.PushContext, h host.Name) bool {
-	if strings.HasSuffix(string(h), ".svc."+model.DomainSuffix) {
-		return true
-	}
-	return slices.ContainsFunc(push.Services(), func(s *model.Service) bool { return s.Hostname == h && s.Kubernetes() })
+// inCluster reports whether a host is the full name of a Service of the cluster.
+func inCluster(_ *model.PushContext, h host.Name) bool {
+	return strings.HasSuffix(string(h), ".svc."+model.DomainSuffix)
 }
 
 // meshRoute is a destination that sidecars use for some hosts.
@@ -171,10 +173,24 @@ func meansMesh(gateways []string) bool {
 	return len(gateways) == 0 || slices.Contains(gateways, model.MeshGateway)
 }
 
-// steers reports whether routes of the mesh send requests for a host, or for one
-// inside of it, to the gateway.
-func (g *egressGateway) steers(h string) bool {
-	return slices.ContainsFunc(g.Steers, func(s steer) bool { return host.Name(strings.ToLower(h)).SubsetOf(s.Host) })
+// steeredOf returns the destinations that routes of the mesh send to the gateway.
+func (g *egressGateway) steeredOf(universe []reach.Destination) []reach.Destination {
+	exact := map[string]bool{}
+	var wildcards []host.Name
+	for _, s := range g.Steers {
+		h := host.Name(strings.ToLower(string(s.Host)))
+		if exact[string(h)] = true; h.IsWildCarded() && !slices.Contains(wildcards, h) {
+			wildcards = append(wildcards, h)
+		}
+	}
+	var out []reach.Destination
+	for _, d := range universe {
+		h := strings.ToLower(d.Host)
+		if exact[h] || slices.ContainsFunc(wildcards, host.Name(h).SubsetOf) {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // governs reports whether the gateway takes AuthorizationPolicies of a namespace
@@ -208,6 +224,11 @@ func identityAt(s *model.GatewayServer) identity {
 	default:
 		return identityNone
 	}
+}
+
+// blind reports whether the gateway has a server that does not learn who calls.
+func (g *egressGateway) blind() bool {
+	return slices.ContainsFunc(g.servers, func(s *model.GatewayServer) bool { return identityAt(s) == identityNone })
 }
 
 // modeText says how a server takes connections, for messages.
@@ -320,33 +341,19 @@ func (g *egressGateway) takenBy(t *flow.Trace) []*model.GatewayServer {
 	return out
 }
 
-// steered returns the destinations of the universe that routes of the mesh send
-// to the gateway, of hosts that want accepts.
-func (g *egressGateway) steered(p *Pass, want func(host string) bool) []reach.Destination {
-	var out []reach.Destination
-	for _, d := range p.Reach.Universe() {
-		if g.steers(d.Host) && want(d.Host) {
-			out = append(out, d)
-		}
-	}
-	return out
-}
-
 // crossings yields the requests that a rule of a policy speaks of and that reach
-// a server of the gateway: of each class of clients to each host of the rule (to
+// a server of the gateway: of a class of clients to each host of the rule (to
 // every host that is sent to the gateway where the rule names none).
-func (g *egressGateway) crossings(p *Pass, r authzRule) iter.Seq[*crossing] {
+func (g *egressGateway) crossings(p *Pass, r authzRule, class []*model.Workload) iter.Seq[*crossing] {
 	return func(yield func(*crossing) bool) {
 		hosts := r.hosts()
-		destinations := g.steered(p, func(h string) bool {
-			return len(hosts) == 0 || slices.ContainsFunc(hosts, func(n namedHost) bool { return n.covers(h) })
-		})
-		for _, class := range p.Reach.Classes() {
-			for _, d := range destinations {
-				for _, f := range r.requests(reach.From(class[0]), d) {
-					if c := g.send(p, class, f); c != nil && !yield(c) {
-						return
-					}
+		for _, d := range g.destinations {
+			if len(hosts) > 0 && !slices.ContainsFunc(hosts, func(n namedHost) bool { return n.covers(d.Host) }) {
+				continue
+			}
+			for _, f := range r.requests(reach.From(class[0]), d) {
+				if c := g.send(p, class, f); c != nil && !yield(c) {
+					return
 				}
 			}
 		}

@@ -15,10 +15,7 @@ import (
 // about reports whether the value and a host of a route, either of which may be a
 // wildcard, have a host in common.
 func (n namedHost) about(h host.Name) bool {
-	v := strings.ToLower(n.Value)
-	if i := strings.LastIndexByte(v, ':'); i > 0 {
-		v = v[:i]
-	}
+	v := strings.ToLower(bareHost(n.Value))
 	if v == "" || v == "*" {
 		return false
 	}
@@ -36,7 +33,8 @@ func (n namedHost) about(h host.Name) bool {
 // whose labels it selects. None where it applies to any gateway, or where it
 // picks clients by their labels (EGR401).
 func misplaced(p *Pass, gateways []*egressGateway, policy *model.AuthorizationPolicy) []*egressGateway {
-	if len(model.TargetRefs(policy.Spec)) > 0 {
+	elsewhere := slices.ContainsFunc(gateways, func(g *egressGateway) bool { return !g.governs(policy.Namespace) })
+	if !elsewhere || len(model.TargetRefs(policy.Spec)) > 0 {
 		return nil
 	}
 	selector := policy.Spec.GetSelector().GetMatchLabels()
@@ -51,7 +49,7 @@ func misplaced(p *Pass, gateways []*egressGateway, policy *model.AuthorizationPo
 		if g.governs(policy.Namespace) {
 			continue
 		}
-		bySelector := len(selector) > 0 && p.Mesh.HoldsWorkloadsOf(policy.Namespace) && labelled(selector, g.Labels)
+		bySelector := len(selector) > 0 && p.Mesh.HoldsWorkloadsOf(policy.Namespace) && hasLabels(g.Labels, selector)
 		byHost := slices.ContainsFunc(hosts, func(n namedHost) bool {
 			return slices.ContainsFunc(g.Steers, func(s steer) bool { return n.about(s.Host) && !servedInside(p, g.push, s.Host) })
 		})
@@ -60,16 +58,6 @@ func misplaced(p *Pass, gateways []*egressGateway, policy *model.AuthorizationPo
 		}
 	}
 	return out
-}
-
-// labelled reports whether all labels of a selector are in labels.
-func labelled(selector, labels map[string]string) bool {
-	for k, v := range selector {
-		if got, ok := labels[k]; !ok || got != v {
-			return false
-		}
-	}
-	return true
 }
 
 // servedInside reports whether a gateway of the mesh serves a host from a Service
@@ -127,38 +115,41 @@ func (c *crossing) when(ok bool) *crossing {
 
 // witness looks for requests that rules of a policy speak of and that reach the
 // gateway; show returns the request that shows what the finding says (the same
-// or one like it), nil if none does. Those of the clients that the rules mean
-// count, where there are none those of others. Nil if there is none at all.
+// or one like it), nil if none does. The clients that the rules mean count;
+// where none of theirs shows it, the others. Nil if there is none at all.
 func (g *egressGateway) witness(p *Pass, rules []authzRule, show func(authzRule, *crossing) *crossing) *witness {
-	meant, other := witness{Meant: true}, witness{}
-	var meantBy, otherBy []*model.Workload
-	add := func(w *witness, list *[]*model.Workload, c *crossing) {
-		if w.crossing == nil {
-			w.crossing = c
-		}
-		*list = append(*list, c.Class...)
-	}
-	for _, r := range rules {
-		for c := range g.crossings(p, r) {
-			shown := show(r, c)
-			switch {
-			case shown == nil:
-			case r.means(g.push, c.Class[0]):
-				add(&meant, &meantBy, shown)
-			default:
-				add(&other, &otherBy, shown)
+	for _, meant := range []bool{true, false} {
+		out := &witness{Meant: meant}
+		var shownBy []*model.Workload
+		for _, r := range rules {
+			for _, class := range p.Reach.Classes() {
+				if r.means(g.push, class[0]) != meant {
+					continue
+				}
+				// The first client asks for everything, so that every server
+				// shows; of the others one request is enough.
+				first := out.crossing == nil
+				for c := range g.crossings(p, r, class) {
+					shown := show(r, c)
+					if shown == nil {
+						continue
+					}
+					if out.crossing == nil {
+						out.crossing = shown
+					}
+					shownBy = append(shownBy, class...)
+					if !first {
+						break
+					}
+				}
 			}
 		}
+		if out.crossing != nil {
+			out.Workloads = workloadIDs(shownBy)
+			return out
+		}
 	}
-	meant.Workloads, other.Workloads = workloadIDs(meantBy), workloadIDs(otherBy)
-	switch {
-	case meant.crossing != nil:
-		return &meant
-	case other.crossing != nil:
-		return &other
-	default:
-		return nil
-	}
+	return nil
 }
 
 // prove adds the witness to a finding; it may be nil.

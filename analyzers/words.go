@@ -3,6 +3,8 @@ package analyzers
 import (
 	"fmt"
 	"strings"
+
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
 // maxNamed is how many things a message names before it only counts.
@@ -33,4 +35,12 @@ func hasLabels(labels, selector map[string]string) bool {
 		}
 	}
 	return true
+}
+
+// titleOf names an object in messages. Helm values are no object of a cluster.
+func titleOf(o *manifest.Object) string {
+	if o.Kind == manifest.KindValues {
+		return "values file " + o.Name
+	}
+	return o.String()
 }

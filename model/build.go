@@ -72,6 +72,8 @@ func (m *Mesh) add(o *manifest.Object) {
 		m.EndpointSlices = append(m.EndpointSlices, resource(o, v))
 	case *networkingv1.NetworkPolicy:
 		m.NetworkPolicies = append(m.NetworkPolicies, resource(o, v))
+	case *ClusterPolicy:
+		m.ClusterNetworkPolicies = append(m.ClusterNetworkPolicies, resource(o, v))
 	case *admissionv1.MutatingWebhookConfiguration:
 		m.InjectionWebhooks = append(m.InjectionWebhooks, resource(o, v))
 	case refused, *meshMap, *installationDoc:

@@ -103,6 +103,8 @@ func (d *decoding) kubernetes() any {
 		d.unknownFields("metadata", metav1.ObjectMeta{})
 		d.unknownFields("spec", networkingv1.NetworkPolicySpec{})
 		return decodeInto(d, &networkingv1.NetworkPolicy{}, validateNetworkPolicy)
+	case "AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy":
+		return d.clusterPolicy()
 	case "MutatingWebhookConfiguration":
 		return d.webhooks()
 	case "ConfigMap":
@@ -182,7 +184,16 @@ func (d *decoding) tree() (map[string]any, error) {
 
 // refuse reports a rejection and returns the value of the refused object.
 func (d *decoding) refuse(r *rejection) any {
-	d.problems = append(d.problems, r.problem(d.object, d.doc.Position))
+	p := r.problem(d.object, d.doc.Position)
+	if tree, err := d.tree(); err == nil {
+		if text := placeholder(tree); text != "" {
+			// Nobody applies it as it stands: a template, not a mistake.
+			p.Kind = manifest.Template
+			p.Message = fmt.Sprintf("%s holds the placeholder %s and is refused as it stands: %s", title(d.object), printable(text), strings.TrimPrefix(p.Message, title(d.object)+" is refused by "))
+			p.Help = "fill it in before (envsubst, kustomize build, helm template); the object is left out of the analysis"
+		}
+	}
+	d.problems = append(d.problems, p)
 	return refused{}
 }
 

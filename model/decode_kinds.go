@@ -45,6 +45,9 @@ func classOf(o *manifest.Object) class {
 	if group == "gateway.networking.k8s.io" && gatewayAPIKinds[o.Kind] {
 		return gatewayAPIClass
 	}
+	if isClusterPolicy(o) {
+		return kubernetesClass
+	}
 	if k := group + "/" + o.Kind; installationKinds[k] {
 		return installationClass
 	} else if unmodelledKinds[k] || unmodelledKinds[group+"/*"] {
@@ -116,7 +119,7 @@ var unmodelledKinds = map[string]bool{
 	"gateway.networking.x-k8s.io/*": true,
 	"extensions.istio.io/*":         true,
 
-	"policy.networking.k8s.io/*": true,
+	"policy.networking.k8s.io/*": true, // versions beside clusterPolicyVersions
 
 	"cilium.io/CiliumNetworkPolicy":               true,
 	"cilium.io/CiliumClusterwideNetworkPolicy":    true,

@@ -1,7 +1,9 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,6 +18,9 @@ import (
 type GatewayServer struct {
 	*networking.Server
 	Gateway *Gateway
+	// Origin is the listener of the Gateway API of which istiod made the
+	// Gateway, nil for one of Istio's own.
+	Origin *GatewayOrigin
 	// Field is the field path of the server in Gateway.
 	Field string
 	// Hosts are server.hosts with "./" and "*/" resolved: "host" or
@@ -84,18 +89,90 @@ func (s *GatewayServer) HTTP() bool {
 // tls only redirects.
 func (s *GatewayServer) tlsServer() bool { return s.GetTls() != nil && !s.Protocol().IsHTTP() }
 
+// Title names a server for messages: "server http of Gateway ns/name", or
+// "listener http of Gateway ns/name" for the Gateway API.
+func (s *GatewayServer) Title() string {
+	if s.Origin != nil {
+		return fmt.Sprintf("listener %s of %s", s.Origin.Parent.Spec.Spec.Listeners[s.Origin.Listener].Name, s.Origin.Parent.Object)
+	}
+	name := cmp.Or(s.GetName(), s.GetPort().GetName(), fmt.Sprint(s.GetPort().GetNumber()))
+	return fmt.Sprintf("server %s of Gateway %s", name, s.Gateway.ID())
+}
+
 // GatewaysFor returns the Gateways that select a pod, oldest first. They may
 // be in any namespace unless istiod runs with
-// PILOT_SCOPE_GATEWAY_TO_NAMESPACE.
+// PILOT_SCOPE_GATEWAY_TO_NAMESPACE; but pods that istiod deploys for a Gateway
+// of the Gateway API take no Gateways of Istio's own from elsewhere (istio
+// pilot/pkg/model/push_context.go mergeGateways, filterStrictGatewayMerging).
 func (p *PushContext) GatewaysFor(w *Workload) []*Gateway {
 	scoped := strings.EqualFold(p.Config.Environment["PILOT_SCOPE_GATEWAY_TO_NAMESPACE"], "true")
+	strict := !strings.EqualFold(p.Config.Environment["PILOT_ENABLE_STRICT_GATEWAY_MERGING"], "false")
 	var out []*Gateway
+	managed := map[string]bool{}
 	for _, g := range p.gateways {
-		if subset(g.Spec.GetSelector(), w.Labels) && (!scoped || g.Namespace == w.Namespace) {
+		if scoped && g.Namespace != w.Namespace {
+			continue
+		}
+		origin := p.converted.origins[g.Object]
+		switch {
+		case origin == nil && subset(g.Spec.GetSelector(), w.Labels):
 			out = append(out, g)
+		case origin != nil && len(p.boundPorts(g.Namespace, origin.Services, w)) > 0:
+			out = append(out, g)
+			managed[g.Namespace] = managed[g.Namespace] || origin.Managed
+		}
+	}
+	if strict && slices.Contains(slices.Collect(maps.Values(managed)), true) {
+		out = slices.DeleteFunc(out, func(g *Gateway) bool { return p.converted.origins[g.Object] == nil && !managed[g.Namespace] })
+	}
+	return out
+}
+
+// GatewayOrigin returns the listener of which istiod made a Gateway, nil for one
+// of Istio's own.
+func (p *PushContext) GatewayOrigin(g *Gateway) *GatewayOrigin { return p.converted.origins[g.Object] }
+
+// boundPorts returns the ports of Services of a namespace that lead to a pod,
+// with the ports of the pod.
+func (p *PushContext) boundPorts(namespace string, services []host.Name, w *Workload) [][2]int {
+	if w.Namespace != namespace {
+		return nil
+	}
+	var out [][2]int
+	for _, h := range services {
+		s := p.byHost[h][namespace]
+		if s == nil || len(s.Selector) == 0 || !subset(s.Selector, w.Labels) {
+			continue
+		}
+		for _, port := range s.Ports {
+			if n := containerPort(w, port); n > 0 {
+				out = append(out, [2]int{port.Number, n})
+			}
 		}
 	}
 	return out
+}
+
+// serverPorts are the ports on which a pod listens for a server: for a Gateway
+// that selects it by label the one to which its Services lead, or the number
+// itself; for the Gateway API the Service's alone (istio
+// pilot/pkg/model/gateway.go resolvePorts).
+func (p *PushContext) serverPorts(g *Gateway, w *Workload, number int, services [][2]int) []int {
+	origin := p.converted.origins[g.Object]
+	if origin == nil {
+		if i := slices.IndexFunc(services, func(sp [2]int) bool { return sp[0] == number }); i >= 0 {
+			return []int{services[i][1]}
+		}
+		return []int{number}
+	}
+	var out []int
+	for _, sp := range p.boundPorts(g.Namespace, origin.Services, w) {
+		if sp[0] == number {
+			out = append(out, sp[1])
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // servicePorts returns the service port numbers that lead to a pod with the
@@ -148,15 +225,13 @@ func (p *PushContext) MergeGateways(w *Workload) *MergedGateway {
 			if spec.GetPort() == nil {
 				continue
 			}
-			s := newGatewayServer(g, spec, i)
-			s.Port = int(spec.GetPort().GetNumber())
-			// The number names a port of the pod's Services where one has it.
-			if j := slices.IndexFunc(ports, func(sp [2]int) bool { return sp[0] == s.Port }); j >= 0 {
-				s.Port = ports[j][1]
-			}
-			s.RouteName = routeName(s)
-			if why, by := m.add(s); why != "" {
-				m.out.Skipped = append(m.out.Skipped, SkippedServer{s, why, by})
+			for _, port := range p.serverPorts(g, w, int(spec.GetPort().GetNumber()), ports) {
+				s := newGatewayServer(g, spec, i)
+				s.Port, s.Origin = port, p.converted.origins[g.Object]
+				s.RouteName = routeName(s)
+				if why, by := m.add(s); why != "" {
+					m.out.Skipped = append(m.out.Skipped, SkippedServer{s, why, by})
+				}
 			}
 		}
 	}

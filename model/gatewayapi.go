@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -178,7 +180,7 @@ func (m *Mesh) implyKubeGateway(g *KubeGateway, name, account string, own map[st
 		service := &corev1.Service{
 			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
 			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: g.Namespace, Labels: mergeMaps(infrastructure, own)},
-			Spec:       corev1.ServiceSpec{Selector: map[string]string{GatewayNameLabel: g.Name}, Ports: kubeGatewayPorts(g, waypoint)},
+			Spec:       corev1.ServiceSpec{Selector: map[string]string{GatewayNameLabel: g.Name}, Ports: kubeGatewayPorts(m.kubeGatewayListeners(g), waypoint)},
 		}
 		if serviceType := g.Annotations["networking.istio.io/service-type"]; serviceType != "" {
 			service.Spec.Type = corev1.ServiceType(serviceType)
@@ -190,12 +192,39 @@ func (m *Mesh) implyKubeGateway(g *KubeGateway, name, account string, own map[st
 	}
 }
 
+// kubeGatewayListeners are the listeners of a Gateway, and of the ListenerSets
+// that name it.
+func (m *Mesh) kubeGatewayListeners(g *KubeGateway) []gatewayv1.Listener {
+	out := slices.Clone(g.Spec.Spec.Listeners)
+	for _, o := range m.listenerSets() {
+		if m.listenerSetParent(o) != g || !m.takesListenerSets(g, o.Namespace) {
+			continue
+		}
+		listeners, _ := lookupMap(asMap(o.Value), "spec")["listeners"].([]any)
+		for _, l := range listeners {
+			port, err := strconv.ParseInt(lookupString(asMap(l), "port"), 10, 32)
+			if err != nil || port < 1 || port > 65535 {
+				continue // without port nothing can be dialled
+			}
+			out = append(out, gatewayv1.Listener{
+				Name: gatewayv1.SectionName(lookupString(asMap(l), "name")), Port: gatewayv1.PortNumber(port),
+				Protocol: gatewayv1.ProtocolType(lookupString(asMap(l), "protocol")),
+			})
+		}
+	}
+	return out
+}
+
 // kubeGatewayPorts are the ports of a Gateway's Service: the listeners', and one
 // for health checks (istio deploymentcontroller.go extractServicePorts).
-func kubeGatewayPorts(g *KubeGateway, waypoint bool) []corev1.ServicePort {
+func kubeGatewayPorts(listeners []gatewayv1.Listener, waypoint bool) []corev1.ServicePort {
 	ports := []corev1.ServicePort{{Name: "status-port", Port: 15021, Protocol: corev1.ProtocolTCP}}
+	if !waypoint {
+		app := "tcp"
+		ports[0].AppProtocol = &app
+	}
 	seen := map[int32]bool{}
-	for _, l := range g.Spec.Spec.Listeners {
+	for _, l := range listeners {
 		if seen[l.Port] {
 			continue
 		}
@@ -206,17 +235,7 @@ func kubeGatewayPorts(g *KubeGateway, waypoint bool) []corev1.ServicePort {
 		}
 		p := corev1.ServicePort{Name: name, Port: l.Port, Protocol: corev1.ProtocolTCP}
 		if !waypoint {
-			app := string(l.Protocol)
-			switch l.Protocol {
-			case gatewayv1.HTTPProtocolType:
-				app = "http"
-			case gatewayv1.HTTPSProtocolType:
-				app = "https"
-			case gatewayv1.TLSProtocolType:
-				app = "tls"
-			case gatewayv1.TCPProtocolType:
-				app = "tcp"
-			}
+			app := strings.ToLower(string(l.Protocol))
 			p.AppProtocol = &app
 		}
 		ports = append(ports, p)

@@ -43,6 +43,9 @@ type (
 	EndpointSlice         = Resource[*discoveryv1.EndpointSlice]
 	NetworkPolicy         = Resource[*networkingv1.NetworkPolicy]
 	MutatingWebhook       = Resource[*admissionv1.MutatingWebhookConfiguration]
+	// ClusterNetworkPolicy is one of policy.networking.k8s.io, or an
+	// AdminNetworkPolicy or BaselineAdminNetworkPolicy.
+	ClusterNetworkPolicy = Resource[*ClusterPolicy]
 
 	// KubeGateway is a Gateway of the Gateway API, Gateway one of Istio's own.
 	KubeGateway    = Resource[*gatewayv1.Gateway]
@@ -88,6 +91,7 @@ type Mesh struct {
 	PeerAuthentications    []*PeerAuthentication
 	RequestAuthentications []*RequestAuthentication
 	NetworkPolicies        []*NetworkPolicy
+	ClusterNetworkPolicies []*ClusterNetworkPolicy
 
 	// The objects of the Gateway API.
 	KubeGateways    []*KubeGateway

@@ -33,9 +33,12 @@ type PushContext struct {
 	destinationRules destinationRuleIndex
 	sidecars         sidecarIndex
 	gateways         []*Gateway
-	addresses        *addressBook
-	ambientOnce      sync.Once
-	ambientServices  *ambientServices
+	// converted is what istiod makes of the Gateway API.
+	converted       *gatewayConversion
+	backendPolicies []*manifest.Object
+	addresses       *addressBook
+	ambientOnce     sync.Once
+	ambientServices *ambientServices
 
 	defaultServiceExportTo         ExportTo
 	defaultVirtualServiceExportTo  ExportTo
@@ -59,10 +62,12 @@ func NewPushContext(mesh *Mesh, config *MeshConfig, tie int) *PushContext {
 	}
 	p.addresses = newAddressBook(mesh)
 	p.initServices(tie)
+	p.converted = convertGatewayAPI(mesh, config)
+	p.initBackendPolicies()
 	p.initVirtualServices()
 	p.initDestinationRules()
 	p.initSidecars()
-	p.gateways = sortedByAge(mesh.Gateways)
+	p.gateways = sortedByAge(slices.Concat(mesh.Gateways, p.converted.gateways))
 	return p
 }
 

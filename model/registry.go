@@ -280,16 +280,6 @@ func (p *PushContext) resolveAliases() {
 	}
 }
 
-// TiedEntries returns the ServiceEntries whose order istiod leaves to chance
-// (see [PushContext.Ties]), in input order.
-func (p *PushContext) TiedEntries() []*ServiceEntry {
-	var out []*ServiceEntry
-	for _, group := range p.tieGroups() {
-		for _, e := range group {
-			if !slices.Contains(out, e) {
-				out = append(out, e)
-			}
-		}
-	}
-	return out
-}
+// TiedEntries returns the ServiceEntries whose order istiod leaves to chance (see
+// [PushContext.Ties]), those of one host and namespace together, in input order.
+func (p *PushContext) TiedEntries() [][]*ServiceEntry { return p.tieGroups() }

@@ -200,8 +200,12 @@ func (p *PushContext) newEgressListener(namespace string, spec *networking.Istio
 			continue
 		}
 		for _, set := range []*hostSet{own, all} {
+			imports := set.importsRoute
+			if vs.OfGatewayAPI != "" {
+				imports = set.imports
+			}
 			if slices.ContainsFunc(vs.Hosts, func(h host.Name) bool {
-				return set.importsRoute(h) && !own.excludes(h) && !all.excludes(h)
+				return imports(h) && !own.excludes(h) && !all.excludes(h)
 			}) {
 				l.VirtualServices = append(l.VirtualServices, vs)
 				break

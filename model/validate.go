@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -212,13 +213,37 @@ func (r *rejection) problem(o *manifest.Object, place func(field string) manifes
 	}
 }
 
-// help says what to do about a rejection.
-func (r *rejection) help() string {
-	for _, c := range r.complaints {
-		if strings.Contains(c.message, "${") || strings.Contains(c.message, "$(") {
-			return "the value is a placeholder: fill it in before (envsubst, kustomize build, helm template); the object is left out of the analysis"
+// placeholderPattern matches what a user is to replace before applying:
+// ${NAME}, $(NAME), $NAME and <what to put here>.
+var placeholderPattern = regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Za-z_][^)]*\)|^\$[A-Z][A-Z0-9_]+$|^<[^<>]+>$`)
+
+// placeholder returns the first placeholder in the values of a document, in the
+// order of their keys; "" if there is none. Status and comments do not count.
+func placeholder(value any) string {
+	switch v := value.(type) {
+	case string:
+		return placeholderPattern.FindString(v)
+	case []any:
+		for _, e := range v {
+			if text := placeholder(e); text != "" {
+				return text
+			}
+		}
+	case map[string]any:
+		for _, key := range sortedKeys(v) {
+			if key == "status" || key == "annotations" {
+				continue
+			}
+			if text := placeholder(v[key]); text != "" {
+				return text
+			}
 		}
 	}
+	return ""
+}
+
+// help says what to do about a rejection.
+func (r *rejection) help() string {
 	return "such an object never exists in a cluster and is left out of the analysis: mend or remove it"
 }
 

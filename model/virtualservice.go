@@ -28,8 +28,21 @@ type MergedVirtualService struct {
 	HTTP     []*HTTPRoute
 	TLS      []*networking.TLSRoute
 	TCP      []*networking.TCPRoute
+	// OfGatewayAPI is the kind of the route of the Gateway API of which istiod
+	// made this, "" for a VirtualService of the input. Such a one has its own
+	// rules of matching, order and namespaces.
+	OfGatewayAPI string
 	// exportTo has no "." left.
 	exportTo ExportTo
+}
+
+// Title names the VirtualService for messages: "VirtualService ns/name", or the
+// route of the Gateway API that it is made of.
+func (m *MergedVirtualService) Title() string {
+	if m.OfGatewayAPI != "" {
+		return m.Cause.String()
+	}
+	return "VirtualService " + m.ID()
 }
 
 // HTTPRoute is one entry of http, with the place it comes from: the
@@ -40,6 +53,17 @@ type HTTPRoute struct {
 	Field  string
 	// Matches has for each entry of Match the place it comes from.
 	Matches []Place
+	// Destinations has for each entry of Route the place it comes from, unless
+	// that is the route of Field.
+	Destinations []Place
+}
+
+// Destination is the place of the i-th entry of Route.
+func (r *HTTPRoute) Destination(i int) Place {
+	if i < len(r.Destinations) {
+		return r.Destinations[i]
+	}
+	return Place{r.Object, fmt.Sprintf("%s.route[%d].destination", r.Field, i)}
 }
 
 // Place is a field of an object.
@@ -62,12 +86,17 @@ func (p *PushContext) initVirtualServices() {
 	x.public = map[string][]*MergedVirtualService{}
 	x.private = map[[2]string][]*MergedVirtualService{}
 	x.exported = map[[2]string][]*MergedVirtualService{}
-	for _, vs := range sortedByAge(p.Mesh.VirtualServices) {
-		if len(vs.Spec.GetHosts()) == 0 {
-			continue // a delegate
+	for _, vs := range p.Mesh.VirtualServices {
+		if len(vs.Spec.GetHosts()) > 0 { // else a delegate
+			x.all = append(x.all, p.mergeVirtualService(vs))
 		}
-		m := p.mergeVirtualService(vs)
+	}
+	for _, m := range p.converted.routes {
+		m.exportTo = p.virtualServiceExportTo(m.VirtualService)
 		x.all = append(x.all, m)
+	}
+	slices.SortStableFunc(x.all, func(a, b *MergedVirtualService) int { return compareAge(a.Object, b.Object) })
+	for _, m := range x.all {
 		switch {
 		case m.exportTo.Public():
 			for _, gw := range m.Gateways {
@@ -94,11 +123,37 @@ func (p *PushContext) VirtualServices() []*MergedVirtualService { return p.virtu
 
 // VirtualServicesForGateway returns the VirtualServices bound to a gateway
 // ("namespace/name" or MeshGateway) that proxies in namespace see: private
-// ones, those exported to the namespace, public ones; each by age.
+// ones, those exported to the namespace, public ones; each by age, but of the
+// public ones those first that the Gateway API's routes of the namespace make;
+// for sidecars and waypoints, of the private ones too (istio
+// pilot/pkg/model/push_context.go VirtualServicesForGateway, virtualservice.go
+// SelectVirtualServices).
 func (p *PushContext) VirtualServicesForGateway(namespace, gateway string) []*MergedVirtualService {
 	key := [2]string{namespace, gateway}
 	x := &p.virtualServices
-	return slices.Concat(x.private[key], x.exported[key], x.public[gateway])
+	private := x.private[key]
+	if gateway == MeshGateway {
+		private = routesFirst(private, namespace)
+	}
+	return slices.Concat(private, x.exported[key], routesFirst(x.public[gateway], namespace))
+}
+
+// routesFirst puts the routes of the Gateway API of a namespace in front.
+func routesFirst(list []*MergedVirtualService, namespace string) []*MergedVirtualService {
+	if !slices.ContainsFunc(list, func(m *MergedVirtualService) bool { return m.OfGatewayAPI != "" && m.Namespace == namespace }) {
+		return list
+	}
+	out := slices.Clone(list)
+	slices.SortStableFunc(out, func(a, b *MergedVirtualService) int {
+		rank := func(m *MergedVirtualService) int {
+			if m.OfGatewayAPI != "" && m.Namespace == namespace {
+				return 0
+			}
+			return 1
+		}
+		return rank(a) - rank(b)
+	})
+	return out
 }
 
 // ExportTo returns the namespaces that see the VirtualService.

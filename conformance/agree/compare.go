@@ -82,5 +82,5 @@ func names(list string) string {
 // a selector that selects nothing in the input may select pods or machines
 // that the input leaves out.
 func missing(judge, product *flow.Trace) bool {
-	return judge.Reason == flow.NoEndpoints && product.Reason == flow.MissingObject
+	return (judge.Reason == flow.NoEndpoints || judge.Reason == flow.NoCluster) && product.Reason == flow.MissingObject
 }

@@ -28,7 +28,24 @@ func alternatives(answers []*flow.Trace) *flow.Trace {
 			branches[known].Weight++
 		}
 	}
+	if len(branches) > 1 {
+		// An entry with two addresses has every endpoint twice.
+		divisor := 0
+		for _, b := range branches {
+			divisor = gcd(divisor, b.Weight)
+		}
+		for i := range branches {
+			branches[i].Weight /= divisor
+		}
+	}
 	return combine(branches)
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 func alike(a, b *flow.Trace) bool {

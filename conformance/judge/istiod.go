@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
 
 	configaggregate "istio.io/istio/pilot/pkg/config/aggregate"
 	"istio.io/istio/pilot/pkg/config/memory"
@@ -47,7 +48,16 @@ const syncTimeout = 30 * time.Second
 
 func startIstiod(m *Manifests) (*istiod, error) {
 	i := &istiod{stop: make(chan struct{}), metadata: m.Mesh.GetDefaultConfig().GetProxyMetadata()}
-	i.client = kubelib.NewFakeClient(kubeObjects(m)...)
+	i.client = kubelib.NewFakeClient()
+	// Through the tracker: a create call through the client makes a REST
+	// mapper of all of Kubernetes' kinds each time.
+	tracker := i.client.Kube().(*fake.Clientset).Tracker()
+	for _, object := range kubeObjects(m) {
+		if err := tracker.Add(object); err != nil {
+			i.close()
+			return nil, err
+		}
+	}
 	watcher := meshwatcher.NewTestWatcher(m.Mesh)
 	debugger := new(krt.DebugHandler)
 

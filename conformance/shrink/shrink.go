@@ -66,6 +66,7 @@ func (s *search) dropFields(objects []generate.Object) []generate.Object {
 			for _, key := range keys(at(objects[i], path)) {
 				child := append(slices.Clone(path), key)
 				if fixed(child) {
+					paths = append(paths, child)
 					continue
 				}
 				reduced := remove(objects[i], child)

@@ -11,7 +11,8 @@ import (
 // at what they mean.
 type inspection struct {
 	// unusual says that the document has something that may not convert to
-	// JSON: aliases, merge keys, tags, keys that are no strings, infinities.
+	// JSON, or that parsers may differ about: anchors, aliases, merge keys, tags,
+	// keys that are no strings, infinities.
 	unusual bool
 	// again is the first key that its mapping has already; first is where.
 	again, first *yaml.Node
@@ -25,7 +26,7 @@ func inspect(n *yaml.Node) *inspection {
 }
 
 func (in *inspection) walk(n *yaml.Node) {
-	if n.Tag == "!" || n.Style&yaml.TaggedStyle != 0 && n.Tag != tagJSON {
+	if n.Anchor != "" || n.Tag == "!" || n.Style&yaml.TaggedStyle != 0 && n.Tag != tagJSON {
 		in.unusual = true
 	}
 	switch n.Kind {
@@ -61,7 +62,7 @@ func (in *inspection) keys(n *yaml.Node) {
 			in.unusual = true
 			continue
 		}
-		if key.Kind != yaml.ScalarNode || !isString(key) || key.Style&yaml.TaggedStyle != 0 {
+		if key.Kind != yaml.ScalarNode || key.Anchor != "" || !isString(key) || key.Style&yaml.TaggedStyle != 0 {
 			in.unusual = true
 		}
 		name, err := keyString(key)

@@ -69,7 +69,7 @@ func (l *loader) interpret(t *task, r *result) {
 	if t.piece.ignored != "" {
 		r.documents++
 		r.unread(t.ours(raw), Problem{
-			Kind: Unreadable, Position: t.start(), Message: "document is left out: " + t.piece.ignored, Help: `begin it after a line "---"`,
+			Kind: Unreadable, Position: t.start(), Message: "document is left out: " + t.piece.ignored, Help: t.piece.remedy,
 		})
 		return
 	}
@@ -78,6 +78,11 @@ func (l *loader) interpret(t *task, r *result) {
 	for i, root := range roots {
 		d := &draft{task: t, result: r, loader: l, document: i, part: part, hash: hash, braces: braces}
 		d.file = &tree{root: root, text: part, opts: l.opts}
+		if p, differ := d.disagreement(inspect(root)); differ {
+			r.documents++
+			r.unread(t.ours(raw), p)
+			continue
+		}
 		var types itemType
 		if t.list != nil {
 			types = t.list.types
@@ -318,6 +323,8 @@ func (d *draft) template(root *yaml.Node, o *Object) (language string, at *yaml.
 	switch {
 	case d.ytt:
 		return ytt, root
+	case hasKey(root, "$patch"):
+		return patchText, root
 	case o.Kind == "Template" && (o.Group() == "template.openshift.io" || o.APIVersion == "v1"):
 		return openshift, root
 	}
@@ -325,6 +332,16 @@ func (d *draft) template(root *yaml.Node, o *Object) (language string, at *yaml.
 		return goTemplate, at
 	}
 	return "", nil
+}
+
+// hasKey reports whether a mapping has a key.
+func hasKey(mapping *yaml.Node, key string) bool {
+	for i := 0; mapping.Kind == yaml.MappingNode && i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			return true
+		}
+	}
+	return false
 }
 
 // locate remembers where an object stands.

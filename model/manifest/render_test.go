@@ -42,6 +42,7 @@ func TestTemplates(t *testing.T) {
 		{"envsubst", object("v1", "Service", "  namespace: ${NAMESPACE}\n"), ""},
 		{"ytt", "#@ load(\"@ytt:data\", \"data\")\n---\n" + object("v1", "Service", "  namespace: #@ data.values.ns\n"), "template d/a.yaml:3:1: 1 document in 1 file of d is a template (#@ …), not a manifest: left out (render it first: ytt -f d | egresslint -)"},
 		{"ytt that only loads", "#@ load(\"@ytt:data\", \"data\")\n---\n" + serviceA, ""},
+		{"patch of Kustomize", "$patch: delete\n" + serviceA, "template d/a.yaml:1:1: 1 document in 1 file of d is a template (a Kustomize patch), not a manifest: left out (render it first: kustomize build DIR | egresslint -, with the directory whose kustomization applies it)"},
 		{"OpenShift", "apiVersion: template.openshift.io/v1\nkind: Template\nmetadata: {name: a}\nobjects: []\n", "template d/a.yaml:1:1: 1 document in 1 file of d is a template (an OpenShift Template), not a manifest: left out (render it first: oc process --local -o yaml -f d/a.yaml | egresslint -)"},
 	}
 	for _, test := range tests {

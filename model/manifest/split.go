@@ -12,8 +12,9 @@ type fragment struct {
 	// before parsing so that columns stay; -1 if none.
 	dash int
 	json bool
-	// ignored says why kubectl does not read it, "" if it does.
-	ignored string
+	// ignored says why kubectl does not read it, and remedy what to do; "" if it
+	// does.
+	ignored, remedy string
 }
 
 // of cuts the fragment out of the text of its file. Its last line ends as a
@@ -61,9 +62,11 @@ func splitDocuments(text []byte) []fragment {
 		doc := fragment{off: pending, end: end, line: line, column: 1, dash: -1}
 		switch {
 		case ended:
-			doc.ignored = `kubectl ignores what follows "..." without "---"`
+			doc.ignored, doc.remedy = `kubectl ignores what follows "..." without "---"`, `begin it after a line "---"`
 		case c.onMarker:
-			doc.ignored = `kubectl refuses content on the line of "---"`
+			doc.ignored, doc.remedy = `kubectl refuses content on the line of "---"`, `begin it after a line "---"`
+		case c.glued:
+			doc.ignored, doc.remedy = `kubectl refuses a line that begins with "---" and goes on`, "separate the two, or indent the line"
 		}
 		docs = append(docs, doc)
 		start, pending = end, end
@@ -78,7 +81,7 @@ func splitDocuments(text []byte) []fragment {
 		if isStart {
 			ended = false
 		} else { // "..." belongs to nobody
-			ended = ended || len(docs) > 0
+			ended = true
 			start, pending = lineEnd, lineEnd
 		}
 		at = lineEnd
@@ -108,9 +111,21 @@ type content struct {
 	empty      bool // nothing but the marker, comments and blanks
 	directives bool
 	onMarker   bool // something stands on the marker's line
+	glued      bool // a line begins with "---" but is no marker
 }
 
 func contentOf(part []byte) (c content) {
+	for i := 0; i < len(part); {
+		if bytes.HasPrefix(part[i:], []byte("---")) && len(part) > i+3 && !isBlank(part[i+3]) {
+			c.glued = true
+			break
+		}
+		next := bytes.Index(part[i:], []byte("\n---"))
+		if next < 0 {
+			break
+		}
+		i += next + 1
+	}
 	for first := true; len(part) > 0; first = false {
 		line := part
 		if i := bytes.IndexByte(part, '\n'); i >= 0 {

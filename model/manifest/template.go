@@ -24,6 +24,7 @@ const (
 	ytt        = "#@ …"
 	envsubst   = "${…}"
 	openshift  = "an OpenShift Template"
+	patchText  = "a Kustomize patch"
 )
 
 var (
@@ -247,6 +248,8 @@ func renderCommand(language, dir, file string) string {
 		return "envsubst < " + shell(file) + " | egresslint -"
 	case openshift:
 		return "oc process --local -o yaml -f " + shell(file) + " | egresslint -"
+	case patchText:
+		return "kustomize build DIR | egresslint -, with the directory whose kustomization applies it"
 	case jinja:
 		return "write the output of the tool that they are for to a directory and run egresslint on that"
 	}

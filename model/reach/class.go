@@ -17,7 +17,7 @@ func (r *Reach) classify() {
 	r.class = map[*model.Workload]*model.Workload{}
 	for _, w := range r.Mesh.Workloads {
 		c := r.Sim.Capture(w)
-		if c.Mode == capture.Router {
+		if c.Mode == capture.Router || c.Mode == capture.Waypoint {
 			continue
 		}
 		var b strings.Builder

@@ -49,7 +49,9 @@ type cluster struct {
 	// missing says why the cluster does not exist, "" if it does; unsure, why
 	// that is not known although it looks so.
 	missing, unsure string
-	because         []flow.Because
+	// unmodelled says why it is not known what the cluster does.
+	unmodelled *model.Unmodelled
+	because    []flow.Because
 }
 
 // upstreamTLS is the TLS that a cluster originates.
@@ -129,6 +131,10 @@ func (p *proxy) compileCluster(name string) *cluster {
 		return c
 	}
 
+	if hostname == model.InferencePoolHost {
+		c.unmodelled = &model.Unmodelled{Why: "the route leads to an InferencePool, whose picker chooses the pod; that is not simulated"}
+		return c
+	}
 	c.service = p.scope.Service(hostname)
 	if c.service == nil {
 		c.missing, c.unsure = p.whyUnknown(hostname)
@@ -163,6 +169,7 @@ func (p *proxy) compileCluster(name string) *cluster {
 	if c.missing == "" {
 		p.applyTLS(c, rule, chosen)
 	}
+	c.unmodelled = p.push.UnmodelledBackend(c.service)
 	return c
 }
 

@@ -91,6 +91,9 @@ type target struct {
 	// headers and authority are what a weighted HTTP destination changes.
 	headers   headerEdits
 	authority string
+	// missing is the status of an HTTP answer where the cluster does not exist,
+	// 0 for 503.
+	missing int
 }
 
 // routeTable is what an HTTP chain does with requests.

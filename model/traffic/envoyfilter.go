@@ -33,7 +33,7 @@ func (p *proxy) filtered(l *listener, ch *chain, conn *connection) *flow.Trace {
 			return t
 		}
 	}
-	return nil
+	return p.extended(ch)
 }
 
 // touches reports whether a patch may apply to what decides about a connection

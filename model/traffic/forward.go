@@ -32,7 +32,15 @@ func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.T
 		return end("the route leads to a service of which the input says nothing: "+c.unsure,
 			unknown(flow.ViaNone, flow.MissingObject, c.unsure))
 	case c.missing != "":
+		if http && t.missing > 0 {
+			failed = t.missing
+		}
 		return end("the route leads to nothing: "+c.missing, blocked(flow.NoCluster, failed))
+	case c.unmodelled != nil:
+		if c.unmodelled.Object != nil {
+			hop.Because = append(hop.Because, flow.Because{Object: c.unmodelled.Object, Field: c.unmodelled.Field})
+		}
+		return end(c.unmodelled.Why, unknown(flow.ViaNone, flow.OpaqueFilter, c.unmodelled.Why))
 	case p.role == gatewayRole && c.service != nil && p.push.IngressUsesWaypoint(c.service):
 		return end(fmt.Sprintf("%s asks gateways to send through its waypoint, which is not simulated", c.service.Object),
 			unknown(flow.ViaGateway, flow.OpaqueFilter, "istio.io/ingress-use-waypoint is not simulated"))

@@ -78,7 +78,7 @@ func (p *proxy) portChains(port *model.GatewayPort, seenSNI map[string]bool) []*
 	if port.Protocol.IsHTTP() {
 		c := &chain{
 			name: "http", table: port.RouteName, server: first,
-			what: fmt.Sprintf("server %s of Gateway %s takes plaintext HTTP", serverName(first), first.Gateway.ID()),
+			what: first.Title() + " takes plaintext HTTP",
 		}
 		for _, s := range port.Servers {
 			c.because = append(c.because, serverBecause(s, "port")...)
@@ -91,7 +91,7 @@ func (p *proxy) portChains(port *model.GatewayPort, seenSNI map[string]bool) []*
 		case s.GetTls() != nil && s.Protocol() == protocol.HTTPS && !s.Passthrough():
 			out = append(out, &chain{
 				name: "https", table: s.RouteName, server: s, opens: true, sni: s.SNIHosts,
-				what:    fmt.Sprintf("server %s of Gateway %s opens TLS (%s) and speaks HTTP", serverName(s), s.Gateway.ID(), s.GetTls().GetMode()),
+				what:    fmt.Sprintf("%s opens TLS (%s) and speaks HTTP", s.Title(), s.GetTls().GetMode()),
 				because: serverBecause(s, "tls.mode"),
 			})
 		case s.Passthrough():
@@ -109,15 +109,12 @@ func serverBecause(s *model.GatewayServer, field string) []flow.Because {
 	return []flow.Because{{Object: s.Gateway.Object, Field: s.Field + "." + field}}
 }
 
-// serverName is how messages name a server: its name, else its port's.
-func serverName(s *model.GatewayServer) string {
-	if s.GetName() != "" {
-		return s.GetName()
+// gatewayText is how messages name the Gateway of a server.
+func gatewayText(s *model.GatewayServer) string {
+	if s.Origin != nil {
+		return s.Origin.Parent.Object.String()
 	}
-	if n := s.GetPort().GetName(); n != "" {
-		return n
-	}
-	return fmt.Sprint(s.GetPort().GetNumber())
+	return "Gateway " + s.Gateway.ID()
 }
 
 // boundHosts returns the VirtualService's hosts that a server serves, for TCP
@@ -154,30 +151,47 @@ func (p *proxy) tcpChain(s *model.GatewayServer) *chain {
 		if len(boundHosts(s, vs)) == 0 {
 			continue
 		}
-		for i, tcp := range vs.TCP {
-			matched := len(tcp.GetMatch()) == 0
-			for _, m := range tcp.GetMatch() {
-				matched = matched || serverMatch(m.GetPort(), m.GetGateways(), s)
-			}
-			if !matched || len(tcp.GetRoute()) == 0 {
-				continue
-			}
-			field := fmt.Sprintf("spec.tcp[%d]", i)
+		if routes, field := connectionRoute(s, vs); len(routes) > 0 {
 			c := &chain{
-				name: "tcp", server: s, targets: p.routeTargets(tcp.GetRoute(), int(s.GetPort().GetNumber()), vs, field),
-				what:    fmt.Sprintf("server %s of Gateway %s forwards TCP as VirtualService %s says", serverName(s), s.Gateway.ID(), vs.ID()),
+				name: "tcp", server: s, targets: p.routeTargets(routes, int(s.GetPort().GetNumber()), vs, field),
+				what:    fmt.Sprintf("%s forwards TCP as %s says", s.Title(), vs.Title()),
 				because: append(serverBecause(s, "port"), flow.Because{Object: vs.Object, Field: field}),
 			}
 			if s.GetTls() != nil {
 				c.name, c.opens, c.sni = "tls", true, s.SNIHosts
-				c.what = fmt.Sprintf("server %s of Gateway %s opens TLS (%s) and forwards what is inside as VirtualService %s says",
-					serverName(s), s.Gateway.ID(), s.GetTls().GetMode(), vs.ID())
+				c.what = fmt.Sprintf("%s opens TLS (%s) and forwards what is inside as %s says", s.Title(), s.GetTls().GetMode(), vs.Title())
 				c.because[0].Field = s.Field + ".tls.mode"
 			}
 			return c
 		}
 	}
 	return nil
+}
+
+// connectionRoute finds the route of a VirtualService for connections that a
+// server forwards as TCP, and its field. A TLSRoute gives them one too, after
+// TLS is opened (istio gateway.go buildGatewayNetworkFiltersFromTCPRoutes).
+func connectionRoute(s *model.GatewayServer, vs *model.MergedVirtualService) ([]*networking.RouteDestination, string) {
+	for i, tcp := range vs.TCP {
+		matched := len(tcp.GetMatch()) == 0
+		for _, m := range tcp.GetMatch() {
+			matched = matched || serverMatch(m.GetPort(), m.GetGateways(), s)
+		}
+		if matched && len(tcp.GetRoute()) > 0 {
+			return tcp.GetRoute(), fmt.Sprintf("spec.tcp[%d]", i)
+		}
+	}
+	if vs.OfGatewayAPI != "TLSRoute" || s.Passthrough() {
+		return nil, ""
+	}
+	for i, tls := range vs.TLS {
+		for _, m := range tls.GetMatch() {
+			if serverMatch(m.GetPort(), m.GetGateways(), s) {
+				return tls.GetRoute(), fmt.Sprintf("spec.tls[%d]", i)
+			}
+		}
+	}
+	return nil, ""
 }
 
 // passthroughChains are the chains of a server that forwards TLS by server name
@@ -210,8 +224,7 @@ func (p *proxy) passthroughChains(s *model.GatewayServer, seen map[string]bool) 
 				out = append(out, &chain{
 					name: "tls-passthrough", server: s, sni: m.GetSniHosts(),
 					targets: p.routeTargets(tls.GetRoute(), int(s.GetPort().GetNumber()), vs, field),
-					what: fmt.Sprintf("server %s of Gateway %s forwards TLS unopened as VirtualService %s says for server name %s",
-						serverName(s), s.Gateway.ID(), vs.ID(), strings.Join(m.GetSniHosts(), ", ")),
+					what:    fmt.Sprintf("%s forwards TLS unopened as %s says for server name %s", s.Title(), vs.Title(), strings.Join(m.GetSniHosts(), ", ")),
 					because: append(serverBecause(s, "tls.mode"), flow.Because{Object: vs.Object, Field: fmt.Sprintf("%s.match[%d]", field, j)}),
 				})
 			}
@@ -242,7 +255,7 @@ func (p *proxy) autoPassthroughChains(s *model.GatewayServer) []*chain {
 				sni:     []string{fmt.Sprintf("outbound_.%d_._.%s", port.Number, svc.Hostname)},
 				targets: []target{{cluster: clusterName(port.Number, "", string(svc.Hostname))}},
 				opaque:  "AUTO_PASSTHROUGH servers connect clusters, which is not simulated",
-				what:    fmt.Sprintf("server %s of Gateway %s forwards mesh TLS", serverName(s), s.Gateway.ID()),
+				what:    s.Title() + " forwards mesh TLS",
 				because: serverBecause(s, "tls.mode"),
 			})
 		}
@@ -285,7 +298,7 @@ func (p *proxy) gatewayTable(name string) *routeTable {
 				vh.redirectsToHTTPS = vh.redirectsToHTTPS || redirects
 				vh.because = append(vh.because, flow.Because{Object: s.Gateway.Object, Field: s.Field + ".hosts"},
 					flow.Because{Object: vs.Object, Field: hostField(vs, string(h))})
-				vh.what = fmt.Sprintf("Gateway %s serves %s for VirtualService %s", s.Gateway.ID(), h, vs.ID())
+				vh.what = fmt.Sprintf("%s serves %s for %s", gatewayText(s), h, vs.Title())
 			}
 		}
 		if !redirects {
@@ -296,7 +309,7 @@ func (p *proxy) gatewayTable(name string) *routeTable {
 			vh := byHost[host.Name(h)]
 			if vh == nil {
 				vh = &virtualHost{name: domainName(h, int(s.GetPort().GetNumber())), domains: []string{h},
-					what: fmt.Sprintf("Gateway %s redirects %s to HTTPS", s.Gateway.ID(), h)}
+					what: fmt.Sprintf("%s redirects %s to HTTPS", gatewayText(s), h)}
 				byHost[host.Name(h)] = vh
 				hosts = append(hosts, vh)
 			}

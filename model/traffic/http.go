@@ -21,7 +21,11 @@ func (w *walker) http(p *proxy, ch *chain, conn connection, who *subject) *flow.
 		return stop(fmt.Sprintf("%s reaches an HTTP chain, which does not understand it", connectionText(&conn)), ch.because, blocked(flow.ProtocolError, 0))
 	}
 	conn.request = conn.request.edited("")
-	conn.request.path = p.normalizePath(conn.request.path)
+	path, ok := p.normalizePath(conn.request.path)
+	if !ok {
+		return stop(fmt.Sprintf("the path %q cannot be normalised: 400", conn.request.path), ch.because, blocked(flow.ProtocolError, 400))
+	}
+	conn.request.path = path
 	r := conn.request
 	var hops []flow.Hop
 	if who != nil {

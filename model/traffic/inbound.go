@@ -31,6 +31,9 @@ func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace
 	}
 	w.seen = append(w.seen, place)
 
+	if u := w.push.UnmodelledGateway(to); u != nil {
+		return stop(u.Why, []flow.Because{{Object: u.Object, Field: u.Field}}, unknown(flow.ViaGateway, flow.OpaqueFilter, u.Why))
+	}
 	port := int(conn.dst.Port())
 	l := p.listeners[bindPort{conn.dst.Addr().String(), port}]
 	if l == nil {
@@ -108,8 +111,8 @@ func (p *proxy) open(ch *chain, conn connection, who *subject) (connection, *flo
 		return fail(fmt.Sprintf("%s, but the connection is plaintext", ch.what))
 	case mode != networking.ServerTLSSettings_ISTIO_MUTUAL:
 		return conn, unknown(flow.ViaGateway, flow.CustomCert,
-			fmt.Sprintf("server %s of Gateway %s uses certificates of its own (%s): whether the client takes them, and the server the client's, depends on files that the manifests do not hold",
-				serverName(ch.server), ch.server.Gateway.ID(), mode))
+			fmt.Sprintf("%s uses certificates of its own (%s): whether the client takes them, and the server the client's, depends on files that the manifests do not hold",
+				ch.server.Title(), mode))
 	case outer.origin != meshTLS:
 		return fail(fmt.Sprintf("%s, but the connection brings TLS without a mesh certificate", ch.what))
 	case len(outer.expects) > 0 && !slices.Contains(outer.expects, p.push.Identity(p.workload)):
@@ -131,13 +134,13 @@ func (p *proxy) whyNoListener(port int) (string, []flow.Because) {
 			continue
 		}
 		for _, s := range gp.Servers {
-			text = fmt.Sprintf("no VirtualService gives server %s of Gateway %s a route that it can use, so the gateway does not listen on pod port %d", serverName(s), s.Gateway.ID(), port)
+			text = fmt.Sprintf("no VirtualService gives %s a route that it can use, so the gateway does not listen on pod port %d", s.Title(), port)
 			because = append(because, serverBecause(s, "port")...)
 		}
 	}
 	for _, s := range p.gateway.Skipped {
 		if s.Port == port {
-			text += fmt.Sprintf("; server %s of Gateway %s is left out: %s", serverName(s.GatewayServer), s.Gateway.ID(), s.Reason)
+			text += fmt.Sprintf("; %s is left out: %s", s.Title(), s.Reason)
 			because = append(because, serverBecause(s.GatewayServer, "hosts")...)
 		}
 	}
@@ -185,7 +188,13 @@ func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
 	p := &proxy{sim: w.sim, push: w.push, namespace: to.Namespace, labels: to.Labels, workload: to}
 	if ch.http {
 		who.request = conn.request.edited("")
-		who.request.path = p.normalizePath(who.request.path)
+		path, ok := p.normalizePath(who.request.path)
+		if !ok {
+			t := stop("answers 400: the path cannot be normalised", flow.ProtocolError)
+			t.HTTPStatus = 400
+			return t
+		}
+		who.request.path = path
 	}
 	if t := w.authorizeInbound(p, who, !ch.http); t != nil {
 		return after(hops, t)

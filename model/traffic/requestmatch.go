@@ -33,8 +33,11 @@ type fieldMatch struct {
 type valueMatch struct {
 	exact, prefix string
 	isPrefix      bool
-	regex         *regexp.Regexp
-	text          string // of a regular expression
+	// segments: the prefix ends where a path segment does (Envoy's
+	// path_separated_prefix).
+	segments bool
+	regex    *regexp.Regexp
+	text     string // of a regular expression
 }
 
 func (v *valueMatch) matches(s string) bool {
@@ -42,7 +45,7 @@ func (v *valueMatch) matches(s string) bool {
 	case v.regex != nil:
 		return v.regex.MatchString(s)
 	case v.isPrefix:
-		return strings.HasPrefix(s, v.prefix)
+		return strings.HasPrefix(s, v.prefix) && v.ends(s)
 	default:
 		return s == v.exact
 	}
@@ -53,10 +56,15 @@ func (v *valueMatch) matchesFold(s string) bool {
 	case v.regex != nil: // case-insensitivity does not apply to expressions
 		return v.regex.MatchString(s)
 	case v.isPrefix:
-		return len(s) >= len(v.prefix) && strings.EqualFold(s[:len(v.prefix)], v.prefix)
+		return len(s) >= len(v.prefix) && strings.EqualFold(s[:len(v.prefix)], v.prefix) && v.ends(s)
 	default:
 		return strings.EqualFold(s, v.exact)
 	}
+}
+
+// ends reports whether the prefix of s may end there.
+func (v *valueMatch) ends(s string) bool {
+	return !v.segments || len(s) == len(v.prefix) || s[len(v.prefix)] == '/'
 }
 
 // wholeRegex compiles a RE2 expression that must match the whole value. One that
@@ -88,7 +96,9 @@ func compileValue(m *networking.StringMatch) *valueMatch {
 	}
 }
 
-func compileMatch(in *networking.HTTPMatchRequest) requestMatch {
+// compileMatch compiles the condition of a route; segments says that prefixes
+// of paths are of whole segments, as in the Gateway API.
+func compileMatch(in *networking.HTTPMatchRequest, segments bool) requestMatch {
 	var m requestMatch
 	if in == nil {
 		return m
@@ -100,6 +110,9 @@ func compileMatch(in *networking.HTTPMatchRequest) requestMatch {
 			m.path = &valueMatch{regex: wholeRegex(r.Regex), text: r.Regex}
 		} else {
 			m.path = compileValue(in.GetUri())
+		}
+		if segments && m.path != nil && m.path.isPrefix && m.path.prefix != "/" {
+			m.path.segments, m.path.prefix = true, strings.TrimSuffix(m.path.prefix, "/")
 		}
 	}
 	add := func(name string, value *networking.StringMatch, invert bool) {

@@ -1,7 +1,6 @@
 package traffic
 
 import (
-	"fmt"
 	"regexp"
 	"slices"
 
@@ -67,7 +66,7 @@ func (s *routeScope) route(vs *model.MergedVirtualService, in *networkingRoute, 
 	if name == "" {
 		name = vs.ID() + " " + at.Field
 	}
-	r := &route{name: name, match: compileMatch(m), because: []flow.Because{{Object: at.Object, Field: at.Field}}}
+	r := &route{name: name, match: compileMatch(m, vs.OfGatewayAPI != ""), because: []flow.Because{{Object: at.Object, Field: at.Field}}}
 	r.headers, r.authority = compileHeaders(in.GetHeaders())
 	if f := in.GetFault().GetAbort(); f != nil {
 		r.abortPercent = f.GetPercentage().GetValue()
@@ -88,8 +87,29 @@ func (s *routeScope) route(vs *model.MergedVirtualService, in *networkingRoute, 
 		r.respond = int(in.GetDirectResponse().GetStatus())
 	default:
 		s.destinations(r, in)
+		if vs.OfGatewayAPI != "" {
+			s.asGatewayAPI(r, m)
+		}
 	}
 	return r
+}
+
+// asGatewayAPI adapts a route to what the Gateway API asks for: 500 for a
+// backend that does not exist, and a prefix that is replaced by "/" leaves one
+// slash (istio route.go applyHTTPRouteDestination).
+func (s *routeScope) asGatewayAPI(r *route, m *networking.HTTPMatchRequest) {
+	for i := range r.targets {
+		r.targets[i].missing = 500
+	}
+	if r.rewritePrefix != "/" {
+		return
+	}
+	prefix := ""
+	if r.match.path != nil && r.match.path.segments {
+		prefix = r.match.path.prefix
+	}
+	r.rewritePrefix = ""
+	r.rewriteRegex = &regexRewrite{regexp.MustCompile("^" + regexp.QuoteMeta(prefix) + "(/?)(.*)"), `/\2`}
 }
 
 // networkingRoute is a route with the place it comes from.
@@ -116,7 +136,7 @@ func (s *routeScope) destinations(r *route, in *networkingRoute) {
 		r.targets = append(r.targets, target{
 			cluster: s.cluster(d.GetDestination()),
 			weight:  int(d.GetWeight()), headers: edits, authority: authority,
-			because: []flow.Because{{Object: in.Object, Field: fmt.Sprintf("%s.route[%d].destination", in.Field, i)}},
+			because: []flow.Because{{Object: in.Destination(i).Object, Field: in.Destination(i).Field}},
 		})
 	}
 }

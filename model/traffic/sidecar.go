@@ -370,7 +370,7 @@ func (b *listenerBuilder) tlsChains(o *outbound, routes []*model.MergedVirtualSe
 				out = append(out, &chain{
 					name: "tls", sni: m.GetSniHosts(), prefixes: parsePrefixes(prefixes),
 					targets: b.routeTargets(tls.GetRoute(), o.port.Number, vs, field),
-					what:    fmt.Sprintf("VirtualService %s routes TLS with server name %s", vs.ID(), strings.Join(m.GetSniHosts(), ", ")),
+					what:    fmt.Sprintf("%s routes TLS with server name %s", vs.Title(), strings.Join(m.GetSniHosts(), ", ")),
 					because: []flow.Because{{Object: vs.Object, Field: fmt.Sprintf("%s.match[%d]", field, j)}},
 				})
 			}
@@ -432,7 +432,7 @@ func (b *listenerBuilder) plainTCPChains(o *outbound, routes []*model.MergedVirt
 				return &chain{
 					name: "tcp", prefixes: parsePrefixes(prefixes),
 					targets: b.routeTargets(tcp.GetRoute(), o.port.Number, vs, field),
-					what:    fmt.Sprintf("VirtualService %s routes TCP port %d", vs.ID(), o.port.Number),
+					what:    fmt.Sprintf("%s routes TCP port %d", vs.Title(), o.port.Number),
 					because: []flow.Because{{Object: vs.Object, Field: at}, {Object: o.service.Object, Field: o.port.Field}},
 				}
 			}

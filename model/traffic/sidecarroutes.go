@@ -178,6 +178,10 @@ func (p *proxy) hostGroup(vs *model.MergedVirtualService, registry map[host.Name
 		}
 	}
 	for _, h := range wildcards {
+		if vs.OfGatewayAPI != "" {
+			g.names = append(g.names, string(h))
+			continue
+		}
 		found := false
 		for _, name := range order {
 			if !name.Matches(h) {
@@ -193,6 +197,15 @@ func (p *proxy) hostGroup(vs *model.MergedVirtualService, registry map[host.Name
 		if !found {
 			g.names = append(g.names, string(h))
 		}
+	}
+	// Routes of the Gateway API hold for clients of their own namespace, and for
+	// those of other namespaces where they are in that of the service.
+	if vs.OfGatewayAPI != "" && p.namespace != vs.Namespace &&
+		!slices.ContainsFunc(g.services, func(s *model.Service) bool { return s.Namespace == vs.Namespace }) {
+		return hostGroup{}, false
+	}
+	if vs.OfGatewayAPI != "" && len(g.services) == 0 {
+		return hostGroup{}, false
 	}
 	g.services = slices.DeleteFunc(g.services, func(s *model.Service) bool { return !s.Ports[0].Protocol.IsHTTPOrSniffed() })
 	// Without any service the routes exist on port 80 only (istio route.go,
@@ -250,10 +263,10 @@ func (p *proxy) buildHosts(groups []hostGroup, port int) []*virtualHost {
 func groupText(g hostGroup, s *model.Service, hostname string) (string, []flow.Because) {
 	switch {
 	case g.vs != nil && s != nil:
-		return fmt.Sprintf("VirtualService %s routes %s", g.vs.ID(), hostname),
+		return fmt.Sprintf("%s routes %s", g.vs.Title(), hostname),
 			[]flow.Because{{Object: g.vs.Object, Field: hostField(g.vs, hostname)}, {Object: s.Object, Field: s.HostField}}
 	case g.vs != nil:
-		return fmt.Sprintf("VirtualService %s routes %s", g.vs.ID(), hostname), []flow.Because{{Object: g.vs.Object, Field: hostField(g.vs, hostname)}}
+		return fmt.Sprintf("%s routes %s", g.vs.Title(), hostname), []flow.Because{{Object: g.vs.Object, Field: hostField(g.vs, hostname)}}
 	default:
 		return fmt.Sprintf("%s registers %s", s.Object, hostname), []flow.Because{{Object: s.Object, Field: s.HostField}}
 	}

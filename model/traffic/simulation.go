@@ -13,6 +13,7 @@ import (
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/model/netpol"
 )
 
@@ -73,6 +74,13 @@ func (s *Simulation) Capture(w *model.Workload) *capture.Capture {
 // Trace decides a flow. It never fails: a question that makes no sense has
 // outcome unknown and reason no_such_workload or bad_flow.
 func (s *Simulation) Trace(f flow.Flow) *flow.Trace {
+	t := s.Verdict(f)
+	t.Guarantee = s.guarantee(f, t)
+	return t
+}
+
+// Verdict is Trace without the guarantee, which takes several times as long.
+func (s *Simulation) Verdict(f flow.Flow) *flow.Trace {
 	t := s.trace(f)
 	for _, other := range s.others {
 		if o := other.trace(f); !sameVerdict(t, o) {
@@ -114,15 +122,38 @@ func undetermined(s *Simulation, a, b *flow.Trace) *flow.Trace {
 	if len(a.Hops) > 0 {
 		hop.Proxy = a.Hops[0].Proxy
 	}
-	for _, e := range s.Push().TiedEntries() {
-		names = append(names, e.ID())
-		hop.Because = append(hop.Because, flow.Because{Object: e.Object, Field: "spec.hosts"})
+	groups := s.Push().TiedEntries()
+	// Those that neither trace mentions have nothing to do with it, unless they
+	// are all hidden by what follows from them.
+	cited := slices.DeleteFunc(slices.Clone(groups), func(group []*model.ServiceEntry) bool {
+		return !slices.ContainsFunc(group, func(e *model.ServiceEntry) bool { return cites(a, e.Object) || cites(b, e.Object) })
+	})
+	if len(cited) > 0 {
+		groups = cited
+	}
+	for _, group := range groups {
+		for _, e := range group {
+			if !slices.Contains(names, e.ID()) {
+				names = append(names, e.ID())
+				hop.Because = append(hop.Because, flow.Because{Object: e.Object, Field: "spec.hosts"})
+			}
+		}
 	}
 	hop.Decision = fmt.Sprintf("several ServiceEntries of one namespace and the same age define one host differently (%s), and istiod may take any of them: with one the flow is %s (%s), with another %s (%s)",
 		strings.Join(names, ", "), a.Outcome, a.Reason, b.Outcome, b.Reason)
 	t.Detail = hop.Decision + "; creation timestamps that differ, or one entry, would settle it"
 	t.Hops = append(slices.Clone(t.Hops), hop)
 	return t
+}
+
+// cites reports whether a hop of a trace points to an object.
+func cites(t *flow.Trace, o *manifest.Object) bool {
+	for _, hop := range t.Hops {
+		if slices.ContainsFunc(hop.Because, func(b flow.Because) bool { return b.Object == o }) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(t.Branches, func(b flow.Branch) bool { return cites(&b.Trace, o) })
 }
 
 // push returns the push context of a mesh configuration.

@@ -1,0 +1,245 @@
+package analyzers
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+// attempt is what clients that fare alike try: a request, and its fate.
+type attempt struct {
+	// Class are the clients; the flow is of the first.
+	Class []*model.Workload
+	To    reach.Destination
+	// Answer is that of the tuple, for the protocol of the flow. The flow is
+	// one of the requests that it is about.
+	Answer *reach.Answer
+	Flow   flow.Flow
+	Trace  *flow.Trace
+	// By is the steering that took the request, nil if none did.
+	By *steering
+}
+
+// attempts returns what the clients that have a sidecar may try for the
+// destinations of the universe that want accepts: one request for each protocol
+// and kind of address, and for each set of requests that fare alike. They come
+// by destination, then by class.
+func (in *intent) attempts(want func(reach.Destination) bool) []*attempt {
+	var out []*attempt
+	r := in.pass.Reach
+	for _, d := range r.Universe() {
+		if !want(d) {
+			continue
+		}
+		covering := in.covering(d.Host)
+		for _, class := range r.Classes() {
+			if r.Sim.Capture(class[0]).Mode != capture.Sidecar {
+				continue
+			}
+			answers := r.Answers(class[0], d)
+			for i := range answers {
+				a := &answers[i]
+				flows := []flow.Flow{a.Flow}
+				if len(a.When) > 0 {
+					flows = flows[:0]
+					for _, c := range a.When {
+						flows = append(flows, c.Flow)
+					}
+				}
+				for _, f := range flows {
+					t := r.Trace(f)
+					out = append(out, &attempt{Class: class, To: d, Answer: a, Flow: f, Trace: t, By: takenBy(covering, t, &f)})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// steered are the attempts for hosts that some route sends to a gateway.
+func (in *intent) steered() []*attempt {
+	if len(in.steerings) == 0 {
+		return nil
+	}
+	return in.attempts(func(d reach.Destination) bool { return len(in.covering(d.Host)) > 0 })
+}
+
+// takenBy returns which of the steerings of a flow's host took it at the
+// client's sidecar, nil if none did.
+func takenBy(covering []*steering, t *flow.Trace, f *flow.Flow) *steering {
+	var found *steering
+	for _, s := range covering {
+		if !cites(t, s.Object, s.To) {
+			continue
+		}
+		// Several conditions may share a destination.
+		if s.takes(f.Port, f.Scheme) {
+			return s
+		}
+		if found == nil {
+			found = s
+		}
+	}
+	return found
+}
+
+// cites reports whether a sidecar on the way decided because of a field.
+func cites(t *flow.Trace, object *manifest.Object, field string) bool {
+	for _, h := range t.Hops {
+		if h.At == flow.AtSidecar && slices.Contains(h.Because, flow.Because{Object: object, Field: field}) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(t.Branches, func(b flow.Branch) bool { return cites(&b.Trace, object, field) })
+}
+
+// direct reports whether the request leaves the cluster straight from the
+// client's sidecar, as one for a registered host, although no steering took it.
+func (a *attempt) direct() bool {
+	return a.By == nil && a.Trace.Outcome == flow.Allowed && a.Trace.Via == flow.ViaDirect && a.Trace.Reason == flow.OK
+}
+
+// name is how messages call the destination's host: a wildcard where the host is
+// only a witness of it.
+func (a *attempt) name() string {
+	if a.To.Stands != "" {
+		return a.To.Stands
+	}
+	return a.To.Host
+}
+
+// entry returns the ServiceEntry that lets the request out, with the fields of
+// its host and of its port; nil where it is not a ServiceEntry.
+func (a *attempt) entry() (object *manifest.Object, hostField, portField string) {
+	for _, h := range a.Trace.Hops {
+		if h.At != flow.AtSidecar || h.Cluster == "" {
+			continue
+		}
+		for _, b := range h.Because {
+			switch {
+			case b.Object.Kind != "ServiceEntry":
+			case strings.HasPrefix(b.Field, "spec.hosts["):
+				object, hostField = b.Object, b.Field
+			case strings.HasPrefix(b.Field, "spec.ports["):
+				portField = b.Field
+			}
+		}
+	}
+	return object, hostField, portField
+}
+
+// explicit returns the destination in a VirtualService that the request took,
+// nil where it went by default.
+func (a *attempt) explicit() (*manifest.Object, string) {
+	for _, h := range a.Trace.Hops {
+		if h.At != flow.AtSidecar || h.Cluster == "" {
+			continue
+		}
+		for _, b := range h.Because {
+			if b.Object.Kind == "VirtualService" && strings.HasSuffix(b.Field, ".destination") {
+				return b.Object, b.Field
+			}
+		}
+	}
+	return nil, ""
+}
+
+// collected gathers what several attempts have in common, for one finding.
+type collected struct {
+	hosts   []string
+	ports   []int
+	classes [][]*model.Workload
+	first   *attempt
+}
+
+// add takes an attempt in. The first one is the witness.
+func (c *collected) add(a *attempt) {
+	if c.first == nil {
+		c.first = a
+	}
+	if !slices.Contains(c.hosts, a.name()) {
+		c.hosts = append(c.hosts, a.name())
+	}
+	if !slices.Contains(c.ports, a.To.Port) {
+		c.ports = append(c.ports, a.To.Port)
+	}
+	if !slices.ContainsFunc(c.classes, func(class []*model.Workload) bool { return class[0] == a.Class[0] }) {
+		c.classes = append(c.classes, a.Class)
+	}
+}
+
+// workloads are the clients concerned, as findings have them.
+func (c *collected) workloads() []string { return workloadIDs(slices.Concat(c.classes...)) }
+
+// finding fills in what the attempts prove.
+func (c *collected) finding(f Finding) Finding {
+	f.Workloads = c.workloads()
+	witness := c.first.Flow
+	f.Flow, f.Trace = &witness, c.first.Trace
+	return f
+}
+
+// who names the clients, with a verb that agrees: "a reaches", "a, b reach".
+func (c *collected) who(singular, plural string) string {
+	ids := c.workloads()
+	if len(ids) == 1 {
+		return ids[0] + " " + singular
+	}
+	return upTo3(ids) + " " + plural
+}
+
+// are agrees with the number of hosts: "is" or "are".
+func (c *collected) are() string {
+	if len(c.hosts) == 1 {
+		return "is"
+	}
+	return "are"
+}
+
+// them is the pronoun for the hosts: an example inside a wildcard, "it" or
+// "them".
+func (c *collected) them() string {
+	switch {
+	case len(c.hosts) > 1:
+		return "them"
+	case c.first.To.Stands != "":
+		return c.first.To.Host
+	default:
+		return "it"
+	}
+}
+
+// portsText names ports: "port 80", "ports 80, 443".
+func portsText(ports []int) string {
+	texts := make([]string, 0, len(ports))
+	for _, p := range slices.Sorted(slices.Values(ports)) {
+		texts = append(texts, strconv.Itoa(p))
+	}
+	if len(texts) == 1 {
+		return "port " + texts[0]
+	}
+	return "ports " + strings.Join(texts, ", ")
+}
+
+// byKey collects attempts by what a finding is about, in order of appearance.
+type byKey[K comparable] struct {
+	keys []K
+	of   map[K]*collected
+}
+
+func (g *byKey[K]) add(k K, a *attempt) {
+	if g.of == nil {
+		g.of = map[K]*collected{}
+	}
+	if g.of[k] == nil {
+		g.of[k] = &collected{}
+		g.keys = append(g.keys, k)
+	}
+	g.of[k].add(a)
+}

@@ -1,0 +1,308 @@
+package analyzers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+// control is a request that the manifests mean a workload's sidecar to control:
+// to send through a gateway (I1), or to stop because nothing registers its host
+// (I3). It is what somebody loses whose requests no sidecar sees.
+type control struct {
+	Request flow.Flow
+	// To is the destination; To.Stands is reach.AnyName for hosts that nothing
+	// registers.
+	To reach.Destination
+	// Steering is nil for hosts that nothing registers.
+	Steering *steering
+	// Because shows the control.
+	Because Related
+}
+
+// maxSteered bounds the steered hosts that are tried for one class of workloads:
+// one is enough to prove a finding, and a mesh may steer thousands.
+const maxSteered = 64
+
+// controls knows what the manifests control, for any workload.
+type controls struct {
+	*intent
+	steered []steeredDestination
+	// unregistered stands for hosts that nothing registers; ports are those of
+	// the universe.
+	unregistered reach.Destination
+	ports        []int
+}
+
+type steeredDestination struct {
+	to reach.Destination
+	by []*steering
+}
+
+func newControls(in *intent) *controls {
+	c := &controls{intent: in}
+	for _, d := range in.pass.Reach.Universe() {
+		switch d.Stands {
+		case reach.AnyAddress:
+		case reach.AnyName:
+			c.unregistered = d
+			c.ports = append(c.ports, d.Port)
+		default:
+			if by := in.covering(d.Host); len(by) > 0 {
+				c.steered = append(c.steered, steeredDestination{d, by})
+			}
+		}
+	}
+	return c
+}
+
+// of returns what is controlled of a workload's requests to ports that want
+// accepts: hosts that routes which its namespace sees send to a gateway, in the
+// order of the universe; then any other host, on the ports of the universe and
+// the given ones. more says that there are more steered hosts than returned.
+func (c *controls) of(w *model.Workload, want func(port int) bool, ports ...int) (out []control, more bool) {
+	from := reach.From(w)
+	routes := c.push.VirtualServicesForGateway(w.Namespace, model.MeshGateway)
+	for _, d := range c.steered {
+		i := slices.IndexFunc(d.by, func(s *steering) bool {
+			return want(d.to.Port) && s.takes(d.to.Port, s.Scheme) && s.meant(w) && slices.Contains(routes, s.Route)
+		})
+		if i < 0 {
+			continue
+		}
+		if len(out) == maxSteered {
+			more = true
+			break
+		}
+		s := d.by[i]
+		out = append(out, control{flow.Flow{From: from, Host: d.to.Host, Port: d.to.Port, Scheme: s.Scheme}, d.to, s, s.related()})
+	}
+	closed, ok := c.closes(w)
+	if !ok {
+		return out, more
+	}
+	all := slices.Concat(c.ports, ports)
+	slices.Sort(all)
+	for _, port := range slices.Compact(all) {
+		if want(port) {
+			d := c.anyName(port)
+			out = append(out, control{flow.Flow{From: from, Host: d.Host, Port: port, Scheme: flow.TCP}, d, nil, closed})
+		}
+	}
+	return out, more
+}
+
+func anyPort(int) bool { return true }
+
+// anyName is the destination that stands for hosts that nothing registers.
+func (c *controls) anyName(port int) reach.Destination {
+	d := c.unregistered
+	d.Port = port
+	return d
+}
+
+// proof is a request that proves a finding, and its fate.
+type proof struct {
+	Flow  flow.Flow
+	Trace *flow.Trace
+}
+
+// proveUnregistered returns a request of a workload for a host that nothing registers
+// that fares as wanted: on 443 if possible, else on the lowest port. It is nil if
+// there is none.
+func (c *controls) proveUnregistered(w *model.Workload, want func(*flow.Trace) bool) *proof {
+	for _, port := range slices.Concat([]int{443}, c.ports) {
+		f := flow.Flow{From: reach.From(w), Host: c.unregistered.Host, Port: port, Scheme: flow.TLS}
+		if t := c.pass.Reach.Trace(f); want(t) {
+			return &proof{f, t}
+		}
+	}
+	return nil
+}
+
+// captured reports whether a workload's requests go through a sidecar.
+func (in *intent) captured(w *model.Workload) bool {
+	return in.pass.Reach.Sim.Capture(w).Mode == capture.Sidecar
+}
+
+// meant reports whether the conditions on clients hold for a workload.
+func (s *steering) meant(w *model.Workload) bool {
+	return hasLabels(w.Labels, s.Labels) && (s.Namespace == "" || s.Namespace == w.Namespace)
+}
+
+// closes returns the place that closes a workload's sidecar to hosts that nothing
+// registers, and whether there is one.
+func (in *intent) closes(w *model.Workload) (Related, bool) {
+	s := in.push.SidecarFor(w.Namespace, w.Labels)
+	if s == nil || s.Spec.GetOutboundTrafficPolicy() == nil {
+		return closedMeshOf(in.pass.Mesh.ConfigFor(w))
+	}
+	return closedBy(s)
+}
+
+// closedBy says whether a Sidecar's own outbound policy is REGISTRY_ONLY.
+func closedBy(s *model.Sidecar) (Related, bool) {
+	if s.Spec.GetOutboundTrafficPolicy().GetMode() != networking.OutboundTrafficPolicy_REGISTRY_ONLY {
+		return Related{}, false
+	}
+	return Related{s.Object, "spec.outboundTrafficPolicy", fmt.Sprintf("%s is REGISTRY_ONLY", s.Object)}, true
+}
+
+// closedMeshOf says whether a mesh configuration is REGISTRY_ONLY.
+func closedMeshOf(config *model.MeshConfig) (Related, bool) {
+	if int32(config.GetOutboundTrafficPolicy().GetMode()) != int32(networking.OutboundTrafficPolicy_REGISTRY_ONLY) {
+		return Related{}, false
+	}
+	object, field := config.Because("outboundTrafficPolicy.mode")
+	return Related{object, field, "the mesh is REGISTRY_ONLY"}, true
+}
+
+// leak is what gets around the controls of some workloads, gathered for one
+// finding: controlled requests that no sidecar sees.
+type leak struct {
+	// open are requests that get out; stopped are those that a NetworkPolicy
+	// stops.
+	open, stopped []control
+	// more: there are more steered hosts than these.
+	more      bool
+	workloads []*model.Workload
+}
+
+// leakOf tries what is controlled of a workload's requests and keeps what no
+// sidecar sees, as far as want accepts the trace. What is undecided is not kept.
+func leakOf(p *Pass, list []control, more bool, want func(*flow.Trace) bool) leak {
+	l := leak{more: more}
+	for _, c := range list {
+		t := p.Reach.Trace(c.Request)
+		switch {
+		case t.Outcome == flow.Allowed && t.Via == flow.ViaUncaptured && want(t):
+			l.open = append(l.open, c)
+		case stoppedByNetwork(t) && want(t):
+			l.stopped = append(l.stopped, c)
+		}
+	}
+	return l
+}
+
+// stoppedByNetwork reports whether a NetworkPolicy of the sender stops a request.
+func stoppedByNetwork(t *flow.Trace) bool {
+	return t.Outcome == flow.Blocked && t.Reason == flow.NetworkPolicy && t.Via == flow.ViaNone
+}
+
+// found reports whether there is anything to report.
+func (l *leak) found() bool { return len(l.open)+len(l.stopped) > 0 }
+
+// add takes over what gets around the controls of a workload, which is of the
+// class for which other was found.
+func (l *leak) add(other leak, w *model.Workload) {
+	own := func(list []control) []control {
+		list = slices.Clone(list)
+		for i := range list {
+			list[i].Request.From = reach.From(w)
+		}
+		return list
+	}
+	l.open = append(l.open, own(other.open)...)
+	l.stopped = append(l.stopped, own(other.stopped)...)
+	l.more = l.more || other.more
+	l.workloads = append(l.workloads, w)
+}
+
+// requests are those that get out, or if there are none those that a
+// NetworkPolicy stops; steered ones first.
+func (l *leak) requests() []control {
+	list := slices.Clone(l.open)
+	if len(list) == 0 {
+		list = slices.Clone(l.stopped)
+	}
+	rank := func(c control) int {
+		if c.Steering != nil {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(list, func(a, b control) int { return rank(a) - rank(b) })
+	return list
+}
+
+// ports are those of the requests, in order of appearance.
+func (l *leak) ports() []int {
+	var out []int
+	for _, c := range l.requests() {
+		if !slices.Contains(out, c.To.Port) {
+			out = append(out, c.To.Port)
+		}
+	}
+	return out
+}
+
+// what names the requests: "requests of shop/orders to api.example.com:443
+// (steered to egress gateway ns/name) and to any host on ports 80, 443 (closed by
+// REGISTRY_ONLY)". anything is what to call hosts that nothing registers.
+func (l *leak) what(anything string) string {
+	var hosts []string
+	var ports []int
+	gateway := ""
+	for _, c := range l.requests() {
+		if c.Steering == nil {
+			if !slices.Contains(ports, c.To.Port) {
+				ports = append(ports, c.To.Port)
+			}
+			continue
+		}
+		name := c.To.Host
+		if c.To.Stands != "" {
+			name = c.To.Stands
+		}
+		if name = fmt.Sprintf("%s:%d", name, c.To.Port); !slices.Contains(hosts, name) {
+			hosts = append(hosts, name)
+		}
+		if gateway == "" {
+			gateway = c.Steering.gateway()
+		}
+	}
+	var parts []string
+	if len(hosts) > 0 {
+		names := upTo3(hosts)
+		if l.more && len(hosts) > maxNamed {
+			names = strings.Join(hosts[:maxNamed], ", ") + " and more"
+		}
+		parts = append(parts, fmt.Sprintf("to %s (steered to %s)", names, gateway))
+	}
+	if len(ports) > 0 {
+		parts = append(parts, fmt.Sprintf("to %s on %s (closed by REGISTRY_ONLY)", anything, portsText(ports)))
+	}
+	return fmt.Sprintf("requests of %s %s", upTo3(workloadIDs(l.workloads)), strings.Join(parts, " and "))
+}
+
+// finding fills in what the requests prove. Where a NetworkPolicy stops them all
+// it is a note.
+func (l *leak) finding(p *Pass, f Finding) Finding {
+	f.Workloads = workloadIDs(l.workloads)
+	list := l.requests()
+	f.Flow = &list[0].Request
+	f.Trace = p.Reach.Trace(*f.Flow)
+	for _, c := range list {
+		if len(f.Related) < maxNamed && !slices.Contains(f.Related, c.Because) {
+			f.Related = append(f.Related, c.Because)
+		}
+	}
+	if len(l.open) == 0 {
+		f.onlyNetworkPolicy()
+	}
+	return f
+}
+
+// onlyNetworkPolicy makes a finding a note because a NetworkPolicy stops its
+// witness.
+func (f *Finding) onlyNetworkPolicy() {
+	f.Severity, f.SecuritySeverity = Note, 0
+	f.Message += fmt.Sprintf("; only NetworkPolicy %s stops them", f.Trace.Policy)
+}

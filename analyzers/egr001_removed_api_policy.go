@@ -1,0 +1,133 @@
+package analyzers
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/egresslint/egresslint/model"
+)
+
+var _ = register(&Analyzer{
+	ID:   "EGR001",
+	Name: "removed-api-policy",
+	Doc: Doc{
+		Title: "A policy is written in an API that Istio no longer reads",
+		What: "An object is of an API that was removed: Mixer (`config.istio.io`, since Istio 1.8), the first role based access " +
+			"control and authentication policies (`rbac.istio.io`, `authentication.istio.io`, since 1.6), or the first routing " +
+			"kinds (`RouteRule`, `EgressRule` …, since 1.0). Each object is reported. A Gateway server whose certificate is to be " +
+			"found under `/etc/certs`, where Citadel once put it, is reported as a warning: since 1.5 nothing puts a file there.",
+		Why: "The manifests describe a control that does not exist. Nothing refuses what a Mixer denier refused, and " +
+			"nobody is told: the objects can still be applied where their CustomResourceDefinitions are left over.",
+		Bad: `apiVersion: config.istio.io/v1alpha2
+kind: rule
+metadata:
+  name: check-source
+  namespace: istio-system
+spec:
+  match: destination.labels["istio"] == "egressgateway"
+  actions:
+  - handler: deny-all.denier
+    instances: [deny.checknothing]
+`,
+		Good: `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: check-source
+  namespace: istio-system
+spec:
+  selector:
+    matchLabels:
+      istio: egressgateway
+  action: DENY
+  rules:
+  - from:
+    - source:
+        notNamespaces: [shop]
+`,
+		Fix: "Write what the object was for in today's API (an AuthorizationPolicy at the egress gateway or waypoint, a " +
+			"VirtualService, a ServiceEntry, a `credentialName`), and delete it.",
+		Silent: "The input shows an Istio that still reads the API, or a gateway pod that has a volume at `/etc/certs`.",
+		Sources: []string{
+			"https://istio.io/latest/news/releases/1.8.x/announcing-1.8/upgrade-notes/",
+			"https://istio.io/latest/blog/2021/migrate-alpha-policy/",
+			"https://istio.io/latest/news/releases/1.5.x/announcing-1.5/upgrade-notes/",
+		},
+	},
+	Severity:         Error,
+	SecuritySeverity: 8.2,
+	Run:              runRemovedAPI,
+})
+
+// removedAPI is an API group (or kinds of one) that Istio reads no more.
+type removedAPI struct {
+	what   string // what it was called
+	since  int    // minor version of Istio 1 that reads it no more
+	effect string
+	write  string
+}
+
+var removedAPIs = map[string]removedAPI{
+	"config.istio.io":         {"Mixer configuration", 8, "nothing enforces what it describes", "write an AuthorizationPolicy for the egress gateway"},
+	"policy.istio.io":         {"Mixer configuration", 8, "nothing enforces what it describes", "write an AuthorizationPolicy for the egress gateway"},
+	"rbac.istio.io":           {"authorization of alpha times", 6, "nothing enforces what it describes", "write an AuthorizationPolicy"},
+	"authentication.istio.io": {"authentication of alpha times", 6, "nothing enforces what it describes", "write a PeerAuthentication or RequestAuthentication"},
+	"networking.istio.io":     removedRouting,
+}
+
+var removedRouting = removedAPI{"routing of alpha times", 0, "no request is routed by it", "write a VirtualService, DestinationRule or ServiceEntry"}
+
+// routing are the kinds of the first routing API, which was in two groups.
+var routing = map[string]bool{"RouteRule": true, "EgressRule": true, "ExternalService": true, "DestinationPolicy": true}
+
+// observing are kinds of Mixer that only ever recorded requests; all others may
+// have decided about them.
+var observing = map[string]bool{
+	"attributemanifest": true, "bypass": true, "circonus": true, "cloudwatch": true, "dogstatsd": true, "edge": true,
+	"fluentd": true, "kubernetes": true, "kubernetesenv": true, "logentry": true, "metric": true, "prometheus": true,
+	"reportnothing": true, "signalfx": true, "solarwinds": true, "stackdriver": true, "statsd": true, "stdio": true,
+	"tracespan": true, "zipkin": true,
+}
+
+func runRemovedAPI(p *Pass) {
+	minor := istioMinor(p.Mesh)
+	for _, o := range p.Mesh.Legacy {
+		api, known := removedAPIs[o.Group()]
+		if routing[o.Kind] {
+			api = removedRouting
+		}
+		if !known || minor >= 0 && minor < api.since {
+			continue
+		}
+		f := Finding{Object: o, Field: "apiVersion", Label: "read by no supported Istio"}
+		switch {
+		case routing[o.Kind]:
+			f.Severity, f.Field = Error, "kind"
+		case api.what == "Mixer configuration" && observing[o.Kind]:
+			f.Severity = Warning
+			api.effect, api.write = "nothing records what it describes", "configure Telemetry"
+		}
+		since := ""
+		if api.since > 0 {
+			since = fmt.Sprintf(" that Istio reads no more since 1.%d", api.since)
+		}
+		f.Message = fmt.Sprintf("%s (%s) is dead configuration: it is %s%s, so %s; %s, and delete it",
+			o, o.APIVersion, api.what, since, api.effect, api.write)
+		p.Report(f)
+	}
+	if minor < 0 || minor >= 5 {
+		reportCitadelFiles(p)
+	}
+}
+
+// istioMinor is the minor version of Istio 1 that the input shows, -1 if none.
+func istioMinor(mesh *model.Mesh) int {
+	version, _, _ := mesh.IstioVersion()
+	major, rest, _ := strings.Cut(version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	n, err := strconv.Atoi(minor)
+	if major != "1" || err != nil {
+		return -1
+	}
+	return n
+}

@@ -1,0 +1,54 @@
+package analyzers
+
+import "github.com/egresslint/egresslint/model/manifest"
+
+var _ = register(&Analyzer{
+	ID:   "EGR011",
+	Name: "rejected-object",
+	Doc: Doc{
+		Title: "An object is refused, so that it does not exist in any cluster",
+		What: "The API server (by the schema of the kind) or Istio's validating webhook refuses the object. " +
+			"It is left out of the analysis; the message quotes what is said against it. " +
+			"A mesh configuration that istiod does not take is dropped as a whole, and Istio's defaults are in force.",
+		Why: "Whoever reads the manifests sees a policy, a route or a restriction that no proxy will ever hear of. " +
+			"A refused DENY policy denies nothing, and a refused mesh configuration leaves `ALLOW_ANY` in force.",
+		Bad: `apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata:
+  name: wildcard
+  namespace: shop
+spec:
+  hosts: ["*.payments.example"]
+  ports:
+  - number: 443
+    name: tls
+    protocol: TLS
+  resolution: DNS
+`,
+		Good: `apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata:
+  name: wildcard
+  namespace: shop
+spec:
+  hosts: ["*.payments.example"]
+  ports:
+  - number: 443
+    name: tls
+    protocol: TLS
+  resolution: NONE
+`,
+		Fix: "Correct the field that the message names.",
+		Silent: "Kinds that have no bearing on egress are not checked. An EnvoyFilter is only held against its schema. " +
+			"CEL rules of CustomResourceDefinitions are not evaluated; Istio's validation repeats them.",
+		Sources: []string{
+			"istio/istio pkg/config/validation/validation.go",
+			"istio/istio manifests/charts/base/files/crd-all.gen.yaml",
+			"istio/istio pkg/config/mesh/meshwatcher/collection.go",
+		},
+	},
+	Severity: Error,
+	Run: func(p *Pass) {
+		reportProblems(p, "refused", manifest.Rejected)
+	},
+})

@@ -1,0 +1,56 @@
+package analyzers
+
+import "github.com/egresslint/egresslint/model/manifest"
+
+var _ = register(&Analyzer{
+	ID:   "EGR012",
+	Name: "unknown-field",
+	Doc: Doc{
+		Title: "A field does not exist, so that it decides nothing",
+		What: "An object has a field that its kind does not have: a misspelt name, the wrong case, the wrong indentation, " +
+			"or the name of the protobuf definition (`sni_hosts`) in place of the one of the CustomResourceDefinition (`sniHosts`).",
+		Why: "An API server drops unknown fields of custom resources, with a warning that nobody sees in a pipeline, or refuses the " +
+			"object if the client asks for strict validation, as `kubectl apply` does. Either way the setting is not in force: " +
+			"an `exportto` restricts nobody.",
+		Bad: `apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata:
+  name: payments-api
+  namespace: shop
+spec:
+  exportto: ["."]
+  hosts: [api.payments.example]
+  ports:
+  - number: 443
+    name: tls
+    protocol: TLS
+  resolution: DNS
+`,
+		Good: `apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata:
+  name: payments-api
+  namespace: shop
+spec:
+  exportTo: ["."]
+  hosts: [api.payments.example]
+  ports:
+  - number: 443
+    name: tls
+    protocol: TLS
+  resolution: DNS
+`,
+		Fix: "Write the field as the kind has it, at the place where it belongs, or remove it.",
+		Silent: "Fields that may hold anything (labels, annotations, `google.protobuf.Struct`) and kinds without bearing on egress " +
+			"are not checked, nor are fields that API servers themselves once wrote (`metadata.clusterName`).",
+		Sources: []string{
+			"https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#field-pruning",
+			"https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation",
+			"istio/istio manifests/charts/base/files/crd-all.gen.yaml",
+		},
+	},
+	Severity: Warning,
+	Run: func(p *Pass) {
+		reportProblems(p, "decides nothing", manifest.UnknownField)
+	},
+})

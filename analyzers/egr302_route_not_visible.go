@@ -1,0 +1,178 @@
+package analyzers
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+var _ = register(&Analyzer{
+	ID: "EGR302", Name: "route-not-visible", Severity: Error, SecuritySeverity: 8.0,
+	Run: runRouteNotVisible,
+	Doc: Doc{
+		Title: "Clients see a ServiceEntry but not the route that sends its host through the egress gateway",
+		What: "A VirtualService sends a host and port to the egress gateway, and for some clients it does not apply: its `exportTo` leaves their namespace out, " +
+			"a Sidecar does not import it, its conditions on the source do not hold for them, or another VirtualService comes first. " +
+			"The host's ServiceEntry is visible to them all the same.",
+		Why: "Without the route a sidecar treats the host as any registered host and connects to it directly: these clients go around the gateway, silently and with every request.",
+		Bad: egressDoc("", "spec:\n  hosts:\n  - api.example.com\n  gateways:\n",
+			"spec:\n  exportTo:\n  - istio-egress\n  hosts:\n  - api.example.com\n  gateways:\n"),
+		Good: egressDoc("", "spec:\n  hosts:\n  - api.example.com\n  gateways:\n",
+			"spec:\n  exportTo:\n  - istio-egress\n  - shop\n  hosts:\n  - api.example.com\n  gateways:\n"),
+		Fix: "Export and import the VirtualService wherever the ServiceEntry is visible, or narrow the ServiceEntry's `exportTo` to the clients that the route is for.",
+		Silent: "Clients for which the host does not go out directly, clients without a sidecar, conditions on the source that nobody meets, " +
+			"and requests that the same VirtualService sends outside itself.",
+		Sources: []string{
+			"istio pilot/pkg/model/push_context.go (initVirtualServices, VirtualServicesForGateway)",
+			"istio pilot/pkg/model/sidecar.go",
+			"istio pilot/pkg/networking/core/route/route.go (sourceMatchHTTP)",
+		},
+	},
+})
+
+// unused says why a route does not apply to a client.
+type unused struct {
+	object *manifest.Object
+	field  string
+	// text is a clause, todo what to do.
+	text, todo string
+}
+
+// hiddenRoute is what a finding of EGR302 is about.
+type hiddenRoute struct {
+	object, route *manifest.Object
+	field         string
+}
+
+func runRouteNotVisible(p *Pass) {
+	in := intentOf(p)
+	attempts := in.steered()
+	var found byKey[hiddenRoute]
+	whys, by := map[hiddenRoute]*unused{}, map[hiddenRoute]*steering{}
+	for _, a := range attempts {
+		if !a.direct() || in.gap(a) != invisible {
+			continue
+		}
+		for _, s := range in.covering(a.To.Host) {
+			if !s.takes(a.To.Port, a.Flow.Scheme) {
+				continue
+			}
+			if why := in.whyUnused(s, a, attempts); why != nil {
+				k := hiddenRoute{why.object, s.Route.Object, why.field}
+				if whys[k] == nil {
+					whys[k], by[k] = why, s
+				}
+				found.add(k, a)
+				break
+			}
+		}
+	}
+	for _, k := range found.keys {
+		c, s, why := found.of[k], by[k], whys[k]
+		entry, hostField, _ := c.first.entry()
+		if entry == nil {
+			continue
+		}
+		p.Report(c.finding(Finding{
+			Object: why.object, Field: why.field, Severity: Error, SecuritySeverity: 8.0,
+			Message: fmt.Sprintf("%s %s but not the route of %s that sends %s to %s (%s): requests on %s go out directly; %s",
+				c.who("sees", "see"), entry, s.Route, upTo3(c.hosts), s.gateway(), why.text, portsText(c.ports), why.todo),
+			Label:   "leaves out clients that see the host",
+			Help:    fmt.Sprintf("%s, or narrow the exportTo of %s", why.todo, entry),
+			Related: []Related{s.related(), {entry, hostField, entry.String() + " registers the host for these clients"}},
+		}))
+	}
+}
+
+// whyUnused says why a steering did not take a request that it covers; nil where
+// that cannot be told, or is what the route's author wrote.
+func (in *intent) whyUnused(s *steering, a *attempt, attempts []*attempt) *unused {
+	w := a.Class[0]
+	push := in.pushFor(w)
+	i := slices.IndexFunc(push.VirtualServices(), func(vs *model.MergedVirtualService) bool { return vs.Object == s.Route.Object })
+	if i < 0 {
+		return nil
+	}
+	route := push.VirtualServices()[i]
+	if !route.ExportTo().VisibleTo(route.Namespace, w.Namespace) {
+		return notExported(push, route, w.Namespace)
+	}
+	if sidecar := push.SidecarFor(w.Namespace, w.Labels); sidecar != nil {
+		l := in.scopeOf(push, w.Namespace, sidecar).Listener(a.To.Port)
+		if l == nil || !slices.Contains(l.VirtualServices, route) {
+			field := "spec.egress"
+			if l != nil && l.Spec != nil {
+				field = fmt.Sprintf("spec.egress[%d].hosts", l.Index)
+			}
+			return &unused{sidecar.Object, field, fmt.Sprintf("%s does not import it", sidecar),
+				fmt.Sprintf("add %q to the hosts of the Sidecar", route.Namespace+"/"+string(route.Hosts[0]))}
+		}
+	}
+	if text, field := s.refuses(w); text != "" {
+		// A condition that nobody meets is not yet a route for somebody else.
+		met := slices.ContainsFunc(attempts, func(b *attempt) bool { return b.By != nil && b.By.Object == s.Object && b.By.To == s.To })
+		if object, _ := a.explicit(); !met || object == s.Object {
+			return nil
+		}
+		return &unused{s.Object, field, text, "let the condition include these clients"}
+	}
+	if first := firstRoute(a.Trace); first != nil && first != s.Object && first != s.Route.Object {
+		return &unused{first, "spec.hosts", fmt.Sprintf("%s for the same host comes first", first), "merge the two VirtualServices into one"}
+	}
+	return nil
+}
+
+// notExported explains a VirtualService that proxies of a namespace do not see.
+func notExported(push *model.PushContext, route *model.MergedVirtualService, namespace string) *unused {
+	u := &unused{object: route.Object, field: "spec.exportTo", todo: fmt.Sprintf("add %q to the exportTo of %s", namespace, route)}
+	if list := route.Spec.GetExportTo(); len(list) > 0 {
+		u.text = fmt.Sprintf("its exportTo lists only %s", quoted(list))
+		return u
+	}
+	u.text = fmt.Sprintf("VirtualServices without exportTo are exported only to %s in this mesh", quoted(route.ExportTo()))
+	u.todo = fmt.Sprintf("give %s an exportTo that includes %q", route, namespace)
+	if object, field := push.Config.Because("defaultVirtualServiceExportTo"); object != nil {
+		u.text += fmt.Sprintf(" (%s of %s)", field, object)
+	}
+	return u
+}
+
+// refuses says which condition on the source a client does not meet, "" if none.
+func (s *steering) refuses(w *model.Workload) (text, field string) {
+	if s.Namespace != "" && s.Namespace != w.Namespace {
+		return fmt.Sprintf("it asks for sourceNamespace %q", s.Namespace), s.Match + ".sourceNamespace"
+	}
+	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
+		if got, ok := w.Labels[k]; !ok || got != s.Labels[k] {
+			return fmt.Sprintf("it asks for sourceLabels %q", k+"="+s.Labels[k]), s.Match + ".sourceLabels"
+		}
+	}
+	return "", ""
+}
+
+// firstRoute returns the VirtualService by which the client's sidecar decided,
+// nil if none.
+func firstRoute(t *flow.Trace) *manifest.Object {
+	for _, h := range t.Hops {
+		for _, b := range h.Because {
+			if h.At == flow.AtSidecar && b.Object.Kind == "VirtualService" {
+				return b.Object
+			}
+		}
+	}
+	return nil
+}
+
+// quoted lists values: "a", "b".
+func quoted(values []string) string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = fmt.Sprintf("%q", v)
+	}
+	return strings.Join(out, ", ")
+}

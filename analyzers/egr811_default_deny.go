@@ -1,0 +1,103 @@
+package analyzers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+var _ = register(&Analyzer{
+	ID: "EGR811", Name: "conflicting-default-deny", Severity: Warning,
+	Run: runDefaultDeny,
+	Doc: Doc{
+		Title: "A policy that allows nothing closes routes of the egress gateway that nothing opens",
+		What:  "An AuthorizationPolicy with an empty `spec` is in force at an egress gateway, routes of the mesh send hosts to the gateway, and no ALLOW rule lets any client through to them.",
+		Why: "`spec: {}` is an ALLOW policy without rules: with it, whatever no other ALLOW rule matches is denied. It is not a DENY policy, so an ALLOW rule for the host is all that is missing; " +
+			"it does not have to come before or after it.",
+		Bad:    egressDoc("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: allow-nothing\n  namespace: istio-egress\nspec: {}\n"),
+		Good:   egressDoc(allowOrders("istio-egress", "istio-egress")),
+		Fix:    "Add an ALLOW policy in the gateway's namespace for the clients and hosts that may pass, or remove the routes of those that may not.",
+		Silent: "Hosts that some client reaches, hosts that an ALLOW rule anywhere names (why that does not help is EGR809 or a rule about the policy), hosts with an unknown verdict.",
+		Sources: []string{
+			"istio pilot/pkg/security/authz/builder/builder.go",
+			"https://istio.io/latest/docs/concepts/security/#allow-nothing-deny-all-and-allow-all-policy",
+		},
+	},
+})
+
+// closing is what a finding of EGR811 is about.
+type closing struct {
+	policy *model.AuthorizationPolicy
+	pod    *model.Workload
+}
+
+func runDefaultDeny(p *Pass) {
+	in := intentOf(p)
+	closed := in.closed()
+	if closed == nil {
+		return
+	}
+	var found byKey[closing]
+	for _, a := range closed {
+		l := in.legOf(a.Trace)
+		for _, g := range in.gateways {
+			if l == nil || g.Workload != l.pod {
+				continue
+			}
+			for _, policy := range g.Policies.Allow {
+				if enforced(policy) && len(policy.Spec.GetRules()) == 0 && slices.Contains(strings.Split(a.Trace.Policy, ","), policy.ID()) {
+					found.add(closing{policy, l.pod}, a)
+					break
+				}
+			}
+		}
+	}
+	for _, k := range found.keys {
+		c := found.of[k]
+		p.Report(c.finding(Finding{
+			Object: k.policy.Object, Field: "spec", Severity: Warning,
+			Message: fmt.Sprintf("AuthorizationPolicy %s allows nothing on %s: %s %s unreachable through egress gateway %s, though routes lead there; add an ALLOW rule for what may pass (this policy is no DENY and does not override it)",
+				k.policy.ID(), in.scopeText(k.policy), upTo3(c.hosts), c.are(), k.pod.ID()),
+			Label:   "an ALLOW policy without rules",
+			Help:    fmt.Sprintf("add an AuthorizationPolicy with action ALLOW in namespace %q that names the clients and the hosts", k.pod.Namespace),
+			Related: []Related{c.first.By.related()},
+		}))
+	}
+}
+
+// closed returns the attempts for hosts to which the gateway lets nobody through
+// because no ALLOW rule matches, and which no ALLOW rule names. Nil if there is
+// none.
+func (in *intent) closed() []*attempt {
+	open := map[string]bool{}
+	var denied []*attempt
+	for _, a := range in.steered() {
+		switch {
+		case a.By == nil:
+		case a.Trace.Reason == flow.RBACDenied && a.Trace.Via == flow.ViaGateway && a.Trace.Rule == nil:
+			denied = append(denied, a)
+		default:
+			open[a.name()] = true // or fails for another reason, or is unknown
+		}
+	}
+	return slices.DeleteFunc(denied, func(a *attempt) bool {
+		return open[a.name()] || slices.ContainsFunc(in.pass.Mesh.AuthorizationPolicies, func(policy *model.AuthorizationPolicy) bool {
+			return slices.ContainsFunc(hostsOf(policy), func(n namedHost) bool { return n.covers(a.To.Host) })
+		})
+	})
+}
+
+// scopeText says what a policy is in force on.
+func (in *intent) scopeText(policy *model.AuthorizationPolicy) string {
+	switch {
+	case len(policy.Spec.GetSelector().GetMatchLabels()) > 0:
+		return "the workloads that its selector selects"
+	case policy.Namespace == in.push.RootNamespace():
+		return "every workload of the mesh"
+	default:
+		return fmt.Sprintf("every workload of namespace %q", policy.Namespace)
+	}
+}

@@ -1,0 +1,376 @@
+package analyzers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+	security "istio.io/api/security/v1beta1"
+	"istio.io/istio/pkg/config/host"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// intent is what the manifests mean to control. A way around a control is only
+// worth a finding if somebody meant the control: an open mesh without one is
+// legal.
+type intent struct {
+	pass *Pass
+	push *model.PushContext
+	// steerings are the routes of the mesh that send external hosts to a
+	// gateway, in the order of the registry's VirtualServices.
+	steerings []*steering
+	// gateways are the egress gateways that the input holds.
+	gateways []*egressGateway
+	// entries finds ServiceEntries by their object.
+	entries map[*manifest.Object]*model.ServiceEntry
+	// pushes are those of the revisions that are not the default, scopes those
+	// of Sidecars: see pushFor and scopeOf.
+	pushes map[string]*model.PushContext
+	scopes map[string]*model.SidecarScope
+}
+
+// steering is one way in which a route of the mesh sends external hosts to a
+// gateway: one condition of the route, and one of its destinations.
+type steering struct {
+	// Hosts are the hosts that the condition is about, wildcards among them.
+	Hosts []host.Name
+	// Scheme is what a client has to speak for the route to see it: HTTP or
+	// TLS; TCP takes anything.
+	Scheme flow.Scheme
+	// Port is the port that the condition asks for, 0 for any.
+	Port  int
+	Route *model.MergedVirtualService
+	// Object holds the route: the VirtualService, or its delegate. Match is
+	// the field of the condition (of the route where it has none), To that of
+	// the destination.
+	Object    *manifest.Object
+	Match, To string
+	// Labels and Namespace restrict the clients; Match holds both.
+	Labels    map[string]string
+	Namespace string
+	// Destination is where the route leads, a Service of the cluster. Pods are
+	// the gateways behind it, empty where the input does not hold them.
+	Destination *networking.Destination
+	Pods        []*model.Workload
+}
+
+// policing is a place that shows that a policy of an egress gateway is about a
+// host.
+type policing struct {
+	Policy *model.AuthorizationPolicy
+	Field  string
+	// Named: the policy names the host. Else it denies whatever no ALLOW
+	// policy names.
+	Named bool
+}
+
+// intentOf reads the intent of a mesh.
+func intentOf(p *Pass) *intent {
+	in := &intent{
+		pass: p, push: p.Reach.Sim.Push(), gateways: egressGateways(p),
+		entries: map[*manifest.Object]*model.ServiceEntry{},
+		pushes:  map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
+	}
+	for _, e := range p.Mesh.ServiceEntries {
+		in.entries[e.Object] = e
+	}
+	for _, vs := range in.push.VirtualServices() {
+		if slices.Contains(vs.Gateways, model.MeshGateway) {
+			in.addHTTP(vs)
+			in.addTLS(vs)
+			in.addTCP(vs)
+		}
+	}
+	return in
+}
+
+func (in *intent) addHTTP(vs *model.MergedVirtualService) {
+	hosts := in.external(vs.Hosts)
+	for _, r := range vs.HTTP {
+		for i, d := range r.GetRoute() {
+			base := steering{Hosts: hosts, Scheme: flow.HTTP, Route: vs, Object: r.Object, Match: r.Field,
+				To: fmt.Sprintf("%s.route[%d].destination", r.Field, i), Destination: d.GetDestination()}
+			if len(r.GetMatch()) == 0 {
+				in.add(base)
+			}
+			for j, m := range r.GetMatch() {
+				if !meansMesh(m.GetGateways()) {
+					continue
+				}
+				s := base
+				s.Port, s.Match = int(m.GetPort()), r.Matches[j].Field
+				// With gateways given, the source does not count (istio
+				// pilot/pkg/networking/core/route/route.go sourceMatchHTTP).
+				if len(m.GetGateways()) == 0 {
+					s.Labels, s.Namespace = m.GetSourceLabels(), m.GetSourceNamespace()
+				}
+				in.add(s)
+			}
+		}
+	}
+}
+
+func (in *intent) addTLS(vs *model.MergedVirtualService) {
+	for i, r := range vs.TLS {
+		for j, m := range r.GetMatch() {
+			if !meansMesh(m.GetGateways()) {
+				continue
+			}
+			var names []host.Name
+			for _, h := range m.GetSniHosts() {
+				names = append(names, host.Name(h))
+			}
+			for k, d := range r.GetRoute() {
+				in.add(steering{Hosts: in.external(names), Scheme: flow.TLS, Port: int(m.GetPort()), Route: vs, Object: vs.Object,
+					Match: fmt.Sprintf("spec.tls[%d].match[%d]", i, j), To: fmt.Sprintf("spec.tls[%d].route[%d].destination", i, k),
+					Labels: m.GetSourceLabels(), Namespace: m.GetSourceNamespace(), Destination: d.GetDestination()})
+			}
+		}
+	}
+}
+
+func (in *intent) addTCP(vs *model.MergedVirtualService) {
+	hosts := in.external(vs.Hosts)
+	for i, r := range vs.TCP {
+		for k, d := range r.GetRoute() {
+			base := steering{Hosts: hosts, Scheme: flow.TCP, Route: vs, Object: vs.Object, Match: fmt.Sprintf("spec.tcp[%d]", i),
+				To: fmt.Sprintf("spec.tcp[%d].route[%d].destination", i, k), Destination: d.GetDestination()}
+			if len(r.GetMatch()) == 0 {
+				in.add(base)
+			}
+			for j, m := range r.GetMatch() {
+				if !meansMesh(m.GetGateways()) {
+					continue
+				}
+				s := base
+				s.Port, s.Match = int(m.GetPort()), fmt.Sprintf("spec.tcp[%d].match[%d]", i, j)
+				s.Labels, s.Namespace = m.GetSourceLabels(), m.GetSourceNamespace()
+				in.add(s)
+			}
+		}
+	}
+}
+
+// external leaves out the Services of the cluster, and "*", which names no host.
+func (in *intent) external(hosts []host.Name) []host.Name {
+	var out []host.Name
+	for _, h := range hosts {
+		if h = host.Name(strings.ToLower(string(h))); h != "" && h != "*" && !inCluster(in.push, h) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// add keeps a way that leads to a gateway.
+func (in *intent) add(s steering) {
+	if len(s.Hosts) == 0 {
+		return
+	}
+	for _, g := range in.gateways {
+		if slices.ContainsFunc(g.Steers, func(x steer) bool { return x.Object == s.Object && x.Field == s.To }) {
+			s.Pods = append(s.Pods, g.Workload)
+		}
+	}
+	if len(s.Pods) > 0 || in.unseen(host.Name(s.Destination.GetHost())) && in.leavesGateway(s.Hosts) {
+		in.steerings = append(in.steerings, &s)
+	}
+}
+
+// unseen reports whether a host is a Service of the cluster of which the input
+// does not show the pods, so that it may be a gateway's.
+func (in *intent) unseen(h host.Name) bool {
+	if !strings.HasSuffix(string(h), ".svc."+model.DomainSuffix) {
+		return false
+	}
+	s := in.service(h)
+	return s == nil || in.push.SelectsNothing(s)
+}
+
+// leavesGateway reports whether some VirtualService, at a gateway, sends one of
+// the hosts outside: whoever writes that, and sends the mesh's requests to a
+// Service, means that Service to be an egress gateway.
+func (in *intent) leavesGateway(hosts []host.Name) bool {
+	outside := func(d *networking.Destination) bool { return !inCluster(in.push, host.Name(d.GetHost())) }
+	for _, vs := range in.push.VirtualServices() {
+		if !overlap(vs.Hosts, hosts) {
+			continue
+		}
+		atGateway := func(gateways []string) bool {
+			if len(gateways) == 0 {
+				gateways = vs.Gateways
+			}
+			return slices.ContainsFunc(gateways, func(g string) bool { return g != model.MeshGateway })
+		}
+		for _, r := range vs.HTTP {
+			here := len(r.GetMatch()) == 0 && atGateway(nil) ||
+				slices.ContainsFunc(r.GetMatch(), func(m *networking.HTTPMatchRequest) bool { return atGateway(m.GetGateways()) })
+			if here && slices.ContainsFunc(r.GetRoute(), func(d *networking.HTTPRouteDestination) bool { return outside(d.GetDestination()) }) {
+				return true
+			}
+		}
+		leaves := func(routes []*networking.RouteDestination) bool {
+			return slices.ContainsFunc(routes, func(d *networking.RouteDestination) bool { return outside(d.GetDestination()) })
+		}
+		for _, r := range vs.TLS {
+			if slices.ContainsFunc(r.GetMatch(), func(m *networking.TLSMatchAttributes) bool { return atGateway(m.GetGateways()) }) && leaves(r.GetRoute()) {
+				return true
+			}
+		}
+		for _, r := range vs.TCP {
+			here := len(r.GetMatch()) == 0 && atGateway(nil) ||
+				slices.ContainsFunc(r.GetMatch(), func(m *networking.L4MatchAttributes) bool { return atGateway(m.GetGateways()) })
+			if here && leaves(r.GetRoute()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// overlap reports whether two lists of hosts, wildcards among them, have a host
+// in common.
+func overlap(a, b []host.Name) bool {
+	return slices.ContainsFunc(a, func(h host.Name) bool {
+		return slices.ContainsFunc(b, host.Name(strings.ToLower(string(h))).Matches)
+	})
+}
+
+// service returns the Service of the cluster with a full name, nil if the input
+// has none.
+func (in *intent) service(h host.Name) *model.Service {
+	name, rest, _ := strings.Cut(string(h), ".")
+	namespace, _, _ := strings.Cut(rest, ".")
+	if model.ServiceHost(name, namespace) != h {
+		return nil
+	}
+	if s := in.push.ServiceIn(h, namespace); s != nil && s.Kubernetes() {
+		return s
+	}
+	return nil
+}
+
+// covering returns the steerings of a host or wildcard (I1), whatever the port.
+func (in *intent) covering(h string) []*steering {
+	var out []*steering
+	for _, s := range in.steerings {
+		if s.covers(host.Name(h)) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// covers reports whether the condition takes a host, or all of a wildcard.
+func (s *steering) covers(h host.Name) bool {
+	return slices.ContainsFunc(s.Hosts, host.Name(strings.ToLower(string(h))).SubsetOf)
+}
+
+// takes reports whether the condition takes what a client speaks on a port.
+func (s *steering) takes(port int, scheme flow.Scheme) bool {
+	return (s.Port == 0 || s.Port == port) && (s.Scheme == flow.TCP || s.Scheme == scheme)
+}
+
+// gateway names the gateway in messages.
+func (s *steering) gateway() string {
+	if len(s.Pods) > 0 {
+		return "egress gateway " + upTo3(workloadIDs(s.Pods))
+	}
+	name, rest, _ := strings.Cut(s.Destination.GetHost(), ".")
+	namespace, _, _ := strings.Cut(rest, ".")
+	return "Service " + namespace + "/" + name
+}
+
+// related is the place that sends the hosts to the gateway.
+func (s *steering) related() Related {
+	return Related{s.Object, s.To, fmt.Sprintf("%s sends %s to %s", s.Route, upTo3(hostNames(s.Hosts)), s.gateway())}
+}
+
+func hostNames(hosts []host.Name) []string {
+	out := make([]string, len(hosts))
+	for i, h := range hosts {
+		out[i] = string(h)
+	}
+	return out
+}
+
+// policed returns the places that show that the gateway of a steering controls a
+// host (I2): where its policies name it, else where they deny by default; in the
+// order of the policies.
+func (in *intent) policed(s *steering, h string) []policing {
+	var named, byDefault []policing
+	for _, g := range in.gateways {
+		if !slices.Contains(s.Pods, g.Workload) {
+			continue
+		}
+		for _, policy := range slices.Concat(g.Policies.Custom, g.Policies.Deny, g.Policies.Allow) {
+			if !enforced(policy) {
+				continue
+			}
+			for _, n := range hostsOf(policy) {
+				if n.covers(h) {
+					named = append(named, policing{policy, n.Field, true})
+					break
+				}
+			}
+			if policy.Spec.GetAction() == security.AuthorizationPolicy_ALLOW {
+				byDefault = append(byDefault, policing{policy, "spec", false})
+			}
+		}
+	}
+	if len(named) > 0 {
+		return named
+	}
+	return byDefault
+}
+
+// related is the place that shows the control.
+func (p policing) related(h string) Related {
+	if p.Named {
+		return Related{p.Policy.Object, p.Field, fmt.Sprintf("AuthorizationPolicy %s of the gateway controls %s", p.Policy.ID(), h)}
+	}
+	return Related{p.Policy.Object, p.Field, fmt.Sprintf("AuthorizationPolicy %s lets the gateway forward only what an ALLOW policy names", p.Policy.ID())}
+}
+
+// registryControl returns the places that close the mesh, or some of its
+// namespaces, to hosts that nothing registers (I3): the mesh configuration
+// first, then Sidecars in input order. An object may be nil: no manifest says it.
+func (in *intent) registryControl() []flow.Because {
+	var out []flow.Because
+	config := in.push.Config
+	if int32(config.GetOutboundTrafficPolicy().GetMode()) == int32(networking.OutboundTrafficPolicy_REGISTRY_ONLY) {
+		object, field := config.Because("outboundTrafficPolicy.mode")
+		out = append(out, flow.Because{Object: object, Field: field})
+	}
+	for _, s := range in.pass.Mesh.Sidecars {
+		if p := s.Spec.GetOutboundTrafficPolicy(); p != nil && p.GetMode() == networking.OutboundTrafficPolicy_REGISTRY_ONLY {
+			out = append(out, flow.Because{Object: s.Object, Field: "spec.outboundTrafficPolicy"})
+		}
+	}
+	return out
+}
+
+// pushFor returns what the control plane of a client has computed.
+func (in *intent) pushFor(w *model.Workload) *model.PushContext {
+	config := in.pass.Mesh.ConfigFor(w)
+	if config.Revision == in.push.Config.Revision {
+		return in.push
+	}
+	if in.pushes[config.Revision] == nil {
+		in.pushes[config.Revision] = model.NewPushContext(in.pass.Mesh, config, 0)
+	}
+	return in.pushes[config.Revision]
+}
+
+// scopeOf returns what the sidecars of a namespace see under a Sidecar.
+func (in *intent) scopeOf(push *model.PushContext, namespace string, sidecar *model.Sidecar) *model.SidecarScope {
+	key := push.Config.Revision + "|" + namespace + "|" + sidecar.ID()
+	if in.scopes[key] == nil {
+		in.scopes[key] = push.NewSidecarScope(namespace, sidecar)
+	}
+	return in.scopes[key]
+}
