@@ -15,8 +15,8 @@ func egressDoc(about string, edits ...string) string {
 }
 
 // plainEgressDoc is [egressDoc] with clients that call the gateway in plaintext.
-func plainEgressDoc(about string, edits ...string) string {
-	return joinDocs(about, strings.NewReplacer(edits...).Replace(docMesh+docPlain))
+func plainEgressDoc(about string) string {
+	return joinDocs(about, docMesh+docPlain)
 }
 
 func joinDocs(a, b string) string {

@@ -105,7 +105,7 @@ func reportHostForm(p *Pass, g *egressGateway, policy *model.AuthorizationPolicy
 		if bare == nil || ported == nil {
 			return nil
 		}
-		differs := false
+		var differs bool
 		switch {
 		case deny && list.opens:
 			differs = bare.deniedByRule(policy, r.Index) && ported.allowed()

@@ -198,12 +198,32 @@ func (p *PushContext) Resolve(namespace, name string, dnsCapture bool) Resolved 
 	return Resolved{Addr: p.PublicAddress(name)}
 }
 
+// KubeServiceIn returns the Service of a name in a namespace of the cluster, nil
+// if there is none; istiod may not know it.
+func (p *PushContext) KubeServiceIn(name, namespace string) *Service {
+	h := ServiceHost(name, namespace)
+	if s := p.byHost[h][namespace]; s != nil && s.Kubernetes() {
+		return s
+	}
+	for _, s := range p.hidden {
+		if s.Hostname == h {
+			return s
+		}
+	}
+	return nil
+}
+
 // clusterService finds a Kubernetes Service by a name as the cluster's DNS and
 // a pod's search domains would, nil if none.
 func (p *PushContext) clusterService(namespace, name string) *Service {
 	find := func(full string) *Service {
 		for _, s := range p.byHost[host.Name(full)] {
 			if s.Kubernetes() {
+				return s
+			}
+		}
+		for _, s := range p.hidden {
+			if string(s.Hostname) == full {
 				return s
 			}
 		}
@@ -220,15 +240,15 @@ func (p *PushContext) clusterService(namespace, name string) *Service {
 // listing returns the service whose address a client in namespace finds for a
 // host of a ServiceEntry with addresses.
 func (p *PushContext) listing(namespace string, h host.Name) *Service {
+	// The client's own choice: istiod is not asked, so that the order of the
+	// registry, part of which is chance, plays no role.
 	var found *Service
 	for _, s := range p.services {
 		if s.Entry == nil || s.Hostname != h || s.Address == UnspecifiedIP {
 			continue
 		}
-		if s.Namespace == namespace {
-			return s
-		}
-		if found == nil {
+		if found == nil || truth(s.Namespace == namespace) > truth(found.Namespace == namespace) ||
+			(s.Namespace == namespace) == (found.Namespace == namespace) && compareAge(s.Object, found.Object) < 0 {
 			found = s
 		}
 	}

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -130,8 +131,12 @@ func (p *PushContext) workloadEntries(s *Service, port *Port) []Endpoint {
 // its Endpoints or EndpointSlices where it selects none.
 func (p *PushContext) kubeEndpoints(s *Service, port *Port) []Endpoint {
 	var out []Endpoint
+	mesh := p.Mesh
+	if slices.Contains(p.hidden, s) {
+		mesh = p.cluster
+	}
 	if len(s.Selector) > 0 {
-		for _, w := range p.Mesh.Workloads {
+		for _, w := range mesh.Workloads {
 			if w.Namespace != s.Namespace || !subset(s.Selector, w.Labels) {
 				continue
 			}
@@ -141,7 +146,7 @@ func (p *PushContext) kubeEndpoints(s *Service, port *Port) []Endpoint {
 			}
 			out = append(out, p.podEndpoint(w, n))
 		}
-		if len(p.Mesh.WorkloadEntries) > 0 {
+		if len(mesh.WorkloadEntries) > 0 {
 			for _, e := range p.workloadEntries(s, port) {
 				// Kubernetes Services take WorkloadEntries by address only.
 				if _, err := netip.ParseAddr(e.Address); err == nil {
@@ -151,7 +156,7 @@ func (p *PushContext) kubeEndpoints(s *Service, port *Port) []Endpoint {
 		}
 		return out
 	}
-	for _, e := range p.Mesh.KubeEndpoints {
+	for _, e := range mesh.KubeEndpoints {
 		if e.Namespace == s.Namespace && e.Name == s.Kube.Name {
 			for i, set := range e.Spec.Subsets {
 				for j, a := range set.Addresses {
@@ -161,7 +166,7 @@ func (p *PushContext) kubeEndpoints(s *Service, port *Port) []Endpoint {
 			}
 		}
 	}
-	for _, slice := range p.Mesh.EndpointSlices {
+	for _, slice := range mesh.EndpointSlices {
 		if slice.Namespace != s.Namespace || slice.Labels[discoveryv1.LabelServiceName] != s.Kube.Name {
 			continue
 		}

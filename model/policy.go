@@ -8,6 +8,8 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
 	"istio.io/api/type/v1beta1"
+
+	"istio.io/istio/pkg/config/host"
 )
 
 // AuthorizationPolicies are the policies that one proxy enforces, by action;
@@ -317,4 +319,25 @@ func (p *PushContext) EnvoyFiltersFor(w *Workload) []*EnvoyFilter {
 		}
 	}
 	return out
+}
+
+// FindsProvider reports whether istiod finds the service of an external
+// authorizer, "host" or "namespace/host"; without it, istiod denies (istio
+// pilot/pkg/model/telemetry_logging.go LookupCluster). A Service of a namespace
+// of which the input holds nothing counts as found.
+func (p *PushContext) FindsProvider(service string) bool {
+	namespace, name, qualified := strings.Cut(service, "/")
+	if !qualified {
+		namespace, name = "", service
+	}
+	byNamespace := p.byHost[host.Name(name)]
+	if qualified && byNamespace[namespace] != nil || !qualified && len(byNamespace) == 1 {
+		return true
+	}
+	if len(byNamespace) > 0 {
+		return false
+	}
+	_, rest, _ := strings.Cut(name, ".")
+	in, suffix, _ := strings.Cut(rest, ".")
+	return suffix == "svc."+DomainSuffix && !p.Mesh.HoldsWorkloadsOf(in)
 }

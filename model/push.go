@@ -16,8 +16,13 @@ import (
 // proxies: the service registry and the indexes over routes, rules and policies,
 // under one mesh configuration (istio pilot/pkg/model/push_context.go).
 type PushContext struct {
+	// Mesh has the objects that istiod watches.
 	Mesh   *Mesh
 	Config *MeshConfig
+	// cluster has those of all namespaces, and hidden the Services among them
+	// that istiod does not know; the cluster's DNS and network do.
+	cluster *Mesh
+	hidden  []*Service
 
 	// services are all services, oldest first.
 	services []*Service
@@ -53,14 +58,20 @@ type PushContext struct {
 // second. 0 takes them as the input has them, n rotates each such group by n
 // (see [PushContext.Ties]).
 func NewPushContext(mesh *Mesh, config *MeshConfig, tie int) *PushContext {
+	all := mesh
+	watched := discovers(mesh, config)
+	if watched != nil {
+		mesh = mesh.discovered(watched)
+	}
 	p := &PushContext{
+		cluster:                        all,
 		Mesh:                           mesh,
 		Config:                         config,
 		defaultServiceExportTo:         defaultExportTo(config.GetDefaultServiceExportTo()),
 		defaultVirtualServiceExportTo:  defaultExportTo(config.GetDefaultVirtualServiceExportTo()),
 		defaultDestinationRuleExportTo: defaultExportTo(config.GetDefaultDestinationRuleExportTo()),
 	}
-	p.addresses = newAddressBook(mesh)
+	p.addresses = newAddressBook(all)
 	p.initServices(tie)
 	p.converted = convertGatewayAPI(mesh, config)
 	p.initBackendPolicies()

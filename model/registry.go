@@ -78,11 +78,30 @@ func (p *PushContext) tieGroups() [][]*ServiceEntry {
 	return out
 }
 
+// listClusterIPs makes a Kubernetes Service known by its addresses.
+func (p *PushContext) listClusterIPs(s *Service) {
+	if !s.Kubernetes() || s.Address == UnspecifiedIP {
+		return
+	}
+	for _, a := range append([]string{s.Address}, s.ExtraAddresses...) {
+		if addr, err := netip.ParseAddr(a); err == nil && p.byClusterIP[addr] == nil {
+			p.byClusterIP[addr] = s
+		}
+	}
+}
+
 // initServices fills the registry (istio pilot/pkg/model/push_context.go
 // initServiceRegistry).
 func (p *PushContext) initServices(tie int) {
 	for _, svc := range p.Mesh.KubeServices {
 		p.services = append(p.services, p.kubeService(svc))
+	}
+	if p.cluster != p.Mesh {
+		for _, svc := range p.cluster.KubeServices {
+			if !slices.Contains(p.Mesh.KubeServices, svc) {
+				p.hidden = append(p.hidden, p.kubeService(svc))
+			}
+		}
 	}
 	rank := map[*ServiceEntry]int{}
 	if tie > 0 {
@@ -107,6 +126,9 @@ func (p *PushContext) initServices(tie int) {
 	p.byHost = map[host.Name]map[string]*Service{}
 	p.exported = map[string][]*Service{}
 	p.byClusterIP = map[netip.Addr]*Service{}
+	for _, s := range p.hidden {
+		p.listClusterIPs(s)
+	}
 	for _, s := range p.services {
 		byNamespace := p.byHost[s.Hostname]
 		if byNamespace == nil {
@@ -116,13 +138,7 @@ func (p *PushContext) initServices(tie int) {
 		if existing := byNamespace[s.Namespace]; existing == nil || !existing.Kubernetes() && s.Kubernetes() {
 			byNamespace[s.Namespace] = s
 		}
-		if s.Kubernetes() && s.Address != UnspecifiedIP {
-			for _, a := range append([]string{s.Address}, s.ExtraAddresses...) {
-				if addr, err := netip.ParseAddr(a); err == nil && p.byClusterIP[addr] == nil {
-					p.byClusterIP[addr] = s
-				}
-			}
-		}
+		p.listClusterIPs(s)
 		exported := p.serviceExportTo(s)
 		switch {
 		case exported.Public():

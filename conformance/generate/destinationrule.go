@@ -24,6 +24,11 @@ func (w *world) rule(namespace, host string, ports []int) map[string]any {
 		}
 	}
 	w.exportTo(spec, 0.12)
+	if w.chance(0.04) {
+		// A short name means the rule's own namespace.
+		s := pick(w, w.services...)
+		spec["host"] = s.name
+	}
 	if w.chance(0.06) {
 		spec["workloadSelector"] = map[string]any{"matchLabels": stringMap("app", pick(w, "sleep", "istio-egressgateway"))}
 		delete(spec, "exportTo")
@@ -48,6 +53,9 @@ func (w *world) trafficPolicy(ports []int, levels bool) map[string]any {
 			level["loadBalancer"] = map[string]any{"simple": "ROUND_ROBIN"}
 		}
 		policy["portLevelSettings"] = []any{level}
+	}
+	if w.chance(0.01) {
+		policy["tunnel"] = map[string]any{"protocol": "CONNECT", "targetHost": "far.example.com", "targetPort": 443}
 	}
 	if len(policy) == 0 || w.chance(0.1) {
 		policy["connectionPool"] = map[string]any{"http": map[string]any{"h2UpgradePolicy": pick(w, "UPGRADE", "DO_NOT_UPGRADE")}}

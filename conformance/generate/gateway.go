@@ -12,6 +12,9 @@ func (w *world) gatewayServer(port int, protocol string, hosts []string, tls map
 		s["tls"] = tls
 	}
 	w.seen.ports = append(w.seen.ports, port)
+	if w.chance(0.02) {
+		s["bind"] = pick(w, "0.0.0.0", "127.0.0.1")
+	}
 	return s
 }
 

@@ -6,8 +6,12 @@ import "maps"
 func (w *world) soup() {
 	for range w.IntN(4) {
 		hosts := some(w, 2, externalHosts...)
-		if w.chance(0.2) {
+		switch {
+		case w.chance(0.2):
 			hosts = []string{pick(w, wildcardHosts...)}
+		case w.chance(0.06):
+			// An entry that claims the name of a Service.
+			hosts = []string{pick(w, w.services...).fqdn()}
 		}
 		w.entry(w.namespace(), hosts, w.anyPorts())
 	}

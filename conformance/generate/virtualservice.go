@@ -1,6 +1,9 @@
 package generate
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 var (
 	uris = []map[string]any{
@@ -225,6 +228,13 @@ func (w *world) virtualService() {
 	namespace := w.namespace()
 	hosts := w.routedHosts()
 	gateways := w.boundGateways(namespace)
+	if hosts[0] == "*" {
+		// Not for sidecars (validation).
+		gateways = slices.DeleteFunc(gateways, func(g string) bool { return g == "mesh" })
+		if len(gateways) == 0 {
+			hosts = externalHosts[:1]
+		}
+	}
 	spec := map[string]any{"hosts": anys(hosts)}
 	if len(gateways) > 0 {
 		spec["gateways"] = anys(gateways)
@@ -299,6 +309,10 @@ func (w *world) routedHosts() []string {
 		return []string{pick(w, s.fqdn(), s.name)}
 	case w.chance(0.05):
 		return []string{pick(w, wildcardHosts...), pick(w, externalHosts...)}
+	case w.chance(0.03):
+		return []string{pick(w, singleIPs...)}
+	case w.chance(0.03):
+		return []string{"*"}
 	default:
 		return some(w, 2, externalHosts...)
 	}

@@ -63,6 +63,15 @@ func (w *world) workloads() {
 		w.kubeService(service{namespace: "default", name: "vm", ports: []servicePort{{80, "http"}, {9000, "tcp"}}}, map[string]any{"app": "vm"}, nil)
 		w.workloadEntry("default")
 	}
+	if w.chance(0.06) {
+		// Without a selector, Endpoints of its own.
+		w.kubeService(service{namespace: "app", name: "legacy", ports: []servicePort{{80, "http"}, {443, "tls"}}}, nil, nil)
+		w.object("v1", "Endpoints", "app", "legacy", nil)["subsets"] = []any{map[string]any{
+			"addresses": []any{map[string]any{"ip": "192.0.2.60"}},
+			"ports":     []any{map[string]any{"name": "http", "port": 80}, map[string]any{"name": "tls-443", "port": 8443}},
+		}}
+		w.seen.targets = append(w.seen.targets, destination{"legacy.app.svc.cluster.local", 80, "http"}, destination{"legacy.app", 443, "tls"})
+	}
 	if w.chance(0.15) {
 		external := map[string]any{"type": "ExternalName", "externalName": pick(w, "api.example.com", "web.other.svc.cluster.local", "www.wild.test")}
 		if w.chance(0.7) {
@@ -191,5 +200,9 @@ func (w *world) kubeService(s service, selector map[string]any, targets map[int]
 	if !s.gateway || w.chance(0.2) {
 		w.seen.hosts = append(w.seen.hosts, s.fqdn())
 	}
-	return w.object("v1", "Service", s.namespace, s.name, map[string]any{"selector": selector, "ports": ports})
+	spec := map[string]any{"ports": ports}
+	if selector != nil {
+		spec["selector"] = selector
+	}
+	return w.object("v1", "Service", s.namespace, s.name, spec)
 }

@@ -48,7 +48,7 @@ const syncTimeout = 30 * time.Second
 
 func startIstiod(m *Manifests) (*istiod, error) {
 	i := &istiod{stop: make(chan struct{}), metadata: m.Mesh.GetDefaultConfig().GetProxyMetadata()}
-	i.client = kubelib.NewFakeClient()
+	i.client = kubelib.NewFakeClient(gatewayObjects(m)...)
 	// Through the tracker: a create call through the client makes a REST
 	// mapper of all of Kubernetes' kinds each time.
 	tracker := i.client.Kube().(*fake.Clientset).Tracker()
@@ -101,7 +101,16 @@ func startIstiod(m *Manifests) (*istiod, error) {
 			return nil, fmt.Errorf("cannot store %s %s/%s: %w", cfg.GroupVersionKind.Kind, cfg.Namespace, cfg.Name, err)
 		}
 	}
-	stores, err := configaggregate.MakeWriteableCache([]model.ConfigStoreController{store}, store)
+	gateways, err := newGatewayAPI(m, i.client, updater, debugger)
+	if err != nil {
+		i.close()
+		return nil, err
+	}
+	all := []model.ConfigStoreController{store}
+	if gateways != nil {
+		all = append(all, gateways)
+	}
+	stores, err := configaggregate.MakeWriteableCache(all, store)
 	if err != nil {
 		i.close()
 		return nil, err
@@ -130,6 +139,12 @@ func startIstiod(m *Manifests) (*istiod, error) {
 	go entries.Run(i.stop)
 	go stores.Run(i.stop)
 	go virtualServices.Run(i.stop)
+	if gateways != nil {
+		if err := i.wait("service entries", entries.HasSynced); err != nil {
+			return nil, err
+		}
+		gateways.Reconcile(servicesOnly(registries))
+	}
 	for _, part := range []struct {
 		name   string
 		synced func() bool
@@ -144,6 +159,9 @@ func startIstiod(m *Manifests) (*istiod, error) {
 	env.ServiceDiscovery = orderedServices{registries, 0}
 	env.ConfigStore = stores
 	env.VirtualServiceController = virtualServices
+	if gateways != nil {
+		env.GatewayAPIController = gateways
+	}
 	env.NetworksWatcher = meshwatcher.NewFixedNetworksWatcher(nil)
 	env.Init()
 	if err := env.InitNetworksManager(updater); err != nil {
@@ -164,6 +182,7 @@ func (i *istiod) again(order int) *istiod {
 	env := model.NewEnvironment()
 	env.Watcher, env.NetworksWatcher, env.NetworkManager = i.env.Watcher, i.env.NetworksWatcher, i.env.NetworkManager
 	env.ConfigStore, env.VirtualServiceController = i.env.ConfigStore, i.env.VirtualServiceController
+	env.GatewayAPIController = i.env.GatewayAPIController
 	env.EndpointIndex = i.env.EndpointIndex
 	env.ServiceDiscovery = orderedServices{i.registries, order}
 	env.Init()

@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	kubeyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
@@ -39,7 +40,9 @@ type Manifests struct {
 	Endpoints      []*corev1.Endpoints //nolint:staticcheck // manifests still hold the old kind
 	EndpointSlices []*discoveryv1.EndpointSlice
 	Workloads      []*Workload
-	Mesh           *meshconfig.MeshConfig
+	// GatewayAPI are the objects of the Gateway API.
+	GatewayAPI []runtime.Object
+	Mesh       *meshconfig.MeshConfig
 	// ProxyValues are the installation's values under global.proxy.
 	ProxyValues map[string]string
 
@@ -253,6 +256,7 @@ func (r *reader) manifests(v6 bool) *Manifests {
 			m.Rejected = append(m.Rejected, fmt.Errorf("mesh configuration: %w", err))
 		}
 	}
+	m.deployGateways()
 	m.inject()
 	m.addresses(v6)
 	return m
@@ -323,6 +327,14 @@ func (m *Manifests) add(doc *document) error {
 		slice.Namespace = doc.Namespace
 		m.EndpointSlices = append(m.EndpointSlices, slice)
 	default:
+		object, err := gatewayObject(doc)
+		if err != nil {
+			return refuse(err)
+		}
+		if object != nil {
+			m.GatewayAPI = append(m.GatewayAPI, object)
+			return nil
+		}
 		workload, err := newWorkload(doc)
 		if err != nil {
 			return refuse(err)

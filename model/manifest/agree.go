@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -20,16 +21,40 @@ import (
 // the names of anchors, escapes. Where a document has something of the kind,
 // both read it, and it counts only if they agree.
 
-// cornerPattern finds corners in the text; others are found by the nodes.
-var cornerPattern = regexp.MustCompile(`:[,\]}]|[\[{,][ \t\r\n]*\?|\\/`)
+// hasCorner finds corners in a text; others are found by the nodes. Every
+// document comes by here, so it is no regular expression.
+func hasCorner(text []byte) bool {
+	for i := 1; i < len(text); i++ {
+		switch text[i] {
+		case ',', ']', '}':
+			if text[i-1] == ':' {
+				return true
+			}
+		case '/':
+			if text[i-1] == '\\' {
+				return true
+			}
+		case '?':
+			if i+1 < len(text) && isBlank(text[i+1]) {
+				return true
+			}
+			before := bytes.TrimRight(text[:i], " \t\r\n")
+			if n := len(before); n > 0 && strings.IndexByte("[{,", before[n-1]) >= 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // linePattern matches the place that an error of kubectl's parser begins with.
 var linePattern = regexp.MustCompile(`^line ([0-9]+): `)
 
 // disagreement returns the problem with a document that kubectl reads
 // differently, or not at all.
-func (d *draft) disagreement(in *inspection) (Problem, bool) {
-	if d.piece.json || d.document > 0 || !in.unusual && !cornerPattern.Match(d.part.bytes) {
+func (d *draft) disagreement() (Problem, bool) {
+	d.inspected = inspect(d.file.root)
+	if d.piece.json || d.document > 0 || !d.inspected.unusual && !hasCorner(d.part.bytes) {
 		return Problem{}, false
 	}
 	ours, err := d.file.toJSON(d.file.root)

@@ -62,6 +62,9 @@ func (in *inspection) keys(n *yaml.Node) {
 			in.unusual = true
 			continue
 		}
+		if n.Style&yaml.FlowStyle != 0 && key.Line != n.Content[i+1].Line {
+			in.unusual = true // perhaps a key of two lines
+		}
 		if key.Kind != yaml.ScalarNode || key.Anchor != "" || !isString(key) || key.Style&yaml.TaggedStyle != 0 {
 			in.unusual = true
 		}

@@ -78,7 +78,7 @@ func (l *loader) interpret(t *task, r *result) {
 	for i, root := range roots {
 		d := &draft{task: t, result: r, loader: l, document: i, part: part, hash: hash, braces: braces}
 		d.file = &tree{root: root, text: part, opts: l.opts}
-		if p, differ := d.disagreement(inspect(root)); differ {
+		if p, differ := d.disagreement(); differ {
 			r.documents++
 			r.unread(t.ours(raw), p)
 			continue
@@ -156,6 +156,8 @@ type draft struct {
 	part     *text // the fragment that it is in
 	hash     uint64
 	braces   bool // the fragment has "{{" somewhere
+	// inspected is what was found in the document.
+	inspected *inspection
 }
 
 // interpret makes an object of a document, or of an item of a List; path leads
@@ -270,7 +272,9 @@ func (d *draft) keepValues(root *yaml.Node, prefix string) {
 // check makes sure that the document converts to JSON; otherwise there is no
 // object, and ok is false.
 func (d *draft) check(root *yaml.Node) (in *inspection, ok bool) {
-	in = inspect(root)
+	if in = d.inspected; root != d.file.root { // an item of a List
+		in = inspect(root)
+	}
 	if !in.unusual {
 		return in, true
 	}

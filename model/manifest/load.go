@@ -207,7 +207,10 @@ func (l *loader) splitItems(text []byte, doc fragment) ([]fragment, *list) {
 		return nil, nil
 	}
 	h := readHeader(roots[0], l.opts)
-	if h.kind == nil || !strings.HasSuffix(h.kind.Value, "List") || inspect(roots[0]).again != nil {
+	if h.kind == nil || !strings.HasSuffix(h.kind.Value, "List") {
+		return nil, nil
+	}
+	if in := inspect(roots[0]); in.again != nil || in.unusual {
 		return nil, nil
 	}
 	return items, &list{whole: doc, types: h.itemType()}

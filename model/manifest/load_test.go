@@ -179,13 +179,14 @@ func TestDocuments(t *testing.T) {
 		problems: []string{"unreadable <stdin>:4:11: document cannot be read: .inf is no number that Kubernetes can take", "unreadable <stdin>:9:10: document cannot be read: a list cannot be the key of a mapping", `unreadable <stdin>:14:14: document cannot be read: anchor "s" contains itself`, `unreadable <stdin>:19:17: document cannot be read: "x" is no value of type !!int`},
 	}, {
 		name:    "what kubectl's YAML reads differently from newer ones, or not at all",
-		text:    serviceA + "spec: {a: [2001:db8::], b: [x]}\n---\n" + serviceB + "spec: {a: \"\\/\"}\n---\n" + serviceB + "spec: &a:b c\n---\n" + serviceB + "spec:\n  x: y\n---x: y\n---\n" + serviceB + "spec: {a: 'x:,', b: [\"::\", 'a:'], c: {\"d\":}}\n",
-		objects: []string{"Service default/b @ <stdin>:23:1"},
+		text:    serviceA + "spec: {a: [2001:db8::], b: [x]}\n---\n" + serviceB + "spec: {a: \"\\/\"}\n---\n" + serviceB + "spec: &a:b c\n---\n" + serviceB + "spec:\n  x: y\n---x: y\n---\n" + serviceB + "spec: {a, b\n  c: d}\n---\n" + serviceB + "spec: {a: 'x:,', b: [\"::\", 'a:'], c: {\"d\":}}\n",
+		objects: []string{"Service default/b @ <stdin>:29:1"},
 		problems: []string{
 			"unreadable <stdin>:4:12: document cannot be read: versions of YAML differ about spec.a[0] (quote the value)",
 			"unreadable <stdin>:9:1: document does not parse for kubectl: found unknown escape character",
 			"unreadable <stdin>:14:12: document cannot be read: versions of YAML differ about spec (quote the value)",
 			`unreadable <stdin>:15:1: document is left out: kubectl refuses a line that begins with "---" and goes on (separate the two, or indent the line)`,
+			"unreadable <stdin>:26:1: document does not parse for kubectl: did not find expected ',' or '}'",
 		},
 	}, {
 		name:     "labels and annotations that the API server refuses",

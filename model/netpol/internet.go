@@ -1,6 +1,7 @@
 package netpol
 
 import (
+	"fmt"
 	"net/netip"
 
 	"go4.org/netipx"
@@ -13,8 +14,7 @@ import (
 
 // public is the address space of the internet: everything but the ranges that
 // are private, local or reserved (RFC 6890).
-var public = func() *netipx.IPSet {
-	var b netipx.IPSetBuilder
+var public = build(func(b *netipx.IPSetBuilder) {
 	b.AddPrefix(netip.MustParsePrefix("0.0.0.0/0"))
 	b.AddPrefix(netip.MustParsePrefix("2000::/3"))
 	for _, s := range []string{
@@ -24,116 +24,125 @@ var public = func() *netipx.IPSet {
 	} {
 		b.RemovePrefix(netip.MustParsePrefix(s))
 	}
-	set, err := b.IPSet()
-	if err != nil {
-		panic(err) // the prefixes are constants
-	}
-	return set
-}()
+})
 
-// Blocks returns the addresses of an ipBlock; one that is not valid has none.
-// 0.0.0.0/0 holds no IPv6 address.
-func Blocks(block *networkingv1.IPBlock) *netipx.IPSet {
-	var b netipx.IPSetBuilder
-	if prefix, err := netip.ParsePrefix(block.CIDR); err == nil {
-		b.AddPrefix(prefix.Masked())
-	}
-	for _, except := range block.Except {
-		if prefix, err := netip.ParsePrefix(except); err == nil {
-			b.RemovePrefix(prefix.Masked())
-		}
-	}
-	set, err := b.IPSet()
-	if err != nil {
-		return &netipx.IPSet{}
-	}
-	return set
-}
+// podSpace and podSpace6 are where pods may have their addresses: in any range
+// that is not on the internet and not special. With IPv6, clusters also use
+// public ones.
+var (
+	podSpace = prefixes(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+		netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/5"))
+	podSpace6 = prefixes(netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("2000::/3"))
+)
 
 // Internet is what a pod may reach outside the cluster on one port by itself.
 type Internet struct {
-	// Addresses are the public addresses that policies let through.
+	// Addresses are the public addresses that policies let through for certain.
 	Addresses *netipx.IPSet
-	// Isolated: some policy restricts the pod's egress.
+	// Uncertain are the public addresses that they may let through; Unknown
+	// says why, and is nil where there are none.
+	Uncertain *netipx.IPSet
+	Unknown   *Verdict
+	// Isolated: some policy has a say about some public address.
 	Isolated bool
-	// Unknown is set where policies of kinds that are not interpreted may
-	// decide; Addresses then says nothing.
-	Unknown *Verdict
 	// Because are the rules that let something through, or the policies where
 	// nothing is.
 	Because []flow.Because
 }
 
-// All reports whether every public address of a family may be reached.
+// All reports whether every public address of a family may be reached for
+// certain.
 func (i *Internet) All(v6 bool) bool { return covers(i.Addresses, family(public, v6)) }
 
-// None reports whether no public address of a family may be reached.
-func (i *Internet) None(v6 bool) bool { return len(family(i.Addresses, v6).Prefixes()) == 0 }
+// None reports whether it is certain that no public address of a family may be
+// reached.
+func (i *Internet) None(v6 bool) bool {
+	return empty(family(i.Addresses, v6)) && empty(family(i.Uncertain, v6))
+}
 
-// Closed reports whether no public address at all may be reached.
+// Closed reports whether it is certain that no public address at all may be
+// reached.
 func (i *Internet) Closed() bool { return i.None(false) && i.None(true) }
 
 func family(set *netipx.IPSet, v6 bool) *netipx.IPSet {
-	var b netipx.IPSetBuilder
-	b.AddSet(set)
 	if v6 {
-		b.RemovePrefix(netip.MustParsePrefix("0.0.0.0/0"))
-	} else {
-		b.RemovePrefix(netip.MustParsePrefix("::/0"))
+		return minus(set, prefixes(netip.MustParsePrefix("0.0.0.0/0")))
 	}
-	out, _ := b.IPSet()
-	return out
+	return minus(set, prefixes(netip.MustParsePrefix("::/0")))
 }
 
-func covers(set, all *netipx.IPSet) bool {
-	var b netipx.IPSetBuilder
-	b.AddSet(all)
-	b.RemoveSet(set)
-	rest, _ := b.IPSet()
-	return len(rest.Prefixes()) == 0
-}
+func covers(set, all *netipx.IPSet) bool { return empty(minus(all, set)) }
 
 // Internet returns the public addresses that a pod may reach on a port: for the
-// address set, not for a sample.
+// address set, not for a sample. Rules that name domains make addresses
+// Uncertain; [Policies.Named] asks about a name.
 func (p *Policies) Internet(from *model.Workload, port int, protocol corev1.Protocol) Internet {
-	if foreign := p.foreign(from, networkingv1.PolicyTypeEgress); len(foreign) > 0 && (from.Pod == nil || !from.Pod.HostNetwork) {
-		v := undecided(foreign)
-		return Internet{Addresses: public, Isolated: true, Unknown: &v, Because: v.Because}
-	}
-	isolating := p.Isolating(from, networkingv1.PolicyTypeEgress)
-	if len(isolating) == 0 {
-		return Internet{Addresses: public}
-	}
-	out := Internet{Isolated: true}
-	var b netipx.IPSetBuilder
-	at := Peer{Port: port, Protocol: protocol}
-	for _, np := range isolating {
-		for i, rule := range np.Spec.Spec.Egress {
-			if len(rule.Ports) > 0 && !anyPort(rule.Ports, at) {
-				continue
-			}
-			opened := len(rule.To) == 0
-			if opened {
-				b.AddSet(public)
-			}
-			for _, peer := range rule.To {
-				if peer.IPBlock != nil {
-					b.AddSet(Blocks(peer.IPBlock))
-					opened = true
-				}
-			}
-			if opened {
-				out.Because = append(out.Because, ruleBecause(np, i))
-			}
+	q := p.internet(from, port, protocol)
+	pieces := q.pieces()
+	out, closed := q.internetOf(pieces)
+	if closed {
+		for _, piece := range pieces {
+			out.Because = append(out.Because, piece.reason.because...)
 		}
 	}
-	b.Intersect(public)
-	out.Addresses, _ = b.IPSet()
-	if out.Closed() {
-		out.Because = nil
-		for _, np := range isolating {
-			out.Because = append(out.Because, flow.Because{Object: np.Object, Field: "spec.egress"})
-		}
-	}
+	out.Because = dedupe(out.Because)
 	return out
+}
+
+func (p *Policies) internet(from *model.Workload, port int, protocol corev1.Protocol) *question {
+	return &question{policies: p, pod: from, direction: networkingv1.PolicyTypeEgress, port: port, protocol: protocol, domain: public}
+}
+
+func (q *question) internetOf(pieces []piece) (out Internet, closed bool) {
+	var certain, doubtful []*netipx.IPSet
+	for _, piece := range pieces {
+		r := piece.reason
+		out.Isolated = out.Isolated || r.kind != ""
+		switch piece.decision {
+		case Allowed:
+			certain = append(certain, piece.set)
+			out.Because = append(out.Because, r.because...)
+		case Undecided:
+			doubtful = append(doubtful, piece.set)
+			out.Because = append(out.Because, r.because...)
+			if out.Unknown == nil {
+				v := q.say(Undecided, r, fmt.Sprintf("reach the internet on port %d", q.port))
+				out.Unknown = &v
+			}
+		}
+	}
+	out.Addresses, out.Uncertain = union(certain...), union(doubtful...)
+	return out, len(certain)+len(doubtful) == 0
+}
+
+// Named decides whether a pod may reach a host of the internet by its name,
+// whose address the manifests do not tell: it is Allowed where every public
+// address or the name itself may be reached, and Denied where neither is. Hosts
+// are taken to have IPv4 addresses.
+func (p *Policies) Named(from *model.Workload, host string, port int, protocol corev1.Protocol) Verdict {
+	q := p.internet(from, port, protocol)
+	q.host = host
+	pieces := q.pieces()
+	open, closed := q.internetOf(pieces)
+	what := "connect to " + host
+	first := func(d Decision, v4 bool) Verdict {
+		for _, piece := range pieces {
+			if piece.decision == d && (!v4 || !empty(family(piece.set, false))) {
+				return q.say(d, piece.reason, what)
+			}
+		}
+		return Verdict{Decision: d}
+	}
+	switch {
+	case open.All(false):
+		return first(Allowed, true)
+	case closed:
+		return first(Denied, false)
+	case open.Unknown != nil:
+		return first(Undecided, false)
+	default:
+		v := Verdict{Decision: Undecided, Because: open.Because, Text: fmt.Sprintf(
+			"network policies let it reach only some public addresses on port %d, and the manifests do not tell the address of %s", port, host)}
+		return v
+	}
 }

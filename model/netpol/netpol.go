@@ -1,8 +1,13 @@
-// Package netpol decides what Kubernetes network policies let a pod reach, and
-// whom they let in. It knows pods, addresses and ports, and nothing of proxies.
+// Package netpol decides what network policies let a pod reach, and whom they
+// let in. It knows pods, addresses and ports, and nothing of proxies.
 //
-// Source: k8s.io/api/networking/v1 types.go and the Kubernetes documentation
-// "Network Policies".
+// It reads NetworkPolicy, the policies of policy.networking.k8s.io, and as far
+// as they can be decided those of Cilium and Calico. What it does not
+// understand makes an answer Undecided where it may matter, never Allowed.
+//
+// Sources: k8s.io/api/networking/v1 types.go and the Kubernetes documentation
+// "Network Policies"; kubernetes-sigs/network-policy-api; cilium/cilium
+// pkg/policy/api and docs.cilium.io; projectcalico/calico.
 package netpol
 
 import (
@@ -11,42 +16,70 @@ import (
 	"slices"
 	"strings"
 
+	"go4.org/netipx"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
+	netutils "k8s.io/utils/net"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
-// Policies are the network policies of a mesh.
+// Policies are the network policies of a mesh. They are safe for concurrent use.
 type Policies struct {
-	mesh *model.Mesh
+	mesh            *model.Mesh
+	networkPolicies map[string][]*model.NetworkPolicy // by namespace
+	cilium          ciliumPolicies
+	calico          calicoPolicies
+	foreign         []*manifest.Object
 }
 
 // New returns the policies of a mesh.
-func New(mesh *model.Mesh) *Policies { return &Policies{mesh: mesh} }
+func New(mesh *model.Mesh) *Policies {
+	p := &Policies{mesh: mesh, networkPolicies: map[string][]*model.NetworkPolicy{}}
+	for _, np := range mesh.NetworkPolicies {
+		p.networkPolicies[np.Namespace] = append(p.networkPolicies[np.Namespace], np)
+	}
+	for _, o := range mesh.Unmodelled {
+		switch o.Group() {
+		case "cilium.io":
+			p.cilium.add(o)
+		case "projectcalico.org", "crd.projectcalico.org":
+			p.calico.add(o)
+		}
+		if _, ok := foreignKindOf(o); ok {
+			p.foreign = append(p.foreign, o)
+		}
+	}
+	return p
+}
 
 // Decision is what policies say about a connection.
 type Decision int
 
 const (
-	// Allowed: no policy isolates the pod, or a rule allows the connection.
+	// Allowed says that no policy isolates the pod, or a rule
+	// allows the connection.
 	Allowed Decision = iota
-	// Denied: policies isolate the pod and no rule allows the connection.
+	// Denied says that a rule denies the connection, or policies isolate the pod and no
+	// rule allows it.
 	Denied
-	// Undecided: what decides is not in the input or not modelled.
+	// Undecided says that what decides is not in the input or not modelled.
 	Undecided
 )
 
 // Verdict is a decision with its reasons.
 type Verdict struct {
 	Decision Decision
-	// Policies isolate the pod: "namespace/name", sorted.
+	// Policies decide, or may decide where it is Undecided: "namespace/name",
+	// sorted.
 	Policies []string
-	// Foreign: policies of kinds that are not interpreted may decide.
+	// Foreign: what is missing for a decision is that an object is not, or not
+	// wholly, interpreted.
 	Foreign bool
+	// Text is a clause about the pod, without subject or with its own: "no
+	// network policy isolates it", "NetworkPolicy shop/a lets it connect to …".
 	Text    string
 	Because []flow.Because
 }
@@ -55,7 +88,9 @@ type Verdict struct {
 type Peer struct {
 	// Workload is the pod, nil for an address outside the cluster.
 	Workload *model.Workload
-	Addr     netip.Addr
+	// Addr is the address outside. That of a pod is not in the manifests: only
+	// whether it is IPv6 counts.
+	Addr netip.Addr
 	// Port is the one that the peer listens on (a pod's own, not its
 	// Service's).
 	Port     int
@@ -64,29 +99,33 @@ type Peer struct {
 
 // Egress decides whether a pod may connect to a peer.
 func (p *Policies) Egress(from *model.Workload, to Peer) Verdict {
-	return p.decide(from, networkingv1.PolicyTypeEgress, func(np *model.NetworkPolicy) (Decision, string) {
-		for i, rule := range np.Spec.Spec.Egress {
-			if d := p.ruleAllows(np, rule.To, rule.Ports, to, to); d != Denied {
-				return d, fmt.Sprintf("spec.egress[%d]", i)
-			}
-		}
-		return Denied, "spec.egress"
-	}, func() string { return peerText("connect to", to) })
+	q := p.ask(from, networkingv1.PolicyTypeEgress, to)
+	q.at, q.port, q.protocol = to.Workload, to.Port, to.Protocol
+	return q.verdict(peerText("connect to", to))
 }
 
 // Ingress decides whether a pod takes a connection from a peer on one of its
 // own ports.
 func (p *Policies) Ingress(to *model.Workload, port int, protocol corev1.Protocol, from Peer) Verdict {
-	at := Peer{Workload: to, Port: port, Protocol: protocol}
-	return p.decide(to, networkingv1.PolicyTypeIngress, func(np *model.NetworkPolicy) (Decision, string) {
-		for i, rule := range np.Spec.Spec.Ingress {
-			if d := p.ruleAllows(np, rule.From, rule.Ports, from, at); d != Denied {
-				return d, fmt.Sprintf("spec.ingress[%d]", i)
-			}
-		}
-		return Denied, "spec.ingress"
-	}, func() string { return peerText("be reached by", from) })
+	q := p.ask(to, networkingv1.PolicyTypeIngress, from)
+	q.at, q.port, q.protocol = to, port, protocol
+	return q.verdict(peerText("be reached by", from))
 }
+
+func (p *Policies) ask(pod *model.Workload, direction networkingv1.PolicyType, peer Peer) *question {
+	q := &question{policies: p, pod: pod, direction: direction, peer: peer.Workload, domain: onePod, v6: peer.Addr.Is6() && !peer.Addr.Is4In6()}
+	if peer.Workload == nil {
+		addr := peer.Addr.Unmap().WithZone("")
+		if !addr.IsValid() {
+			addr = netip.IPv4Unspecified()
+		}
+		q.domain = prefixes(netip.PrefixFrom(addr, addr.BitLen()))
+	}
+	return q
+}
+
+// onePod is the domain of a question about a pod.
+var onePod = prefixes(netip.MustParsePrefix("0.0.0.0/32"))
 
 func peerText(verb string, peer Peer) string {
 	who := peer.Addr.String()
@@ -96,190 +135,115 @@ func peerText(verb string, peer Peer) string {
 	return fmt.Sprintf("%s %s", verb, who)
 }
 
-// decide unites the policies that isolate a pod in a direction: what any of them
-// allows is allowed.
-func (p *Policies) decide(pod *model.Workload, direction networkingv1.PolicyType, allows func(*model.NetworkPolicy) (Decision, string), what func() string) Verdict {
-	v := Verdict{Decision: Allowed, Text: "no NetworkPolicy isolates it"}
-	if foreign := p.foreign(pod, direction); len(foreign) > 0 && (pod.Pod == nil || !pod.Pod.HostNetwork) {
-		return undecided(foreign)
+// verdict answers a question about one connection.
+func (q *question) verdict(what string) Verdict {
+	pieces := q.pieces()
+	if len(pieces) == 0 {
+		return Verdict{Decision: Undecided, Text: "no answer"}
 	}
-	open := false
-	for _, np := range p.Isolating(pod, direction) {
-		d, field := allows(np)
-		switch d {
-		case Allowed:
-			return Verdict{Decision: Allowed, Policies: []string{np.ID()}, Text: fmt.Sprintf("NetworkPolicy %s lets it %s", np.ID(), what()),
-				Because: []flow.Because{{Object: np.Object, Field: field}}}
-		case Undecided:
-			open = true
-		}
-		v.Decision = Denied
-		v.Policies = append(v.Policies, np.ID())
-		v.Because = append(v.Because, flow.Because{Object: np.Object, Field: field})
-	}
-	slices.Sort(v.Policies)
+	return q.say(pieces[0].decision, pieces[0].reason, what)
+}
+
+// say puts a decision into words; what says what the pod wants.
+func (q *question) say(d Decision, r reason, what string) Verdict {
+	v := Verdict{Decision: d, Policies: unique(r.policies), Because: dedupe(r.because), Foreign: d == Undecided && r.doubt.foreign}
+	who := r.kind + " " + strings.Join(v.Policies, ", ")
 	switch {
-	case open:
-		v.Decision = Undecided
-		v.Text = fmt.Sprintf("whether NetworkPolicy %s lets it %s depends on the labels of a namespace that the input does not declare", strings.Join(v.Policies, ", "), what())
-	case v.Decision == Denied:
-		v.Text = fmt.Sprintf("NetworkPolicy %s does not let it %s", strings.Join(v.Policies, ", "), what())
+	case r.kind == "" && onHostNetwork(q.pod):
+		v.Text = "it is on its host's network, where network policies are usually not applied"
+	case r.kind == "":
+		v.Text = "no network policy isolates it"
+	case d == Allowed:
+		v.Text = fmt.Sprintf("%s lets it %s", who, what)
+	case d == Denied:
+		v.Text = fmt.Sprintf("%s does not let it %s", who, what)
+	default:
+		v.Text = fmt.Sprintf("whether %s lets it %s depends on %s", who, what, r.doubt.text)
 	}
 	return v
 }
 
-// Isolating returns the policies that select a pod and restrict a direction.
-// Without policyTypes a policy restricts ingress, and egress too if it has an
-// egress rule. Pods on the host's network are not isolated.
-func (p *Policies) Isolating(pod *model.Workload, direction networkingv1.PolicyType) []*model.NetworkPolicy {
-	if pod.Pod != nil && pod.Pod.HostNetwork {
-		return nil
+// pieces answers a question for every address of its domain.
+func (q *question) pieces() []piece {
+	open := []piece{{set: q.domain, decision: Allowed}}
+	if onHostNetwork(q.pod) {
+		return open
 	}
-	var out []*model.NetworkPolicy
-	for _, np := range p.mesh.NetworkPolicies {
-		spec := &np.Spec.Spec
-		if np.Namespace != pod.Namespace || !selects(&spec.PodSelector, pod.Labels) {
-			continue
+	if r := q.uninterpreted(); r.kind != "" {
+		return []piece{{q.domain, Undecided, r}}
+	}
+	cilium, calico, cluster := q.ciliumMembers(), q.calicoTiers(), q.clusterPolicies()
+	if r := q.rivals(cilium, calico, cluster); r.kind != "" {
+		return []piece{{q.domain, Undecided, r}}
+	}
+	if len(calico) > 0 {
+		return q.calicoPieces(calico, cluster, open)
+	}
+	out := q.clusterTier(cluster, model.BaselineTier, open)
+	out = q.unitePolicies(slices.Concat(q.networkPolicyMembers(), cilium), out)
+	return q.clusterTier(cluster, model.AdminTier, out)
+}
+
+// rivals is the reason for no answer where the pod has policies that no network
+// plugin is known to enforce together.
+func (q *question) rivals(cilium []member, calico []calicoTier, cluster []clusterPolicy) reason {
+	var list []*manifest.Object
+	if len(cilium) > 0 && len(calico)+len(cluster) > 0 || len(calico) > 0 && q.policies.cilium.present {
+		for i := range cilium {
+			list = append(list, cilium[i].object)
 		}
-		types := spec.PolicyTypes
-		if len(types) == 0 {
-			if types = []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}; len(spec.Egress) > 0 {
-				types = append(types, networkingv1.PolicyTypeEgress)
+		for _, t := range calico {
+			for _, p := range t.policies {
+				list = append(list, p.object)
 			}
 		}
-		if slices.Contains(types, direction) {
-			out = append(out, np)
+		for _, p := range cluster {
+			list = append(list, p.Object)
 		}
 	}
-	return out
+	return objectsReason(list, doubt{"which of these kinds the network plugin enforces, and in which order", true})
 }
 
-func selects(selector *metav1.LabelSelector, set map[string]string) bool {
-	s, err := metav1.LabelSelectorAsSelector(selector)
-	return err == nil && s.Matches(labels.Set(set))
-}
-
-// ruleAllows evaluates one rule: any of its peers (none given: everybody) on any
-// of its ports (none given: all). at is the end whose port counts.
-func (p *Policies) ruleAllows(np *model.NetworkPolicy, peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort, who, at Peer) Decision {
-	if len(ports) > 0 && !slices.ContainsFunc(ports, func(rule networkingv1.NetworkPolicyPort) bool { return portMatches(rule, at) }) {
-		return Denied
-	}
-	if len(peers) == 0 {
-		return Allowed
-	}
-	result := Denied
-	for _, peer := range peers {
-		switch p.peerMatches(np, peer, who) {
-		case Allowed:
-			return Allowed
-		case Undecided:
-			result = Undecided
+// objectsReason names objects of any kinds; the zero reason if there are none.
+func objectsReason(list []*manifest.Object, why doubt) reason {
+	r := reason{doubt: why}
+	for i, o := range list {
+		if i == 0 {
+			r.kind = o.Kind
 		}
+		name := o.ID()
+		if o.Kind != r.kind {
+			name = o.String()
+		}
+		r.policies = append(r.policies, name)
+		r.because = append(r.because, flow.Because{Object: o, Field: "spec"})
 	}
-	return result
+	return r
 }
 
-func portMatches(rule networkingv1.NetworkPolicyPort, at Peer) bool {
-	protocol := corev1.ProtocolTCP
-	if rule.Protocol != nil {
-		protocol = *rule.Protocol
-	}
-	if protocol != at.Protocol {
-		return false
-	}
-	switch {
-	case rule.Port == nil:
-		return true
-	case rule.Port.StrVal != "":
-		return namedPort(at.Workload, rule.Port.StrVal, protocol) == at.Port && at.Workload != nil
-	case rule.EndPort != nil:
-		return at.Port >= int(rule.Port.IntVal) && at.Port <= int(*rule.EndPort)
-	default:
-		return at.Port == int(rule.Port.IntVal)
-	}
-}
-
-// namedPort returns the number of a named container port, 0 if the pod has none
-// of that name. Outside addresses have no names.
-func namedPort(w *model.Workload, name string, protocol corev1.Protocol) int {
-	if w == nil || w.Pod == nil {
-		return 0
-	}
-	for _, c := range w.Pod.Containers {
-		for _, cp := range c.Ports {
-			is := cp.Protocol
-			if is == "" {
-				is = corev1.ProtocolTCP
-			}
-			if cp.Name == name && is == protocol {
-				return int(cp.ContainerPort)
+// Blocks returns the addresses of an ipBlock; one that is not valid has none.
+// 0.0.0.0/0 holds no IPv6 address.
+func Blocks(block *networkingv1.IPBlock) *netipx.IPSet {
+	return build(func(b *netipx.IPSetBuilder) {
+		if prefix, ok := parseCIDR(block.CIDR); ok {
+			b.AddPrefix(prefix)
+		}
+		for _, except := range block.Except {
+			if prefix, ok := parseCIDR(except); ok {
+				b.RemovePrefix(prefix)
 			}
 		}
-	}
-	return 0
+	})
 }
 
-func (p *Policies) peerMatches(np *model.NetworkPolicy, peer networkingv1.NetworkPolicyPeer, who Peer) Decision {
-	if block := peer.IPBlock; block != nil {
-		if Blocks(block).Contains(who.Addr) {
-			return Allowed
-		}
-		return Denied
+// parseCIDR reads a CIDR as the API server admits it in NetworkPolicies: with
+// leading zeros (Kubernetes pkg/apis/networking/validation ValidateIPBlock).
+func parseCIDR(s string) (netip.Prefix, bool) {
+	_, n, err := netutils.ParseCIDRSloppy(s)
+	if err != nil {
+		return netip.Prefix{}, false
 	}
-	if who.Workload == nil {
-		return Denied
-	}
-	if peer.PodSelector != nil && !selects(peer.PodSelector, who.Workload.Labels) {
-		return Denied
-	}
-	if peer.NamespaceSelector == nil {
-		if who.Workload.Namespace == np.Namespace && peer.PodSelector != nil {
-			return Allowed
-		}
-		return Denied
-	}
-	return p.namespaceMatches(peer.NamespaceSelector, who.Workload.Namespace)
-}
-
-// namespaceMatches evaluates a selector over a namespace's labels. Where the
-// input does not declare the namespace, only its name is known.
-func (p *Policies) namespaceMatches(selector *metav1.LabelSelector, namespace string) Decision {
-	set := map[string]string{model.NamespaceNameLabel: namespace}
-	declared := false
-	if ns := p.mesh.Namespaces[namespace]; ns != nil {
-		set, declared = ns.Labels, ns.Declared
-	}
-	switch {
-	case selects(selector, set):
-		return Allowed
-	case declared || onlyByName(selector):
-		return Denied
-	default:
-		return Undecided
-	}
-}
-
-// onlyByName reports whether a selector asks for nothing but the namespace's
-// name.
-func onlyByName(selector *metav1.LabelSelector) bool {
-	for k := range selector.MatchLabels {
-		if k != model.NamespaceNameLabel {
-			return false
-		}
-	}
-	for _, e := range selector.MatchExpressions {
-		if e.Key != model.NamespaceNameLabel {
-			return false
-		}
-	}
-	return true
-}
-
-func anyPort(ports []networkingv1.NetworkPolicyPort, at Peer) bool {
-	return slices.ContainsFunc(ports, func(rule networkingv1.NetworkPolicyPort) bool { return portMatches(rule, at) })
-}
-
-func ruleBecause(np *model.NetworkPolicy, index int) flow.Because {
-	return flow.Because{Object: np.Object, Field: fmt.Sprintf("spec.egress[%d]", index)}
+	addr, ok := netip.AddrFromSlice(n.IP)
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(addr, bits).Masked(), ok && addr.BitLen() >= bits
 }

@@ -45,6 +45,9 @@ type cluster struct {
 	tls *upstreamTLS
 	// autoMTLS: mesh TLS towards endpoints that are marked to take it.
 	autoMTLS bool
+	// endpointMode is the TLS mode by which endpoints are marked instead of by
+	// their sidecars, nil usually.
+	endpointMode *networking.ClientTLSSettings_TLSmode
 
 	// missing says why the cluster does not exist, "" if it does; unsure, why
 	// that is not known although it looks so.
@@ -322,6 +325,7 @@ func (p *proxy) applyTLS(c *cluster, rule *model.MergedDestinationRule, subset *
 	from := tlsSource(rule, subset, c.port.Number)
 	if settings == nil {
 		c.because = append(c.because, from...)
+		c.endpointMode = endpointMode(rule, subset, c.port.Number)
 		p.inferTLS(c, subset)
 		return
 	}
@@ -359,6 +363,35 @@ func meshSNI(c *cluster, subset *model.Subset) string {
 		name = subset.GetName()
 	}
 	return fmt.Sprintf("outbound_.%d_.%s_.%s", c.port.Number, name, c.service.Hostname)
+}
+
+// endpointMode is the TLS mode that EDS reads from a rule, field by field: the
+// mode above an entry of portLevelSettings without one counts, although that
+// entry replaces the whole policy for the cluster (istio
+// pilot/pkg/xds/endpoints/mtls_checker.go tlsModeForDestinationRule).
+func endpointMode(rule *model.MergedDestinationRule, subset *model.Subset, port int) *networking.ClientTLSSettings_TLSmode {
+	mode := func(policy *networking.TrafficPolicy) *networking.ClientTLSSettings_TLSmode {
+		for _, s := range policy.GetPortLevelSettings() {
+			if s.GetPort() != nil && int(s.GetPort().GetNumber()) == port && s.GetTls() != nil {
+				m := s.GetTls().GetMode()
+				return &m
+			}
+		}
+		if policy.GetTls() == nil {
+			return nil
+		}
+		m := policy.GetTls().GetMode()
+		return &m
+	}
+	if subset != nil {
+		if m := mode(subset.GetTrafficPolicy()); m != nil {
+			return m
+		}
+	}
+	if rule == nil {
+		return nil
+	}
+	return mode(rule.Policy)
 }
 
 // inferTLS turns mesh TLS on where no rule says anything: for each endpoint that

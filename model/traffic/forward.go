@@ -188,7 +188,7 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 func (p *proxy) originate(c *cluster, conn connection, text string, e *model.Endpoint) nextHop {
 	n := nextHop{conn: conn, text: text}
 	settings := c.tls
-	if settings == nil && c.autoMTLS && e != nil && p.takesMTLS(e) {
+	if settings == nil && c.autoMTLS && e != nil && p.marked(c, e) {
 		settings = &upstreamTLS{mode: networking.ClientTLSSettings_ISTIO_MUTUAL, sni: strings.ReplaceAll(c.name, "|", "_.")}
 	}
 	n.conn.added = flow.UpstreamNone
@@ -220,6 +220,14 @@ func (p *proxy) originate(c *cluster, conn connection, text string, e *model.End
 	return n
 }
 
+// marked reports whether EDS marks an endpoint for mesh TLS.
+func (p *proxy) marked(c *cluster, e *model.Endpoint) bool {
+	if c.endpointMode != nil {
+		return *c.endpointMode == networking.ClientTLSSettings_ISTIO_MUTUAL
+	}
+	return p.takesMTLS(e)
+}
+
 // network decides who is at the address that a connection goes to. p is the
 // proxy that sends it, nil for the application itself.
 func (w *walker) network(p *proxy, conn connection) *flow.Trace {
@@ -239,8 +247,13 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 		hop.Decision = fmt.Sprintf("%s has no port %d: nothing answers", svc.Object, conn.dst.Port())
 		return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
 	}
-	endpoints := w.push.Endpoints(svc, port)
+	// WorkloadEntries are Istio's; the cluster's network does not know them.
+	endpoints := slices.DeleteFunc(w.push.Endpoints(svc, port), func(e model.Endpoint) bool { return e.Object.Kind == "WorkloadEntry" })
 	if len(endpoints) == 0 {
+		if len(svc.Selector) > 0 && !w.push.SelectsNothing(svc) {
+			hop.Decision = fmt.Sprintf("the cluster's network knows no pod behind %s, only WorkloadEntries", svc.Object)
+			return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
+		}
 		if len(svc.Selector) > 0 {
 			hop.Decision = fmt.Sprintf("no workload in the input has the labels that %s selects", svc.Object)
 			hop.Because[0].Field = "spec.selector"

@@ -106,6 +106,12 @@ func (p *proxy) portChains(port *model.GatewayPort, seenSNI map[string]bool) []*
 }
 
 func serverBecause(s *model.GatewayServer, field string) []flow.Because {
+	if s.Origin != nil {
+		if field == "hosts" {
+			field = "hostname"
+		}
+		return []flow.Because{{Object: s.Origin.Parent.Object, Field: fmt.Sprintf("spec.listeners[%d].%s", s.Origin.Listener, field)}}
+	}
 	return []flow.Because{{Object: s.Gateway.Object, Field: s.Field + "." + field}}
 }
 
@@ -155,12 +161,12 @@ func (p *proxy) tcpChain(s *model.GatewayServer) *chain {
 			c := &chain{
 				name: "tcp", server: s, targets: p.routeTargets(routes, int(s.GetPort().GetNumber()), vs, field),
 				what:    fmt.Sprintf("%s forwards TCP as %s says", s.Title(), vs.Title()),
-				because: append(serverBecause(s, "port"), flow.Because{Object: vs.Object, Field: field}),
+				because: append(serverBecause(s, "port"), ruleBecause(vs, field)),
 			}
 			if s.GetTls() != nil {
 				c.name, c.opens, c.sni = "tls", true, s.SNIHosts
 				c.what = fmt.Sprintf("%s opens TLS (%s) and forwards what is inside as %s says", s.Title(), s.GetTls().GetMode(), vs.Title())
-				c.because[0].Field = s.Field + ".tls.mode"
+				c.because[0] = serverBecause(s, "tls.mode")[0]
 			}
 			return c
 		}
@@ -225,7 +231,7 @@ func (p *proxy) passthroughChains(s *model.GatewayServer, seen map[string]bool) 
 					name: "tls-passthrough", server: s, sni: m.GetSniHosts(),
 					targets: p.routeTargets(tls.GetRoute(), int(s.GetPort().GetNumber()), vs, field),
 					what:    fmt.Sprintf("%s forwards TLS unopened as %s says for server name %s", s.Title(), vs.Title(), strings.Join(m.GetSniHosts(), ", ")),
-					because: append(serverBecause(s, "tls.mode"), flow.Because{Object: vs.Object, Field: fmt.Sprintf("%s.match[%d]", field, j)}),
+					because: append(serverBecause(s, "tls.mode"), ruleBecause(vs, fmt.Sprintf("%s.match[%d]", field, j))),
 				})
 			}
 		}
@@ -296,8 +302,7 @@ func (p *proxy) gatewayTable(name string) *routeTable {
 				}
 				vh.routes = append(vh.routes, routes...)
 				vh.redirectsToHTTPS = vh.redirectsToHTTPS || redirects
-				vh.because = append(vh.because, flow.Because{Object: s.Gateway.Object, Field: s.Field + ".hosts"},
-					flow.Because{Object: vs.Object, Field: hostField(vs, string(h))})
+				vh.because = append(append(vh.because, serverBecause(s, "hosts")...), hostBecause(vs, string(h)))
 				vh.what = fmt.Sprintf("%s serves %s for %s", gatewayText(s), h, vs.Title())
 			}
 		}

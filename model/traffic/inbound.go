@@ -59,7 +59,10 @@ func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace
 	if ch.opaque != "" {
 		return stop(ch.opaque, ch.because, unknown(flow.ViaGateway, flow.OpaqueFilter, ch.opaque))
 	}
-	who := &subject{sni: conn.sni(), port: port}
+	who := &subject{port: port}
+	if l.inspectsTLS() {
+		who.sni = conn.sni()
+	}
 	if ch.opens {
 		opened, t := p.open(ch, conn, who)
 		if t != nil {

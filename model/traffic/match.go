@@ -151,6 +151,12 @@ func matchText(prefix, name string) string {
 }
 
 // newRouteTable indexes virtual hosts by domain.
+// inspectsTLS reports whether a gateway's listener reads server names at all
+// (istio pilot/pkg/networking/core/gateway.go buildGatewayListener).
+func (l *listener) inspectsTLS() bool {
+	return slices.ContainsFunc(l.chains, func(c *chain) bool { return c.opens || !c.anySNI() })
+}
+
 func newRouteTable(name string, hosts []*virtualHost) *routeTable {
 	t := &routeTable{name: name, hosts: hosts, byDomain: map[string]*virtualHost{}}
 	for _, vh := range hosts {

@@ -24,6 +24,9 @@ type meshCase struct {
 	name  string
 	dir   string
 	flows []knownFlow
+	opts  model.Options
+	// labelled are the namespaces that the flags label.
+	labelled []string
 }
 
 // knownFlow is a flow with the answer that Istio gives.
@@ -46,6 +49,9 @@ func meshCases(t *testing.T) []meshCase {
 			continue
 		}
 		c := meshCase{name: e.Name(), dir: filepath.Join(root, e.Name())}
+		if err := c.readFlags(); err != nil {
+			t.Fatal(err)
+		}
 		file, err := os.Open(filepath.Join(c.dir, "flows.jsonl"))
 		if err != nil {
 			t.Fatal(err)
@@ -73,29 +79,37 @@ func meshCases(t *testing.T) []meshCase {
 	return cases
 }
 
-// load makes the mesh of the case, with its flags.
-func (c *meshCase) load(t *testing.T) *model.Mesh {
-	t.Helper()
-	var opts model.Options
+// readFlags reads the flags of a case, one a line as they are typed.
+func (c *meshCase) readFlags() error {
 	text, err := os.ReadFile(filepath.Join(c.dir, "flags"))
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
 	}
 	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
 		name, value, _ := strings.Cut(line, " ")
 		switch name {
-		case "":
 		case "--set":
-			opts.Set = append(opts.Set, value)
+			c.opts.Set = append(c.opts.Set, value)
 		case "--namespace-label":
 			namespace, label, _ := strings.Cut(value, ":")
 			key, value, _ := strings.Cut(label, "=")
-			opts.NamespaceLabels = append(opts.NamespaceLabels, model.NamespaceLabel{Namespace: namespace, Key: key, Value: value})
+			c.opts.NamespaceLabels = append(c.opts.NamespaceLabels, model.NamespaceLabel{Namespace: namespace, Key: key, Value: value})
+			c.labelled = append(c.labelled, namespace)
 		default:
-			t.Fatalf("%s/flags: %q is no flag that this test knows", c.dir, name)
+			return fmt.Errorf("%s/flags: %q is no flag that this test knows", c.dir, name)
 		}
 	}
-	m, _, err := model.Load(context.Background(), manifest.Options{Paths: []manifest.Path{{Name: filepath.Join(c.dir, "manifests")}}}, opts)
+	return nil
+}
+
+// load makes the mesh of the case.
+func (c *meshCase) load(t *testing.T) *model.Mesh {
+	t.Helper()
+	paths := []manifest.Path{{Name: filepath.Join(c.dir, "manifests")}}
+	m, _, err := model.Load(context.Background(), manifest.Options{Paths: paths}, c.opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +196,7 @@ func TestHopsSayWhy(t *testing.T) {
 				var check func(*flow.Trace)
 				check = func(tr *flow.Trace) {
 					for i, h := range tr.Hops {
-						for _, wrong := range wrongWithHop(&h, documents) {
+						for _, wrong := range wrongWithHop(&h, documents, c.labelled) {
 							t.Errorf("%s: hop %d: %s%s", f.ID, i+1, wrong, hopsText(got))
 						}
 					}
@@ -207,13 +221,14 @@ var places = []flow.Place{flow.AtSidecar, flow.AtGateway, flow.AtWaypoint, flow.
 
 // byDefault are the parts of decisions for which no manifest is the reason.
 var byDefault = []string{
-	"(Istio's default)", "no AuthorizationPolicy denies it", "sidecars take no UDP", "goes around its sidecar",
-	"connections to the pod's own", "has no sidecar (namespace", "(namespace default is assumed", "(namespace otherns is assumed",
+	"(Istio's default)", "no AuthorizationPolicy denies it",
 	"it goes on to the address that the application dialled", "as the request names it", "the connection is closed: the destination is not registered",
 	"goes round in a loop",
 }
 
-func wrongWithHop(h *flow.Hop, documents map[string]document) []string {
+// wrongWithHop says what is wrong with the explanation of a hop. labelled are
+// the namespaces whose labels were given on the command line.
+func wrongWithHop(h *flow.Hop, documents map[string]document, labelled []string) []string {
 	var out []string
 	if !slices.Contains(places, h.At) {
 		out = append(out, fmt.Sprintf("at is %q", h.At))
@@ -227,7 +242,9 @@ func wrongWithHop(h *flow.Hop, documents map[string]document) []string {
 	case strings.HasSuffix(d, ".") || strings.ContainsAny(d, "\n\t") || strings.Contains(d, "  ") || strings.Contains(d, "%!"):
 		out = append(out, fmt.Sprintf("the decision is not one clean sentence: %q", d))
 	}
-	if len(h.Because) == 0 && h.At != flow.AtNetwork && !slices.ContainsFunc(byDefault, func(s string) bool { return strings.Contains(h.Decision, s) }) {
+	unfounded := slices.ContainsFunc(byDefault, func(s string) bool { return strings.Contains(h.Decision, s) }) ||
+		slices.ContainsFunc(labelled, func(ns string) bool { return strings.Contains(h.Decision, "(namespace "+ns+" is labelled") })
+	if len(h.Because) == 0 && h.At != flow.AtNetwork && !unfounded {
 		out = append(out, "nothing says because of which field")
 	}
 	for _, b := range h.Because {
@@ -236,15 +253,15 @@ func wrongWithHop(h *flow.Hop, documents map[string]document) []string {
 			continue
 		}
 		position := b.Object.At(b.Field)
-		if b.Object.Implied != "" && b.Object.Cause == nil {
+		stands, field := b.Object, b.Field
+		for stands.Implied != "" && stands.Cause != nil {
+			stands, field = stands.Cause, stands.CauseField
+		}
+		if stands.Implied != "" {
 			if !position.IsZero() {
 				out = append(out, fmt.Sprintf("%s is implied by the command line and yet has position %s", b.Object, position))
 			}
 			continue
-		}
-		stands, field := b.Object, b.Field
-		if b.Object.Implied != "" {
-			stands, field = b.Object.Cause, b.Object.CauseField
 		}
 		d, known := documents[stands.String()]
 		switch {

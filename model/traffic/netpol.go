@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -74,18 +75,6 @@ func (w *walker) leaveCluster(p *proxy, conn connection) *flow.Trace {
 	if !conn.standIn {
 		return w.dropped(p, from, w.sim.network.Egress(from, netpol.Peer{Addr: conn.dst.Addr(), Port: port, Protocol: w.protocol()}), conn.dst)
 	}
-	open := w.sim.network.Internet(from, port, w.protocol())
-	switch {
-	case open.Unknown != nil:
-		return w.dropped(p, from, *open.Unknown, conn.dst)
-	case !open.Isolated || open.All(false):
-		return nil
-	case open.Closed():
-		v := w.sim.network.Egress(from, netpol.Peer{Addr: conn.dst.Addr(), Port: port, Protocol: w.protocol()})
-		return w.dropped(p, from, v, conn.dst)
-	default:
-		detail := fmt.Sprintf("network policies of %s let only some public addresses through on port %d, and the manifests do not tell the address of %s", from.ID(), port, conn.name)
-		hop := flow.Hop{At: flow.AtNetwork, Proxy: from.ID(), Decision: detail, Because: open.Because}
-		return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), flow.NetworkPolicy, detail))
-	}
+	name := cmp.Or(conn.name, w.flow.Host)
+	return w.dropped(p, from, w.sim.network.Named(from, name, port, w.protocol()), conn.dst)
 }

@@ -190,11 +190,11 @@ func (p *proxy) provider(name string) (usable, http bool) {
 		if e.GetName() != name {
 			continue
 		}
-		switch e.GetProvider().(type) {
+		switch provider := e.GetProvider().(type) {
 		case *meshconfig.MeshConfig_ExtensionProvider_EnvoyExtAuthzHttp:
-			return true, true
+			return p.push.FindsProvider(provider.EnvoyExtAuthzHttp.GetService()), true
 		case *meshconfig.MeshConfig_ExtensionProvider_EnvoyExtAuthzGrpc:
-			return true, false
+			return p.push.FindsProvider(provider.EnvoyExtAuthzGrpc.GetService()), false
 		}
 	}
 	return false, false
@@ -224,7 +224,7 @@ func (t *policyTables) decide(s *subject) decision {
 				because: []flow.Because{r.because()}}
 		}
 		return decision{policies: []*model.AuthorizationPolicy{r.policy}, rule: r.index, because: []flow.Because{r.because()},
-			text: fmt.Sprintf("AuthorizationPolicy %s asks the external authorizer %q, which the mesh configuration does not define for it: what its rules match is denied", r.policy.ID(), r.provider)}
+			text: fmt.Sprintf("AuthorizationPolicy %s asks the external authorizer %q, which the mesh configuration does not define for it, or whose service is in no registry: what its rules match is denied", r.policy.ID(), r.provider)}
 	}
 	for i := range t.deny {
 		r := &t.deny[i]

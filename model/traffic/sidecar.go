@@ -284,14 +284,15 @@ func (b *listenerBuilder) httpChain(o *outbound, kind portKind) *chain {
 	return &chain{
 		name: "http", table: table, opaque: opaque,
 		what:    fmt.Sprintf("port %d carries HTTP services (%s among them)", o.port.Number, o.service.Hostname),
-		because: portBecause(o),
+		because: b.portBecause(o),
 	}
 }
 
-// portBecause points to the service port behind a chain.
-func portBecause(o *outbound) []flow.Because {
+// portBecause points to what opens the port of a chain: the service's port, or
+// the one that a Sidecar declares.
+func (b *listenerBuilder) portBecause(o *outbound) []flow.Because {
 	if o.egress.Spec.GetPort() != nil {
-		return nil
+		return []flow.Because{{Object: b.scope.Sidecar.Object, Field: o.port.Field}}
 	}
 	return []flow.Because{{Object: o.service.Object, Field: o.port.Field}}
 }
@@ -371,7 +372,7 @@ func (b *listenerBuilder) tlsChains(o *outbound, routes []*model.MergedVirtualSe
 					name: "tls", sni: m.GetSniHosts(), prefixes: parsePrefixes(prefixes),
 					targets: b.routeTargets(tls.GetRoute(), o.port.Number, vs, field),
 					what:    fmt.Sprintf("%s routes TLS with server name %s", vs.Title(), strings.Join(m.GetSniHosts(), ", ")),
-					because: []flow.Because{{Object: vs.Object, Field: fmt.Sprintf("%s.match[%d]", field, j)}},
+					because: []flow.Because{ruleBecause(vs, fmt.Sprintf("%s.match[%d]", field, j))},
 				})
 			}
 		}
@@ -406,13 +407,10 @@ func (b *listenerBuilder) defaultChain(o *outbound, prefixes []string) *chain {
 		name: "tcp", prefixes: parsePrefixes(prefixes),
 		targets: []target{{cluster: clusterName(port, "", string(o.service.Hostname))}},
 		what:    fmt.Sprintf("%s registers %s on port %d as %s", o.service.Object, o.service.Hostname, o.port.Number, o.port.Protocol),
-		because: []flow.Because{{Object: o.service.Object, Field: o.service.HostField}, {Object: o.service.Object, Field: o.port.Field}},
+		because: append([]flow.Because{{Object: o.service.Object, Field: o.service.HostField}}, b.portBecause(o)...),
 	}
 	if o.service.AddressField != "" && o.service.Address != model.UnspecifiedIP && !o.service.Kubernetes() {
 		c.because = append(c.because, flow.Because{Object: o.service.Object, Field: o.service.AddressField})
-	}
-	if o.egress.Spec.GetPort() != nil {
-		c.because = c.because[:1]
 	}
 	if dr := b.push.DestinationRule(b.namespace, b.labels, o.service); dr != nil && dr.Policy.GetTunnel() != nil {
 		c.tunnel = &flow.Because{Object: dr.PolicyFrom.Object, Field: "spec.trafficPolicy.tunnel"}
@@ -433,7 +431,7 @@ func (b *listenerBuilder) plainTCPChains(o *outbound, routes []*model.MergedVirt
 					name: "tcp", prefixes: parsePrefixes(prefixes),
 					targets: b.routeTargets(tcp.GetRoute(), o.port.Number, vs, field),
 					what:    fmt.Sprintf("%s routes TCP port %d", vs.Title(), o.port.Number),
-					because: []flow.Because{{Object: vs.Object, Field: at}, {Object: o.service.Object, Field: o.port.Field}},
+					because: append([]flow.Because{ruleBecause(vs, at)}, b.portBecause(o)...),
 				}
 			}
 			if len(tcp.GetMatch()) == 0 {
@@ -473,7 +471,7 @@ func (p *proxy) routeTargets(routes []*networking.RouteDestination, port int, vs
 		service := p.scope.Service(hostName(r.GetDestination().GetHost()))
 		out = append(out, target{
 			cluster: destinationCluster(r.GetDestination(), service, port), weight: int(r.GetWeight()),
-			because: []flow.Because{{Object: vs.Object, Field: fmt.Sprintf("%s.route[%d].destination", field, i)}},
+			because: []flow.Because{ruleBecause(vs, fmt.Sprintf("%s.route[%d].destination", field, i))},
 		})
 	}
 	return out

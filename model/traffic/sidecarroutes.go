@@ -264,22 +264,37 @@ func groupText(g hostGroup, s *model.Service, hostname string) (string, []flow.B
 	switch {
 	case g.vs != nil && s != nil:
 		return fmt.Sprintf("%s routes %s", g.vs.Title(), hostname),
-			[]flow.Because{{Object: g.vs.Object, Field: hostField(g.vs, hostname)}, {Object: s.Object, Field: s.HostField}}
+			[]flow.Because{hostBecause(g.vs, hostname), {Object: s.Object, Field: s.HostField}}
 	case g.vs != nil:
-		return fmt.Sprintf("%s routes %s", g.vs.Title(), hostname), []flow.Because{{Object: g.vs.Object, Field: hostField(g.vs, hostname)}}
+		return fmt.Sprintf("%s routes %s", g.vs.Title(), hostname), []flow.Because{hostBecause(g.vs, hostname)}
 	default:
 		return fmt.Sprintf("%s registers %s", s.Object, hostname), []flow.Because{{Object: s.Object, Field: s.HostField}}
 	}
 }
 
-// hostField is the field of a VirtualService that covers a host.
-func hostField(vs *model.MergedVirtualService, hostname string) string {
+// hostBecause is the field because of which a VirtualService covers a host.
+func hostBecause(vs *model.MergedVirtualService, hostname string) flow.Because {
+	switch {
+	case vs.OfGatewayAPI != "" && slices.Contains(vs.Gateways, model.MeshGateway):
+		return flow.Because{Object: vs.Cause, Field: "spec.parentRefs"}
+	case vs.OfGatewayAPI != "":
+		return flow.Because{Object: vs.Cause, Field: "spec.hostnames"}
+	}
 	for i, h := range vs.Hosts {
 		if host.Name(hostname).SubsetOf(host.Name(strings.ToLower(string(h)))) {
-			return fmt.Sprintf("spec.hosts[%d]", i)
+			return flow.Because{Object: vs.Object, Field: fmt.Sprintf("spec.hosts[%d]", i)}
 		}
 	}
-	return "spec.hosts"
+	return flow.Because{Object: vs.Object, Field: "spec.hosts"}
+}
+
+// ruleBecause is the field of a TCP or TLS rule. istiod keeps the order of a
+// route's rules, but not of which it made each.
+func ruleBecause(vs *model.MergedVirtualService, field string) flow.Because {
+	if vs.OfGatewayAPI != "" {
+		return flow.Because{Object: vs.Cause, Field: "spec.rules"}
+	}
+	return flow.Because{Object: vs.Object, Field: field}
 }
 
 func domainName(hostname string, port int) string {

@@ -159,8 +159,8 @@ func (w *walker) destination(c *capture.Capture) (dst netip.AddrPort, standIn bo
 		if !ok || err != nil {
 			return dst, false, nil, fmt.Sprintf("connect_to %q is not of the form namespace/service:port", f.ConnectTo)
 		}
-		service := w.push.ServiceIn(model.ServiceHost(svc, ns), ns)
-		if service == nil || !service.Kubernetes() {
+		service := w.push.KubeServiceIn(svc, ns)
+		if service == nil {
 			return dst, false, nil, fmt.Sprintf("connect_to: no Service %s/%s in the input", ns, svc)
 		}
 		r := w.push.Resolve(ns, string(service.Hostname), false)
@@ -279,6 +279,17 @@ func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
 	}
 	if ch.http() {
 		return after([]flow.Hop{hop}, w.http(p, ch, conn, nil))
+	}
+	if len(ch.targets) == 1 {
+		// The one place where a policy on the client filters what it sends: TLS
+		// ports of wildcard hosts that are resolved by server name (istio
+		// pilot/pkg/networking/core/networkfilter.go buildCompleteNetworkFilters).
+		if c := p.cluster(ch.targets[0].cluster); c.service != nil && p.dynamicForward(c.service) {
+			who := &subject{connection: &conn, sni: conn.sni(), port: int(conn.dst.Port())}
+			if t := w.authorize(p, ch, who, true); t != nil && t.Outcome != flow.Allowed {
+				return after([]flow.Hop{hop}, t)
+			}
+		}
 	}
 	return after([]flow.Hop{hop}, w.tcp(p, ch, conn))
 }

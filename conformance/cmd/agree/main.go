@@ -28,7 +28,7 @@ func main() {
 	seeds := flag.Int("seeds", 100, "number of meshes")
 	start := flag.Uint64("start", 1, "first seed")
 	flows := flag.Int("flows", 100, "flows for each mesh")
-	workers := flag.Int("workers", 2, "meshes at once")
+	workers := flag.Int("workers", 4, "meshes at once")
 	most := flag.Int("show", 20, "disagreements printed in full")
 	reduce := flag.Int("reduce", 0, "disagreements of different kinds reduced to a small mesh and printed")
 	save := flag.String("save", "", "directory to save reduced disagreements in, as testdata/mesh")

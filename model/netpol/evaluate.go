@@ -1,0 +1,328 @@
+package netpol
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"go4.org/netipx"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// Policies of all kinds are answered in one way: an address space (of one
+// address, for one connection) is cut into pieces, each with the decision that
+// holds there. What is asked last is laid out first, and every rule that is
+// asked before it covers what it matches.
+
+// question is what is asked of the policies of one pod: whether it may connect
+// to, or be reached from, each address of a domain.
+type question struct {
+	policies  *Policies
+	pod       *model.Workload
+	direction networkingv1.PolicyType
+	// peer is the other end, nil outside the cluster. A pod is one point: its
+	// rules match it or not, and the domain then has one address that says
+	// nothing.
+	peer *model.Workload
+	// at is the end that listens, for ports by name; nil outside.
+	at       *model.Workload
+	port     int
+	protocol corev1.Protocol
+	// host is the name that the pod looks up, "" where only addresses are known.
+	host   string
+	domain *netipx.IPSet
+	// v6: peer is asked for at an IPv6 address.
+	v6 bool
+}
+
+// truth is an answer that may be missing.
+type truth int
+
+const (
+	no truth = iota
+	perhaps
+	yes
+)
+
+// answer is a truth; where it is missing, doubt says what it depends on.
+type answer struct {
+	truth
+	doubt doubt
+}
+
+// doubt completes the sentence "… depends on". The zero doubt is none.
+type doubt struct {
+	text string
+	// foreign: something that is not interpreted decides.
+	foreign bool
+}
+
+func sure(b bool) answer {
+	if b {
+		return answer{truth: yes}
+	}
+	return answer{}
+}
+
+func unsure(text string) answer { return answer{perhaps, doubt{text: text}} }
+
+func uninterpreted(text string) answer { return answer{perhaps, doubt{text, true}} }
+
+func (a answer) and(b answer) answer {
+	if b.truth < a.truth {
+		return b
+	}
+	return a
+}
+
+func (a answer) or(b answer) answer {
+	if b.truth > a.truth {
+		return b
+	}
+	return a
+}
+
+func (a answer) not() answer { return answer{yes - a.truth, a.doubt} }
+
+// region is the part of a domain that a rule matches: certainly, and perhaps.
+type region struct {
+	sure, maybe *netipx.IPSet
+	doubt       doubt
+}
+
+var nowhere = region{sure: &netipx.IPSet{}, maybe: &netipx.IPSet{}}
+
+// where turns an answer about the whole domain into a region.
+func (q *question) where(a answer) region {
+	r := nowhere
+	switch a.truth {
+	case yes:
+		r.sure = q.domain
+	case perhaps:
+		r.maybe, r.doubt = q.domain, a.doubt
+	}
+	return r
+}
+
+// within is the part of the domain that a set holds, where peers are told by
+// their address. The address of a pod is not in the manifests.
+func (q *question) within(set *netipx.IPSet) region {
+	if q.peer == nil {
+		r := nowhere
+		r.sure = intersect(q.domain, set)
+		return r
+	}
+	space := podSpace
+	if q.v6 {
+		space = podSpace6
+	}
+	switch {
+	case covers(set, space):
+		return q.where(sure(true))
+	case empty(intersect(set, space)):
+		return nowhere
+	default:
+		return q.where(unsure("the address of " + q.peer.ID() + ", which manifests do not tell"))
+	}
+}
+
+func (r region) and(s region) region {
+	out := region{sure: intersect(r.sure, s.sure), doubt: r.doubt}
+	out.maybe = minus(intersect(union(r.sure, r.maybe), union(s.sure, s.maybe)), out.sure)
+	if empty(r.maybe) {
+		out.doubt = s.doubt
+	}
+	return out
+}
+
+// anyOf is where any of the regions is.
+func anyOf(list []region) region {
+	out := nowhere
+	var certain, doubtful []*netipx.IPSet
+	for _, r := range list {
+		if !empty(r.sure) {
+			certain = append(certain, r.sure)
+		}
+		if !empty(r.maybe) {
+			if len(doubtful) == 0 {
+				out.doubt = r.doubt
+			}
+			doubtful = append(doubtful, r.maybe)
+		}
+	}
+	out.sure = union(certain...)
+	out.maybe = minus(union(doubtful...), out.sure)
+	return out
+}
+
+func (q *question) not(r region) region {
+	return region{sure: minus(q.domain, union(r.sure, r.maybe)), maybe: r.maybe, doubt: r.doubt}
+}
+
+func (r region) empty() bool { return empty(r.sure) && empty(r.maybe) }
+
+// piece is a part of the domain with the decision that holds there.
+type piece struct {
+	set      *netipx.IPSet
+	decision Decision
+	reason   reason
+}
+
+// reason names who decided. The zero reason: no policy did.
+type reason struct {
+	// kind and policies name the objects: "NetworkPolicy", "shop/a".
+	kind     string
+	policies []string
+	because  []flow.Because
+	doubt    doubt
+}
+
+func (r reason) label() string { return r.kind + " " + strings.Join(r.policies, ", ") }
+
+// and unites two reasons of the same kind of decision.
+func (r reason) and(s reason) reason {
+	switch {
+	case r.kind == "":
+		return s
+	case s.kind == "" || r.label() == s.label() && slices.Equal(r.because, s.because):
+		return r
+	case r.kind != s.kind:
+		r.policies = append([]string{}, r.policies...)
+		for _, p := range s.policies {
+			r.policies = append(r.policies, s.kind+" "+p)
+		}
+	default:
+		r.policies = append(slices.Clone(r.policies), s.policies...)
+	}
+	r.policies = unique(r.policies)
+	r.because = append(slices.Clone(r.because), s.because...)
+	return r
+}
+
+func unique(list []string) []string {
+	out := slices.Clone(list)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+type action int
+
+const (
+	accept action = iota
+	deny
+	pass
+)
+
+// rule is one rule as it applies to a question.
+type rule struct {
+	region region
+	action action
+	reason reason
+}
+
+// over lays a rule over what is asked after it; next is what is asked after the
+// rule's tier.
+func (r rule) over(rest, next []piece) []piece {
+	if r.region.empty() {
+		return rest
+	}
+	out := r.pieces(r.region.sure, next)
+	if !empty(r.region.maybe) {
+		why := r.reason
+		why.doubt = r.region.doubt
+		out = append(out, join(r.pieces(r.region.maybe, next), clip(rest, r.region.maybe), why)...)
+	}
+	matched := union(r.region.sure, r.region.maybe)
+	for _, p := range rest {
+		out = keep(out, piece{minus(p.set, matched), p.decision, p.reason})
+	}
+	return out
+}
+
+func (r rule) pieces(set *netipx.IPSet, next []piece) []piece {
+	switch r.action {
+	case accept:
+		return keep(nil, piece{set, Allowed, r.reason})
+	case deny:
+		return keep(nil, piece{set, Denied, r.reason})
+	default:
+		return clip(next, set)
+	}
+}
+
+// join is the answer where either of two holds and it is not known which: what
+// both say, and Undecided elsewhere.
+func join(a, b []piece, why reason) []piece {
+	var out []piece
+	for _, x := range a {
+		for _, y := range b {
+			set := intersect(x.set, y.set)
+			switch {
+			case x.decision == y.decision || y.decision == Undecided:
+				out = keep(out, piece{set, y.decision, y.reason})
+			case x.decision == Undecided:
+				out = keep(out, piece{set, Undecided, x.reason})
+			default:
+				out = keep(out, piece{set, Undecided, why})
+			}
+		}
+	}
+	return out
+}
+
+func clip(pieces []piece, set *netipx.IPSet) []piece {
+	var out []piece
+	for _, p := range pieces {
+		out = keep(out, piece{intersect(p.set, set), p.decision, p.reason})
+	}
+	return out
+}
+
+func keep(pieces []piece, p piece) []piece {
+	if empty(p.set) {
+		return pieces
+	}
+	return append(pieces, p)
+}
+
+func empty(set *netipx.IPSet) bool { return set.Equal(&netipx.IPSet{}) }
+
+func intersect(a, b *netipx.IPSet) *netipx.IPSet {
+	return build(func(s *netipx.IPSetBuilder) { s.AddSet(a); s.Intersect(b) })
+}
+
+func minus(a, b *netipx.IPSet) *netipx.IPSet {
+	return build(func(s *netipx.IPSetBuilder) { s.AddSet(a); s.RemoveSet(b) })
+}
+
+func union(sets ...*netipx.IPSet) *netipx.IPSet {
+	return build(func(s *netipx.IPSetBuilder) {
+		for _, set := range sets {
+			s.AddSet(set)
+		}
+	})
+}
+
+// build makes a set. Builders fail only over invalid addresses, which no set
+// and no parsed prefix holds.
+func build(fill func(*netipx.IPSetBuilder)) *netipx.IPSet {
+	var b netipx.IPSetBuilder
+	fill(&b)
+	set, err := b.IPSet()
+	if err != nil {
+		return &netipx.IPSet{}
+	}
+	return set
+}
+
+func prefixes(list ...netip.Prefix) *netipx.IPSet {
+	return build(func(s *netipx.IPSetBuilder) {
+		for _, p := range list {
+			s.AddPrefix(p)
+		}
+	})
+}
