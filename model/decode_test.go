@@ -128,7 +128,7 @@ kind: DestinationRule
 metadata: {name: tls}
 spec:
   host: ${HOST}
-`, []string{`6:9 rejected: …domain name "${HOST}" invalid`}},
+`, []string{`6:9 template: DestinationRule default/tls holds the placeholder ${HOST} and is refused as it stands: …domain name "${HOST}" invalid`}},
 		{"a NetworkPolicy whose exception is not inside", `
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy

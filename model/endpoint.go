@@ -142,7 +142,9 @@ func (p *PushContext) kubeEndpoints(s *Service, port *Port) []Endpoint {
 			}
 			n := 0
 			if port != nil {
-				n = containerPort(w, port)
+				if n = containerPort(w, port); n == 0 {
+					continue // not an endpoint of this port
+				}
 			}
 			out = append(out, p.podEndpoint(w, n))
 		}

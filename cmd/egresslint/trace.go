@@ -31,6 +31,9 @@ func (c *Command) trace() *cobra.Command {
 		Long: `Explain what becomes of one request: whether it gets out, by which path, who
 stops it, and which fields of which manifests decide that.
 
+With --bypass it says what a process can do that ignores its proxy: go straight
+out, or straight to each port of a gateway or waypoint.
+
 --flows reads many requests, one JSON object a line, and answers each with one
 line in the same order (docs/json.md). A line that is no request is answered
 with reason bad_flow.
@@ -78,7 +81,11 @@ func (c *Command) runTrace(cmd *cobra.Command, f *traceFlags, args []string) err
 	if err != nil {
 		return err
 	}
-	answer := traffic.New(in.mesh).Trace(question)
+	sim := traffic.New(in.mesh)
+	if question.Bypass && question.ConnectTo == "" {
+		return c.traceBypasses(f, in, sim, question)
+	}
+	answer := sim.Trace(question)
 	makesNoSense := answer.Reason == flow.NoSuchWorkload || answer.Reason == flow.BadFlow
 	if makesNoSense && f.format == "text" {
 		return badQuestion(in, question, answer)
@@ -97,6 +104,49 @@ func (c *Command) runTrace(cmd *cobra.Command, f *traceFlags, args []string) err
 	}
 	if makesNoSense {
 		return badQuestion(in, question, answer)
+	}
+	c.finish(in, &f.inputFlags, ExitClean)
+	return nil
+}
+
+// traceBypasses answers what a process can do that ignores its proxy: go straight
+// out, or straight to a gateway or waypoint.
+func (c *Command) traceBypasses(f *traceFlags, in *loaded, sim *traffic.Simulation, question flow.Flow) error {
+	ways := sim.Bypasses(question)
+	answers := make([]*flow.Trace, 0, len(ways))
+	for i := range ways {
+		ways[i].ID = "straight out"
+		if to := ways[i].ConnectTo; to != "" {
+			ways[i].ID = "straight to " + to
+		}
+		answers = append(answers, sim.Trace(ways[i]))
+	}
+	if r := answers[0].Reason; r == flow.NoSuchWorkload || r == flow.BadFlow {
+		return badQuestion(in, question, answers[0])
+	}
+	if err := c.write(target{format: f.format}, f.color, func(w io.Writer, color bool) error {
+		if f.format == "json" {
+			return report.TracesJSON(w, answers)
+		}
+		for i, answer := range answers {
+			if f.format == "jsonl" {
+				if err := report.TraceLine(w, answer); err != nil {
+					return err
+				}
+				continue
+			}
+			if i > 0 {
+				if _, err := fmt.Fprintln(w); err != nil {
+					return err
+				}
+			}
+			if err := report.TraceText(w, ways[i], answer, options(color, f.verbose)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	c.finish(in, &f.inputFlags, ExitClean)
 	return nil

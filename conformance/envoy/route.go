@@ -257,7 +257,20 @@ func (x *exchange) destinations(action *route.RouteAction, v *Verdict) {
 		x.rewrite(action, request)
 		v.Forwards = []Forward{{Weight: 1, Cluster: action.GetCluster(), Message: Message{HTTP: request}, HTTP: true, alpn: x.alpn}}
 	}
+	switch action.GetClusterNotFoundResponseCode() {
+	case route.RouteAction_NOT_FOUND:
+		v.notFound(404)
+	case route.RouteAction_INTERNAL_SERVER_ERROR:
+		v.notFound(500)
+	}
 	x.abortShare(v)
+}
+
+// notFound sets the status of the answer for clusters that do not exist.
+func (v *Verdict) notFound(status int) {
+	for i := range v.Forwards {
+		v.Forwards[i].NotFound = status
+	}
 }
 
 // abortShare makes room for the requests that a fault ends.

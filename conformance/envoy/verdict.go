@@ -28,6 +28,9 @@ type Forward struct {
 	// alpn says which protocols the filters want to offer instead of the
 	// cluster's, for HTTP/1.1 and for HTTP/2 upstreams.
 	alpn *alpnOverride
+	// NotFound is the status of the answer where the cluster does not exist, 0
+	// for Envoy's default.
+	NotFound int
 	// Stop ends this share of the traffic, as a fault does.
 	Stop *Stop
 }

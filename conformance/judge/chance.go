@@ -69,3 +69,56 @@ func orders(discovery model.ServiceDiscovery) int {
 	}
 	return largest + mixedOrders
 }
+
+// gatewayScope is what a gateway sees of the mesh's services. Where sidecars
+// without a Sidecar resource live in its namespace, that depends on who came
+// first after a push: once such a sidecar has asked, the gateway gets the
+// sidecars' scope, which knows more services and prefers others
+// (pilot/pkg/model/push_context.go doGetSidecarScope).
+func (i *istiod) gatewayScope(gateway *model.Proxy) *model.SidecarScope {
+	if i.shared {
+		if scope := i.sharedScope(gateway); scope != nil {
+			return scope
+		}
+	}
+	return model.DefaultSidecarScopeForGateway(i.push, gateway.ConfigNamespace)
+}
+
+// sharedScope is the sidecars' scope of a gateway's namespace, nil if there is
+// no sidecar or if the gateway does not get its scope.
+func (i *istiod) sharedScope(gateway *model.Proxy) *model.SidecarScope {
+	if !i.sidecars[gateway.ConfigNamespace] {
+		return nil
+	}
+	sidecar := &model.Proxy{Type: model.SidecarProxy, ConfigNamespace: gateway.ConfigNamespace, Metadata: &model.NodeMetadata{}}
+	sidecar.SetSidecarScope(i.push)
+	asked := &model.Proxy{Type: model.Router, ConfigNamespace: gateway.ConfigNamespace, Metadata: &model.NodeMetadata{}}
+	asked.SetSidecarScope(i.push)
+	if asked.SidecarScope != sidecar.SidecarScope {
+		return nil
+	}
+	return asked.SidecarScope
+}
+
+// scopesDiffer tells whether any gateway sees different services after
+// different pushes.
+func (i *istiod) scopesDiffer(workloads []*Workload) bool {
+	for _, w := range workloads {
+		if w.Role != GatewayProxy {
+			continue
+		}
+		node := &model.Proxy{Type: model.Router, ConfigNamespace: w.Pod.Namespace}
+		shared := i.sharedScope(node)
+		if shared == nil {
+			continue
+		}
+		own := model.DefaultSidecarScopeForGateway(i.push, w.Pod.Namespace)
+		if !slices.EqualFunc(own.Services(), shared.Services(), func(a, b *model.Service) bool {
+			return a.Hostname == b.Hostname && a.Attributes.Namespace == b.Attributes.Namespace &&
+				a.Attributes.ObjectName == b.Attributes.ObjectName && a.DefaultAddress == b.DefaultAddress && a.Ports.Equals(b.Ports)
+		}) {
+			return true
+		}
+	}
+	return false
+}

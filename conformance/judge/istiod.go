@@ -36,6 +36,10 @@ type istiod struct {
 	push       *model.PushContext
 	generator  *core.ConfigGeneratorImpl
 	metadata   map[string]string // of all proxies, from the mesh configuration
+	// sidecars are the namespaces that have any.
+	sidecars map[string]bool
+	// shared makes gateways come after the sidecars of their namespace.
+	shared bool
 	stop       chan struct{}
 	client     kubelib.Client
 }
@@ -47,7 +51,12 @@ const clusterID = cluster.ID(constants.DefaultClusterName)
 const syncTimeout = 30 * time.Second
 
 func startIstiod(m *Manifests) (*istiod, error) {
-	i := &istiod{stop: make(chan struct{}), metadata: m.Mesh.GetDefaultConfig().GetProxyMetadata()}
+	i := &istiod{stop: make(chan struct{}), metadata: m.Mesh.GetDefaultConfig().GetProxyMetadata(), sidecars: map[string]bool{}}
+	for _, w := range m.Workloads {
+		if w.Role == SidecarProxy {
+			i.sidecars[w.Pod.Namespace] = true
+		}
+	}
 	i.client = kubelib.NewFakeClient(gatewayObjects(m)...)
 	// Through the tracker: a create call through the client makes a REST
 	// mapper of all of Kubernetes' kinds each time.
@@ -176,9 +185,10 @@ func startIstiod(m *Manifests) (*istiod, error) {
 }
 
 // again is the same control plane after another push, to which its services
-// came in another order.
-func (i *istiod) again(order int) *istiod {
+// came in another order, and where gateways came before or after sidecars.
+func (i *istiod) again(order int, shared bool) *istiod {
 	other := *i
+	other.shared = shared
 	env := model.NewEnvironment()
 	env.Watcher, env.NetworksWatcher, env.NetworkManager = i.env.Watcher, i.env.NetworksWatcher, i.env.NetworkManager
 	env.ConfigStore, env.VirtualServiceController = i.env.ConfigStore, i.env.VirtualServiceController

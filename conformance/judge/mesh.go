@@ -39,8 +39,14 @@ func Open(m *Manifests) (*Mesh, error) {
 		return nil, err
 	}
 	mesh := &Mesh{manifests: m, network: newNetwork(m), istiod: istiod, proxies: map[*Workload]*envoy.Proxy{}}
-	for order := 1; order < orders(istiod.registries); order++ {
-		mesh.chances = append(mesh.chances, &Mesh{manifests: m, network: mesh.network, istiod: istiod.again(order), proxies: map[*Workload]*envoy.Proxy{}})
+	differ := istiod.scopesDiffer(m.Workloads)
+	for order := range orders(istiod.registries) {
+		for _, shared := range []bool{false, true} {
+			if order == 0 && !shared || shared && !differ {
+				continue
+			}
+			mesh.chances = append(mesh.chances, &Mesh{manifests: m, network: mesh.network, istiod: istiod.again(order, shared), proxies: map[*Workload]*envoy.Proxy{}})
+		}
 	}
 	return mesh, nil
 }

@@ -62,9 +62,11 @@ func (i *istiod) proxy(w *Workload) (*model.Proxy, error) {
 		return nil, fmt.Errorf("istiod does not know the pod %s", w.ID())
 	}
 	node.SetServiceTargets(i.env.ServiceDiscovery)
-	node.SetSidecarScope(i.push)
 	if node.Type == model.Router {
+		node.SidecarScope = i.gatewayScope(node)
 		node.SetGatewaysForProxy(i.push)
+	} else {
+		node.SetSidecarScope(i.push)
 	}
 	node.DiscoverIPMode()
 	return node, nil

@@ -169,7 +169,7 @@ func (w *walk) deliver(h hop, f envoy.Forward) *flow.Trace {
 	}
 	delivery := h.proxy.Deliver(f, h.conn)
 	if !delivery.Known {
-		return blocked(flow.NoCluster, stopVia, 0)
+		return blocked(flow.NoCluster, stopVia, f.NotFound)
 	}
 	via := h.via
 	if via != flow.ViaGateway {

@@ -2,6 +2,7 @@ package netpol
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,31 +28,50 @@ func (p *Policies) namespaceMatches(selector *metav1.LabelSelector, namespace st
 	if ns := p.mesh.Namespaces[namespace]; ns != nil && ns.Declared {
 		return sure(selects(selector, ns.Labels))
 	}
-	// Each requirement alone: one that asks for the name and fails decides.
-	known := map[string]string{model.NamespaceNameLabel: namespace}
-	named, others := &metav1.LabelSelector{MatchLabels: map[string]string{}}, false
-	for k, v := range selector.MatchLabels {
-		if k == model.NamespaceNameLabel {
-			named.MatchLabels[k] = v
+	// Keys are independent of each other: each can fail alone.
+	out := sure(true)
+	for key, requirements := range byKey(selector) {
+		if key == model.NamespaceNameLabel {
+			out = out.and(sure(selects(requirements, map[string]string{key: namespace})))
+		} else if satisfiable(key, requirements) {
+			out = out.and(unsure(fmt.Sprintf("the labels of namespace %s, which the input does not declare", namespace)))
 		} else {
-			others = true
+			return sure(false)
 		}
+	}
+	return out
+}
+
+// byKey takes a selector apart.
+func byKey(selector *metav1.LabelSelector) map[string]*metav1.LabelSelector {
+	out := map[string]*metav1.LabelSelector{}
+	at := func(key string) *metav1.LabelSelector {
+		if out[key] == nil {
+			out[key] = &metav1.LabelSelector{MatchLabels: map[string]string{}}
+		}
+		return out[key]
+	}
+	for k, v := range selector.MatchLabels {
+		at(k).MatchLabels[k] = v
 	}
 	for _, e := range selector.MatchExpressions {
-		if e.Key == model.NamespaceNameLabel {
-			named.MatchExpressions = append(named.MatchExpressions, e)
-		} else {
-			others = true
-		}
+		at(e.Key).MatchExpressions = append(at(e.Key).MatchExpressions, e)
 	}
-	switch {
-	case !selects(named, known):
-		return sure(false)
-	case others:
-		return unsure(fmt.Sprintf("the labels of namespace %s, which the input does not declare", namespace))
-	default:
-		return sure(true)
+	return out
+}
+
+// satisfiable reports whether the requirements on one key do not contradict each
+// other: whether its absence, a value that they name, or another satisfies them.
+func satisfiable(key string, requirements *metav1.LabelSelector) bool {
+	values := []string{"\x00another"}
+	for _, v := range requirements.MatchLabels {
+		values = append(values, v)
 	}
+	for _, e := range requirements.MatchExpressions {
+		values = append(values, e.Values...)
+	}
+	return selects(requirements, nil) ||
+		slices.ContainsFunc(values, func(v string) bool { return selects(requirements, map[string]string{key: v}) })
 }
 
 // podsMatch evaluates a selection by namespace and pod labels.

@@ -40,11 +40,11 @@ func (w *walker) ztunnel(c *capture.Capture, conn connection) *flow.Trace {
 	}
 	if s == nil || s.Resolution == model.DynamicDNS && w.push.WaypointOf(s).Waypoint == nil {
 		hop.Decision = fmt.Sprintf("the ztunnel of %s takes the connection (%s), knows no service at its address and passes it on: ztunnel has no REGISTRY_ONLY", name, c.Why)
-		t := after([]flow.Hop{hop}, w.network(nil, conn))
-		if t.Outcome == flow.Allowed && t.Via == flow.ViaDirect && t.Reason == flow.OK {
-			t.Via = flow.ViaPassthrough
-		}
-		return t
+		return after([]flow.Hop{hop}, eachEnd(w.network(nil, conn), func(t *flow.Trace) {
+			if t.Outcome == flow.Allowed && t.Via == flow.ViaDirect && t.Reason == flow.OK {
+				t.Via = flow.ViaPassthrough
+			}
+		}))
 	}
 	hop.Because = append(hop.Because, flow.Because{Object: s.Object, Field: s.HostField})
 	b := w.push.WaypointOf(s)
@@ -123,12 +123,7 @@ func (w *walker) ztunnelDirect(s *model.Service, conn connection) *flow.Trace {
 			break // more alike tell nothing more
 		}
 	}
-	for _, a := range alternatives[1:] {
-		if !sameVerdict(a, alternatives[0]) {
-			return merge(byVerdict(alternatives))
-		}
-	}
-	return alternatives[0]
+	return united(alternatives)
 }
 
 // toWaypoint sends a connection through an HBONE tunnel to a waypoint.

@@ -53,25 +53,44 @@ func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.T
 	}
 	var alternatives []*flow.Trace
 	for _, to := range w.nextHops(p, c, conn) {
-		n := w.network(p, to.conn)
 		h := hop
 		h.TLS, h.SNI = to.tls, to.sni
 		h.Decision = to.text
 		h.Because = append(slices.Clone(hop.Because), to.because...)
-		if n.Outcome == flow.Blocked && n.HTTPStatus == 0 {
-			n.HTTPStatus = failed
-		}
-		alternatives = append(alternatives, after([]flow.Hop{h}, w.label(p, c, n)))
+		n := eachEnd(w.network(p, to.conn), func(t *flow.Trace) {
+			if t.Outcome == flow.Blocked && t.HTTPStatus == 0 {
+				t.HTTPStatus = failed
+			}
+			label(p, c, t)
+		})
+		alternatives = append(alternatives, after([]flow.Hop{h}, n))
 	}
-	if len(alternatives) == 1 {
+	return united(alternatives)
+}
+
+// united makes one answer of those of endpoints that a connection may be led to:
+// that of all, or branches.
+func united(alternatives []*flow.Trace) *flow.Trace {
+	branches := byVerdict(alternatives)
+	if len(branches) == 1 {
 		return alternatives[0]
 	}
-	for _, a := range alternatives[1:] {
-		if !sameVerdict(a, alternatives[0]) {
-			return merge(byVerdict(alternatives))
-		}
+	return merge(branches)
+}
+
+// eachEnd changes a trace, or where it has branches each of them.
+func eachEnd(t *flow.Trace, change func(*flow.Trace)) *flow.Trace {
+	if len(t.Branches) == 0 {
+		change(t)
+		return t
 	}
-	return alternatives[0]
+	branches := slices.Clone(t.Branches)
+	for i := range branches {
+		branches[i].Trace = *eachEnd(&branches[i].Trace, change)
+	}
+	out := merge(branches)
+	out.Hops, out.Assumptions = t.Hops, t.Assumptions
+	return out
 }
 
 // byVerdict turns endpoints that fare differently into branches, weighted by
@@ -89,11 +108,11 @@ func byVerdict(alternatives []*flow.Trace) []flow.Branch {
 }
 
 // label says by which way a flow left that this proxy sent.
-func (w *walker) label(p *proxy, c *cluster, t *flow.Trace) *flow.Trace {
+func label(p *proxy, c *cluster, t *flow.Trace) {
 	switch {
 	case p.alone():
 		// What another gateway or waypoint further on says counts.
-		if t.Via != flow.ViaMixed && t.Via != flow.ViaGateway && t.Via != flow.ViaWaypoint {
+		if t.Via != flow.ViaGateway && t.Via != flow.ViaWaypoint {
 			t.Via = viaOf(p, t.Via)
 		}
 	case t.Via == flow.ViaGateway || t.Via == flow.ViaWaypoint || t.Outcome != flow.Allowed:
@@ -102,7 +121,6 @@ func (w *walker) label(p *proxy, c *cluster, t *flow.Trace) *flow.Trace {
 	default:
 		t.Via = flow.ViaDirect
 	}
-	return t
 }
 
 func (p *proxy) noEndpointsText(c *cluster) string {
@@ -120,9 +138,14 @@ type nextHop struct {
 	because  []flow.Because
 }
 
-// nextHops returns the places that a cluster leads to: one for each workload
-// behind it, and one for all outside addresses together.
+// maxNextHops bounds the endpoints of a cluster that are looked at.
+const maxNextHops = 16
+
+// nextHops returns the places that a cluster leads to; those between which
+// nothing can make a difference are one.
 func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
+	from := w.sender(p)
+	conn.sourceIP = w.push.PodAddress(from)
 	switch c.kind {
 	case toOriginal:
 		to := conn
@@ -131,7 +154,7 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 		}
 		to.name = w.flow.Host
 		text := fmt.Sprintf("it goes on to the address that the application dialled, port %d", to.dst.Port())
-		return []nextHop{p.originate(c, to, text, nil)}
+		return []nextHop{p.originate(c, to, text, nil, from)}
 	case toNamed:
 		to := conn
 		to.name = conn.sni()
@@ -144,10 +167,15 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 		}
 		r := w.push.Resolve(p.namespace, to.name, false)
 		to.dst, to.standIn = netip.AddrPortFrom(r.Addr, port), r.Service == nil
-		return []nextHop{p.originate(c, to, fmt.Sprintf("it goes to %s, as the request names it", to.name), nil)}
+		return []nextHop{p.originate(c, to, fmt.Sprintf("it goes to %s, as the request names it", to.name), nil, from)}
+	}
+	type place struct {
+		dst  netip.AddrPort
+		unix bool
+		mesh bool // marked for mesh TLS
 	}
 	var out []nextHop
-	outside := false
+	seen := map[place]bool{}
 	for i := range c.endpoints {
 		e := &c.endpoints[i]
 		to := conn
@@ -165,27 +193,29 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 				to.standIn = true
 			}
 		}
-		inside := e.Workload != nil || p.push.ServiceAt(to.dst.Addr()) != nil || p.push.WorkloadAt(to.dst.Addr()) != nil
-		if !inside {
-			if outside {
-				continue
-			}
-			outside = true
+		key := place{to.dst, to.unix, p.marked(c, e)}
+		if to.standIn {
+			key.dst = netip.AddrPortFrom(netip.Addr{}, to.dst.Port())
 		}
+		if seen[key] {
+			continue
+		}
+		seen[key] = true
 		text := fmt.Sprintf("it goes to %s on port %d", e.Address, e.Port)
 		if e.Workload != nil {
 			text = fmt.Sprintf("it goes to %s on pod port %d, behind %s", e.Workload.ID(), e.Port, c.service.Object)
 		}
-		out = append(out, p.originate(c, to, text, e))
-		if len(out) == 8 {
-			break // more alike tell nothing more
+		out = append(out, p.originate(c, to, text, e, from))
+		if len(out) == maxNextHops {
+			break
 		}
 	}
 	return out
 }
 
-// originate wraps a connection into the TLS that the cluster adds.
-func (p *proxy) originate(c *cluster, conn connection, text string, e *model.Endpoint) nextHop {
+// originate wraps a connection into the TLS that the cluster adds. from is the
+// workload whose identity the proxy has: sidecars share their configuration.
+func (p *proxy) originate(c *cluster, conn connection, text string, e *model.Endpoint, from *model.Workload) nextHop {
 	n := nextHop{conn: conn, text: text}
 	settings := c.tls
 	if settings == nil && c.autoMTLS && e != nil && p.marked(c, e) {
@@ -204,7 +234,7 @@ func (p *proxy) originate(c *cluster, conn connection, text string, e *model.End
 	layer := tlsLayer{sni: n.sni, expects: settings.sans, http: conn.http}
 	switch settings.mode {
 	case networking.ClientTLSSettings_ISTIO_MUTUAL:
-		layer.origin, layer.identity = meshTLS, p.push.Identity(p.workload)
+		layer.origin, layer.identity = meshTLS, p.push.Identity(from)
 		n.text += ", with mesh TLS"
 	case networking.ClientTLSSettings_MUTUAL:
 		layer.origin, n.conn.added = proxyMutual, flow.UpstreamMutual
@@ -251,7 +281,7 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 	endpoints := slices.DeleteFunc(w.push.Endpoints(svc, port), func(e model.Endpoint) bool { return e.Object.Kind == "WorkloadEntry" })
 	if len(endpoints) == 0 {
 		if len(svc.Selector) > 0 && !w.push.SelectsNothing(svc) {
-			hop.Decision = fmt.Sprintf("the cluster's network knows no pod behind %s, only WorkloadEntries", svc.Object)
+			hop.Decision = fmt.Sprintf("the cluster's network knows no pod behind port %d of %s", port.Number, svc.Object)
 			return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
 		}
 		if len(svc.Selector) > 0 {
@@ -262,17 +292,26 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 		hop.Decision = fmt.Sprintf("%s has no endpoint", svc.Object)
 		return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
 	}
-	e := endpoints[0]
-	hop.Decision = fmt.Sprintf("the cluster's network leads %s port %d to %s port %d", svc.Object, conn.dst.Port(), e.Address, e.Port)
-	hop.Because[0].Field = port.Field
-	if addr, err := netip.ParseAddr(e.Address); err == nil {
-		conn.dst = netip.AddrPortFrom(addr.Unmap(), uint16(e.Port)) //nolint:gosec // a port
+	var alternatives []*flow.Trace
+	seen := w.seen
+	for i := range min(len(endpoints), maxNextHops) {
+		e := &endpoints[i]
+		w.seen = slices.Clone(seen)
+		to := conn
+		if addr, err := netip.ParseAddr(e.Address); err == nil {
+			to.dst = netip.AddrPortFrom(addr.Unmap(), uint16(e.Port)) //nolint:gosec // a port
+		}
+		h := hop
+		h.Because = []flow.Because{{Object: svc.Object, Field: port.Field}}
+		if e.Workload == nil {
+			h.Decision = fmt.Sprintf("the cluster's network leads %s port %d to %s port %d", svc.Object, conn.dst.Port(), e.Address, e.Port)
+			alternatives = append(alternatives, after([]flow.Hop{h}, w.outside(p, to)))
+			continue
+		}
+		h.Decision = fmt.Sprintf("the cluster's network leads %s port %d to %s, pod port %d", svc.Object, conn.dst.Port(), e.Workload.ID(), e.Port)
+		alternatives = append(alternatives, after([]flow.Hop{h}, w.cross(p, e.Workload, to)))
 	}
-	if e.Workload != nil {
-		hop.Decision = fmt.Sprintf("the cluster's network leads %s port %d to %s, pod port %d", svc.Object, conn.dst.Port(), e.Workload.ID(), e.Port)
-		return after([]flow.Hop{hop}, w.cross(p, e.Workload, conn))
-	}
-	return after([]flow.Hop{hop}, w.outside(p, conn))
+	return united(alternatives)
 }
 
 // outside ends a flow at an address that is nobody's in the mesh.

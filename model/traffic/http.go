@@ -29,7 +29,7 @@ func (w *walker) http(p *proxy, ch *chain, conn connection, who *subject) *flow.
 	r := conn.request
 	var hops []flow.Hop
 	if who != nil {
-		who.request = r
+		who.request, who.remote = r, p.remoteAddress(&conn)
 		if t := w.authorize(p, ch, who, false); t != nil {
 			if t.Outcome != flow.Allowed {
 				return t

@@ -197,7 +197,7 @@ func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
 			t.HTTPStatus = 400
 			return t
 		}
-		who.request.path = path
+		who.request.path, who.remote = path, p.remoteAddress(&conn)
 	}
 	if t := w.authorizeInbound(p, who, !ch.http); t != nil {
 		return after(hops, t)

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -78,6 +79,9 @@ type subject struct {
 	sni        string
 	// port is the one that the proxy listens on.
 	port int
+	// remote is the original client of a request; invalid where that is who
+	// sent the connection.
+	remote netip.Addr
 	// service is the one that a waypoint serves, nil elsewhere.
 	service *model.Service
 }

@@ -73,7 +73,7 @@ func (c *ruleCompiler) compile(rule *security.Rule, index int) (policyRule, bool
 		}
 		if s != nil {
 			add("ipBlocks", s.GetIpBlocks(), s.GetNotIpBlocks(), ipMatch)
-			add("remoteIpBlocks", s.GetRemoteIpBlocks(), s.GetNotRemoteIpBlocks(), ipMatch)
+			add("remoteIpBlocks", s.GetRemoteIpBlocks(), s.GetNotRemoteIpBlocks(), remoteMatch)
 			add("namespaces", s.GetNamespaces(), s.GetNotNamespaces(), namespaceMatch)
 			add("trustDomains", s.GetTrustDomains(), s.GetNotTrustDomains(), c.trustDomainMatch)
 			add("serviceAccounts", s.GetServiceAccounts(), s.GetNotServiceAccounts(), c.serviceAccountMatch)
@@ -120,8 +120,10 @@ func (c *ruleCompiler) whenMatcher(key string) (m matcher, permission, ok bool) 
 	case strings.HasPrefix(key, "experimental.envoy.filters."):
 		// Metadata of filters that nothing in the manifests sets.
 		return func(string) (attributeMatch, bool) { return never, true }, true, true
-	case key == "source.ip", key == "remote.ip":
+	case key == "source.ip":
 		return ipMatch, false, true
+	case key == "remote.ip":
+		return remoteMatch, false, true
 	case key == "source.namespace":
 		return namespaceMatch, false, true
 	case key == "source.trustDomain":
@@ -251,6 +253,16 @@ func parseBlock(value string) (netip.Prefix, bool) {
 func ipMatch(value string) (attributeMatch, bool) {
 	block, ok := parseBlock(value)
 	return func(s *subject) bool { return block.Contains(s.connection.sourceIP) }, ok
+}
+
+func remoteMatch(value string) (attributeMatch, bool) {
+	block, ok := parseBlock(value)
+	return func(s *subject) bool {
+		if s.remote.IsValid() {
+			return block.Contains(s.remote)
+		}
+		return block.Contains(s.connection.sourceIP)
+	}, ok
 }
 
 func destinationMatch(value string) (attributeMatch, bool) {

@@ -198,11 +198,11 @@ func (w *walker) leave(c *capture.Capture, conn connection) *flow.Trace {
 	hop := flow.Hop{At: flow.AtNetwork, Proxy: w.client.ID()}
 	uncaptured := func(reason flow.Reason, why string, because []flow.Because) *flow.Trace {
 		hop.Decision, hop.Because = why+": the connection goes out as the application makes it", because
-		t := w.network(nil, conn)
-		if t.Outcome == flow.Allowed && t.Via != flow.ViaGateway && t.Via != flow.ViaWaypoint {
-			t.Via, t.Reason, t.UpstreamTLS = flow.ViaUncaptured, reason, ""
-		}
-		return after([]flow.Hop{hop}, t)
+		return after([]flow.Hop{hop}, eachEnd(w.network(nil, conn), func(t *flow.Trace) {
+			if t.Outcome == flow.Allowed && t.Via != flow.ViaGateway && t.Via != flow.ViaWaypoint {
+				t.Via, t.Reason, t.UpstreamTLS = flow.ViaUncaptured, reason, ""
+			}
+		}))
 	}
 	name := w.client.Kind + " " + w.client.ID()
 	switch {
@@ -320,7 +320,7 @@ func connectionText(c *connection) string {
 func (w *walker) tcp(p *proxy, ch *chain, conn connection) *flow.Trace {
 	if ch.tunnel != nil {
 		detail := "a DestinationRule wraps the connection into an HTTP CONNECT request (tunnel), which is not simulated"
-		return after([]flow.Hop{{At: place(p), Proxy: p.workload.ID(), Decision: detail, Because: []flow.Because{*ch.tunnel}}},
+		return after([]flow.Hop{{At: place(p), Proxy: w.proxyName(p), Decision: detail, Because: []flow.Because{*ch.tunnel}}},
 			unknown(viaOf(p, flow.ViaNone), flow.OpaqueFilter, detail))
 	}
 	return w.targets(p, ch.targets, conn, false)

@@ -1,0 +1,59 @@
+package traffic
+
+import (
+	"net/netip"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// forwardedFor names the proxies that a request has come through.
+const forwardedFor = "x-forwarded-for"
+
+// remoteAddress returns the client that a proxy takes a request to come from:
+// the entry of X-Forwarded-For that it believes, else who sent the connection.
+// Sidecars and waypoints believe the last entry, gateways as many as they are
+// told that there are trusted proxies in front of them, and add who sent the
+// connection (istio pilot/pkg/networking/core/gateway.go
+// buildGatewayConnectionManager, useRemoteAddress; envoy
+// source/common/http/utility.cc getLastAddressFromXFF).
+func (p *proxy) remoteAddress(conn *connection) netip.Addr {
+	list := conn.request.headers[forwardedFor]
+	skip := 0
+	if p.role == gatewayRole {
+		own := conn.sourceIP.String()
+		if list != "" {
+			own = list + "," + own
+		}
+		conn.request.headers[forwardedFor] = own
+		if skip = p.trustedProxies() - 1; skip < 0 {
+			return conn.sourceIP
+		}
+	}
+	entries := strings.Split(list, ",")
+	if len(entries) <= skip {
+		return conn.sourceIP
+	}
+	address, err := netip.ParseAddr(strings.TrimSpace(entries[len(entries)-1-skip]))
+	if err != nil {
+		return conn.sourceIP
+	}
+	return address.Unmap()
+}
+
+// trustedProxies is gatewayTopology.numTrustedProxies: of the gateway's pod, else
+// of the mesh.
+func (p *proxy) trustedProxies() int {
+	var own struct {
+		GatewayTopology struct {
+			NumTrustedProxies *uint16 `json:"numTrustedProxies"`
+		} `json:"gatewayTopology"`
+	}
+	// What does not parse sets nothing.
+	if err := yaml.Unmarshal([]byte(p.workload.Annotations["proxy.istio.io/config"]), &own); err == nil {
+		if n := own.GatewayTopology.NumTrustedProxies; n != nil {
+			return int(*n)
+		}
+	}
+	return int(p.push.Config.GetDefaultConfig().GetGatewayTopology().GetNumTrustedProxies())
+}
