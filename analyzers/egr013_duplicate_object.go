@@ -1,6 +1,8 @@
 package analyzers
 
 import (
+	"fmt"
+	"path"
 	"strings"
 
 	"github.com/egresslint/egresslint/model/manifest"
@@ -59,7 +61,7 @@ spec:
   resolution: DNS
 `,
 		Fix: "Keep one definition. If the directories belong to different meshes, run egresslint on each alone.",
-		Silent: "A base and its overlays, which a kustomization puts together, are no duplicates, neither are objects with `generateName`. " +
+		Silent: "More than three objects of one directory that stand again in another are one finding. A base and its overlays, which a kustomization puts together, are no duplicates, neither are objects with `generateName`. " +
 			"Kinds without bearing on egress do not matter here.",
 		Sources: []string{"https://kubernetes.io/docs/concepts/overview/working-with-objects/names/"},
 	},
@@ -72,21 +74,58 @@ func runDuplicateObject(p *Pass) {
 	for kind := range p.Mesh.Ignored { // "apiVersion Kind"
 		ignored[kind[strings.LastIndexByte(kind, ' ')+1:]] = true
 	}
+	type pair struct {
+		kind       manifest.ProblemKind
+		dir, other string
+	}
+	var order []pair
+	groups := map[pair][]manifest.Problem{}
 	for _, x := range p.Mesh.Problems {
-		severity := Warning
-		switch x.Kind {
-		case manifest.Conflict:
-			severity = Error
-		case manifest.Duplicate:
-		default:
+		if x.Kind != manifest.Conflict && x.Kind != manifest.Duplicate {
 			continue
 		}
 		kind, id, _ := strings.Cut(x.Object, " ")
 		if ignored[kind] && (!openEnded[kind] || !strings.Contains(id, "istio")) {
 			continue
 		}
-		p.Report(Finding{Severity: severity, Position: x.Position, Message: x.Message, Help: x.Help, Label: "defined again"})
+		key := pair{x.Kind, path.Dir(x.Position.File), path.Dir(x.Other.File)}
+		if len(groups[key]) == 0 {
+			order = append(order, key)
+		}
+		groups[key] = append(groups[key], x)
 	}
+	for _, key := range order {
+		severity := Warning
+		if key.kind == manifest.Conflict {
+			severity = Error
+		}
+		group := groups[key]
+		if len(group) <= maxNamed {
+			for _, x := range group {
+				p.Report(Finding{Severity: severity, Position: x.Position, Message: x.Message, Help: x.Help, Label: "defined again"})
+			}
+			continue
+		}
+		p.Report(Finding{Severity: severity, Position: group[0].Position, Message: definedAgain(group, key.dir, key.other), Help: group[0].Help, Label: "the first of them"})
+	}
+}
+
+// definedAgain words what many objects of a directory have in common: they are
+// two versions of one application, or two meshes.
+func definedAgain(group []manifest.Problem, dir, other string) string {
+	var names []string
+	for _, x := range group {
+		names = append(names, x.Object)
+	}
+	where := "in " + other
+	if dir == other {
+		where = "in the same directory"
+	}
+	what := "with the same content"
+	if group[0].Kind == manifest.Conflict {
+		what = "with different content: the last count"
+	}
+	return fmt.Sprintf("%s of %s are defined again %s, %s (%s)", counted(len(group), "object"), dir, where, what, upTo3(names))
 }
 
 // openEnded are kinds of which most objects have no bearing on egress, and those

@@ -40,8 +40,8 @@ type istiod struct {
 	sidecars map[string]bool
 	// shared makes gateways come after the sidecars of their namespace.
 	shared bool
-	stop       chan struct{}
-	client     kubelib.Client
+	stop   chan struct{}
+	client kubelib.Client
 }
 
 const clusterID = cluster.ID(constants.DefaultClusterName)

@@ -53,7 +53,7 @@ func (o *Object) sameDocument(p *Object) bool {
 // duplicate reports that an object comes again later.
 func duplicate(first, last *Object, same bool) Problem {
 	at, again := first.At(""), last.At("")
-	p := Problem{Position: at, Object: first.String()}
+	p := Problem{Position: at, Other: again, Object: first.String()}
 	if same {
 		p.Kind = Duplicate
 		p.Message = fmt.Sprintf("%s is defined again in %s, with the same content", first, again)

@@ -116,6 +116,8 @@ func (o *Object) String() string { return o.Kind + " " + o.ID() }
 type Problem struct {
 	Kind     ProblemKind
 	Position Position
+	// Other is where a Duplicate or Conflict stands again, zero for other kinds.
+	Other Position
 	// Object names the object concerned as "Kind namespace/name", "" if none.
 	Object string
 	// Message says what is wrong: lower case, no final period.

@@ -128,7 +128,7 @@ func calicoOrder(v any) float64 {
 func (q *question) calicoPolicy(o *manifest.Object) (calicoPolicy, bool) {
 	field := "spec." + strings.ToLower(string(q.direction))
 	out := calicoPolicy{object: o, order: math.NaN()}
-	out.reason = reason{kind: o.Kind, policies: []string{o.ID()}, because: []flow.Because{{Object: o, Field: field}}}
+	out.reason = reason{kind: "Calico " + o.Kind, policies: []string{o.ID()}, because: []flow.Because{{Object: o, Field: field}}}
 	spec, ok := mapOf(o.Value)["spec"].(map[string]any)
 	unknown := foreignKey(spec, "tier", "order", "ingress", "egress", "selector", "types", "doNotTrack", "preDNAT", "applyOnForward",
 		"serviceAccountSelector", "namespaceSelector", "performanceHints")
@@ -236,11 +236,13 @@ func (q *question) calicoNetworkPolicies() (calicoPolicy, bool) {
 	}
 	out := calicoPolicy{order: networkPolicyOrder, object: members[0].object, kubernetes: true}
 	out.applies = sure(false)
+	var reasons []reason
 	for i := range members {
 		m := &members[i]
 		out.applies = out.applies.or(m.applies)
-		out.reason = out.reason.and(reason{kind: m.object.Kind, policies: []string{m.object.ID()}, because: m.because(m.field)})
+		reasons = append(reasons, reason{kind: m.object.Kind, policies: []string{m.object.ID()}, because: m.because(m.field)})
 	}
+	out.reason = merge(reasons)
 	certain, doubtful := q.sum(members, accept)
 	out.rules = []rule{certain, doubtful}
 	return out, true
@@ -256,13 +258,13 @@ func (q *question) calicoTierOver(t *calicoTier, rest, next []piece) []piece {
 	})
 	out := rest
 	if !t.passes {
-		var certain, doubtful reason
+		var certain, doubtful []reason
 		for _, p := range t.policies {
 			if p.applies.truth == yes {
-				certain = certain.and(p.reason)
+				certain = append(certain, p.reason)
 			} else {
 				p.reason.doubt = p.applies.doubt
-				doubtful = doubtful.and(p.reason)
+				doubtful = append(doubtful, p.reason)
 			}
 		}
 		out = q.isolated(certain, doubtful, rest)

@@ -14,7 +14,7 @@ import (
 
 // calicoRule reads a rule. Rules that match nothing here are left out.
 func (q *question) calicoRule(o *manifest.Object, at string, value any) []rule {
-	why := reason{kind: o.Kind, policies: []string{o.ID()}, because: []flow.Because{{Object: o, Field: at}}}
+	why := reason{kind: "Calico " + o.Kind, policies: []string{o.ID()}, because: []flow.Because{{Object: o, Field: at}}}
 	r, ok := value.(map[string]any)
 	var act action
 	switch text(r["action"]) {

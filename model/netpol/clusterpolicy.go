@@ -65,6 +65,10 @@ func (q *question) clusterTier(all []clusterPolicy, tier model.PolicyTier, next 
 // are tried as the first.
 const maxEqual = 16
 
+// maxRules is the number of ordered rules up to which an address space is cut
+// into pieces: the work grows with its square, and input is hostile.
+const maxRules = 500
+
 // clusterGroup lays policies of the same priority over what is asked after
 // them. Which of those that match comes first is the plugin's choice
 // (apis/v1alpha2 ClusterNetworkPolicySpec.Priority), so that each is tried: only
@@ -106,11 +110,17 @@ func (q *question) equals(group []rankedPolicy, rest, next []piece) []piece {
 	if len(group) == 0 {
 		return rest
 	}
-	var why reason
+	var reasons []reason
 	for _, p := range group {
-		why = why.and(p.reason)
+		reasons = append(reasons, p.reason)
+		q.laid += len(p.rules)
 	}
+	why := merge(reasons)
 	why.doubt = doubt{text: "which of these the network plugin asks first: they have the same priority"}
+	if q.many() && q.laid > maxRules {
+		why.doubt = doubt{text: fmt.Sprintf("more than %d rules about addresses in their order, which are not worked out", maxRules)}
+		return []piece{{q.domain, Undecided, why}}
+	}
 	if len(group) > maxEqual {
 		return []piece{{q.domain, Undecided, why}}
 	}

@@ -3,7 +3,6 @@ package netpol
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"go4.org/netipx"
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +36,8 @@ type question struct {
 	domain *netipx.IPSet
 	// v6: peer is asked for at an IPv6 address.
 	v6 bool
+	// laid counts the ordered rules that were laid out.
+	laid int
 }
 
 // truth is an answer that may be missing.
@@ -181,32 +182,42 @@ type reason struct {
 	doubt    doubt
 }
 
-func (r reason) label() string { return r.kind + " " + strings.Join(r.policies, ", ") }
-
-// and unites two reasons of the same kind of decision.
-func (r reason) and(s reason) reason {
-	switch {
-	case r.kind == "":
-		return s
-	case s.kind == "" || r.label() == s.label() && slices.Equal(r.because, s.because):
-		return r
-	case r.kind != s.kind:
-		r.policies = append([]string{}, r.policies...)
-		for _, p := range s.policies {
-			r.policies = append(r.policies, s.kind+" "+p)
+// merge unites reasons of one decision; the doubt is that of the first.
+func merge(list []reason) reason {
+	var out reason
+	for i, r := range list {
+		if i == 0 {
+			out.kind, out.doubt = r.kind, r.doubt
 		}
-	default:
-		r.policies = append(slices.Clone(r.policies), s.policies...)
+		for _, p := range r.policies {
+			if r.kind != out.kind {
+				p = r.kind + " " + p
+			}
+			out.policies = append(out.policies, p)
+		}
+		out.because = append(out.because, r.because...)
 	}
-	r.policies = unique(r.policies)
-	r.because = append(slices.Clone(r.because), s.because...)
-	return r
+	out.policies, out.because = unique(out.policies), dedupe(out.because)
+	return out
 }
 
 func unique(list []string) []string {
 	out := slices.Clone(list)
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// dedupe drops what is said twice, and keeps the order.
+func dedupe(list []flow.Because) []flow.Because {
+	var out []flow.Because
+	seen := map[flow.Because]bool{}
+	for _, b := range list {
+		if !seen[b] {
+			seen[b] = true
+			out = append(out, b)
+		}
+	}
+	return out
 }
 
 type action int

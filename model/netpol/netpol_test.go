@@ -166,7 +166,7 @@ func run(t *testing.T, rows []row) {
 }
 
 func np(spec string) string {
-	return "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: np, namespace: shop}\nspec: " + spec + "\n"
+	return "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: np, namespace: shop}\nspec: " + spec + "\n"
 }
 
 // TestNetworkPolicy has the cases that people get wrong.
@@ -268,7 +268,7 @@ func TestUnknownPods(t *testing.T) {
 	}
 }
 
-// foreignManifests has an object of each kind that is not interpreted.
+// foreignManifest is an object of a kind that is not interpreted.
 func foreignManifest(kind, namespace, spec string) string {
 	group, name, _ := strings.Cut(kind, "/")
 	if name == "*" {

@@ -1,8 +1,6 @@
 package netpol
 
 import (
-	"slices"
-
 	"go4.org/netipx"
 
 	"github.com/egresslint/egresslint/model/flow"
@@ -44,7 +42,7 @@ func (q *question) unitePolicies(members []member, rest []piece) []piece {
 
 // isolation is what holds where no rule matches.
 func (q *question) isolation(members []member, rest []piece) []piece {
-	var certain, doubtful reason
+	var certain, doubtful []reason
 	for i := range members {
 		m := &members[i]
 		if !m.isolates {
@@ -52,9 +50,9 @@ func (q *question) isolation(members []member, rest []piece) []piece {
 		}
 		r := reason{kind: m.object.Kind, policies: []string{m.object.ID()}, because: m.because(m.field), doubt: m.applies.doubt}
 		if m.applies.truth == yes {
-			certain = certain.and(r)
+			certain = append(certain, r)
 		} else {
-			doubtful = doubtful.and(r)
+			doubtful = append(doubtful, r)
 		}
 	}
 	return q.isolated(certain, doubtful, rest)
@@ -62,12 +60,13 @@ func (q *question) isolation(members []member, rest []piece) []piece {
 
 // isolated is what holds where no rule matches: a pod that policies certainly
 // isolate may do nothing else, and one that none isolates whatever is asked next.
-func (q *question) isolated(certain, doubtful reason, rest []piece) []piece {
+func (q *question) isolated(certain, doubtful []reason, rest []piece) []piece {
 	switch {
-	case certain.kind != "":
-		return []piece{{q.domain, Denied, certain}}
-	case doubtful.kind != "":
-		return join([]piece{{q.domain, Denied, doubtful}}, rest, doubtful)
+	case len(certain) > 0:
+		return []piece{{q.domain, Denied, merge(certain)}}
+	case len(doubtful) > 0:
+		why := merge(doubtful)
+		return join([]piece{{q.domain, Denied, why}}, rest, why)
 	default:
 		return rest
 	}
@@ -79,6 +78,7 @@ func (q *question) isolated(certain, doubtful reason, rest []piece) []piece {
 func (q *question) sum(members []member, a action) (certain, doubtful rule) {
 	certain, doubtful = rule{action: a, region: nowhere}, rule{action: a, region: nowhere}
 	var sets, maybes []*netipx.IPSet
+	var reasons, doubts []reason
 	for i := range members {
 		m := &members[i]
 		parts := m.allows
@@ -92,34 +92,24 @@ func (q *question) sum(members []member, a action) (certain, doubtful rule) {
 			}
 			why := reason{kind: m.object.Kind, policies: []string{m.object.ID()}, because: m.because(p.field)}
 			if !empty(r.sure) {
-				if certain.reason.kind == "" || q.many() {
-					certain.reason = certain.reason.and(why)
+				if len(reasons) == 0 || q.many() {
+					reasons = append(reasons, why)
 				}
 				sets = append(sets, r.sure)
 			}
 			if !empty(r.maybe) {
-				if doubtful.reason.kind == "" {
+				if len(doubts) == 0 {
 					doubtful.region.doubt = r.doubt
 				}
-				doubtful.reason = doubtful.reason.and(why)
+				doubts = append(doubts, why)
 				maybes = append(maybes, r.maybe)
 			}
 		}
 	}
+	certain.reason, doubtful.reason = merge(reasons), merge(doubts)
 	certain.region.sure, doubtful.region.maybe = union(sets...), union(maybes...)
 	return certain, doubtful
 }
 
 // many reports whether the question is about an address space.
 func (q *question) many() bool { return q.peer == nil && q.domain == public }
-
-// dedupe drops what is said twice, and keeps the order.
-func dedupe(list []flow.Because) []flow.Because {
-	var out []flow.Because
-	for _, b := range list {
-		if !slices.Contains(out, b) {
-			out = append(out, b)
-		}
-	}
-	return out
-}
