@@ -385,3 +385,26 @@ func (m *gatewayMerge) joinTLS(s *GatewayServer) (string, *GatewayServer) {
 func (s *GatewayServer) HostsFor(namespace string) host.Names {
 	return host.NamesForNamespace(s.Hosts, namespace)
 }
+
+// Gateways returns all Gateways, oldest first, those included that istiod makes
+// of the Gateway API.
+func (p *PushContext) Gateways() []*Gateway { return p.gateways }
+
+// GatewayWithoutPods returns a Gateway whose selector no workload of the input
+// has, nil if there is none: a gateway that somebody else installs, with its
+// Service. Only those count whose workload may be in the given namespace.
+func (p *PushContext) GatewayWithoutPods(namespace string) *Gateway {
+	scoped := strings.EqualFold(p.Config.Environment["PILOT_SCOPE_GATEWAY_TO_NAMESPACE"], "true")
+	for _, g := range p.Mesh.Gateways {
+		selector := g.Spec.GetSelector()
+		if len(selector) == 0 || scoped && g.Namespace != namespace {
+			continue
+		}
+		if !slices.ContainsFunc(p.Mesh.Workloads, func(w *Workload) bool {
+			return subset(selector, w.Labels) && (!scoped || w.Namespace == g.Namespace)
+		}) {
+			return g
+		}
+	}
+	return nil
+}

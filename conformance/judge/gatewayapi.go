@@ -19,6 +19,7 @@ import (
 	"istio.io/istio/pilot/pkg/config/kube/gateway"
 	"istio.io/istio/pilot/pkg/model"
 	kuberegistry "istio.io/istio/pilot/pkg/serviceregistry/kube/controller"
+	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/constants"
 	"istio.io/istio/pkg/config/schema/gvk"
 	"istio.io/istio/pkg/config/schema/gvr"
@@ -227,4 +228,10 @@ func servicesOnly(registries model.ServiceDiscovery) *model.PushContext {
 		hosts[s.Hostname][s.Attributes.Namespace] = s
 	}
 	return push
+}
+
+// Configs lists the objects of one of Istio's kinds that istiod works with:
+// those of the manifests and those that it makes of the Gateway API.
+func (m *Mesh) Configs(kind config.GroupVersionKind) []config.Config {
+	return m.istiod.env.ConfigStore.List(kind, "")
 }

@@ -191,6 +191,10 @@ func (p *proxy) whyUnknown(h host.Name) (missing, unsure string) {
 		return fmt.Sprintf("Service %s/%s is not in the input", namespace, name),
 			fmt.Sprintf("the input holds no workload and no Service of namespace %s, where Service %s should be", namespace, name)
 	}
+	if g := p.push.GatewayWithoutPods(namespace); suffix == "svc."+model.DomainSuffix && g != nil && p.push.KubeServiceIn(name, namespace) == nil {
+		return fmt.Sprintf("Service %s/%s is not in the input", namespace, name),
+			fmt.Sprintf("Service %s/%s is not in the input, and neither are the pods that Gateway %s selects: both may well exist", namespace, name, g.ID())
+	}
 	for _, s := range p.push.Services() {
 		if s.Hostname == h {
 			return fmt.Sprintf("%s registers %s, but proxies in namespace %s do not see it", s.Object, h, p.namespace), ""

@@ -13,10 +13,19 @@ import (
 	"github.com/egresslint/egresslint/model/flow"
 )
 
+// maxForwards bounds the ways that one flow is followed: routes with many
+// destinations, one behind the other, multiply.
+const maxForwards = 2000
+
 // forward sends a request or connection to a cluster.
 func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.Trace {
 	c := p.cluster(t.cluster)
 	conn.http = http
+	if w.forwards++; w.forwards > maxForwards {
+		detail := fmt.Sprintf("the routes give more than %d ways, and no more are followed", maxForwards)
+		return after([]flow.Hop{{At: place(p), Proxy: w.proxyName(p), Cluster: c.name, Decision: detail, Because: t.because}},
+			unknown(viaOf(p, flow.ViaNone), flow.Undetermined, detail))
+	}
 	hop := flow.Hop{At: place(p), Proxy: w.proxyName(p), Cluster: c.name, Because: append(slices.Clone(t.because), c.because...)}
 	failed := 0 // what an HTTP client sees when the connection fails
 	if http {
@@ -52,7 +61,9 @@ func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.T
 		return end(p.noEndpointsText(c), blocked(flow.NoEndpoints, failed))
 	}
 	var alternatives []*flow.Trace
+	seen := w.seen
 	for _, to := range w.nextHops(p, c, conn) {
+		w.seen = slices.Clone(seen)
 		h := hop
 		h.TLS, h.SNI = to.tls, to.sni
 		h.Decision = to.text

@@ -12,6 +12,10 @@ import (
 	"github.com/egresslint/egresslint/model/flow"
 )
 
+// maxProxies bounds the gateways and waypoints that a flow passes one after the
+// other: what is rewritten each time never comes back as it was.
+const maxProxies = 8
+
 // gatewayInbound decides what a gateway does with a connection that reaches its
 // pod.
 func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace {
@@ -28,6 +32,9 @@ func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace
 	}
 	if slices.Contains(w.seen, place) {
 		return stop("the gateway has forwarded this before: it goes round in a loop", nil, blocked(flow.Loop, 503))
+	}
+	if len(w.seen) == maxProxies {
+		return stop(fmt.Sprintf("it has passed %d proxies, changed by each: it goes round in a loop", len(w.seen)), nil, blocked(flow.Loop, 503))
 	}
 	w.seen = append(w.seen, place)
 

@@ -20,6 +20,8 @@ type walker struct {
 	push   *model.PushContext
 	// seen are the places the flow has been at, to notice loops.
 	seen []string
+	// forwards counts the clusters that the flow was sent to, on all ways.
+	forwards int
 	// hasToken: the client sends a token that a proxy may validate.
 	hasToken bool
 }
