@@ -87,7 +87,7 @@ func TestEveryKindGoesWhereItBelongs(t *testing.T) {
 		"proxy configs": len(m.ProxyConfigs), "authorization policies": len(m.AuthorizationPolicies),
 		"peer authentications": len(m.PeerAuthentications), "request authentications": len(m.RequestAuthentications),
 		"network policies": len(m.NetworkPolicies), "service accounts": len(m.ServiceAccounts),
-		"webhooks": len(m.InjectionWebhooks),
+		"webhooks": len(m.InjectionWebhooks), "cluster network policies": len(m.ClusterNetworkPolicies),
 	} {
 		if n != 1 {
 			t.Errorf("%d %s, want 1", n, what)
@@ -101,7 +101,7 @@ func TestEveryKindGoesWhereItBelongs(t *testing.T) {
 	}
 	wantNames(t, "legacy", m.Legacy, "EgressRule default/old", "ServiceRole default/old", "listchecker default/old")
 	wantNames(t, "unmodelled", m.Unmodelled,
-		"AdminNetworkPolicy deny", "CiliumNetworkPolicy default/dns", "Secret istio-system/remote", "WasmPlugin default/filter")
+		"CiliumNetworkPolicy default/dns", "Secret istio-system/remote", "WasmPlugin default/filter")
 	want := map[string]int{
 		"v1 ConfigMap": 1, "rbac.authorization.k8s.io/v1 Role": 2, "networking.istio.io/v1 WorkloadGroup": 1,
 		"telemetry.istio.io/v1 Telemetry": 1, "example.com/v1 Thing": 1, "v1 Secret": 1,

@@ -78,6 +78,16 @@ func (d *decoding) istio(k *istioKind) any {
 	d.unknownTopLevel(tree)
 	d.unknownFields("metadata", metav1.ObjectMeta{})
 	d.unknownFields("spec", k.newSpec())
+	if fields, ok := tree["spec"].(map[string]any); ok {
+		for _, n := range protoNames(fields, k.newSpec().ProtoReflect().Descriptor(), "spec") {
+			d.problems = append(d.problems, manifest.Problem{
+				Kind: manifest.UnknownField, Position: d.doc.KeyPosition(n.path), Object: d.object.String(),
+				Message: printable(fmt.Sprintf("%s writes %q by its protobuf name: an API server drops it and looks for %q; here it is taken as that",
+					title(d.object), n.path, n.json)),
+				Help: fmt.Sprintf("write %q", n.json),
+			})
+		}
+	}
 	spec, rejected := k.admit(d.object, tree)
 	if rejected != nil {
 		return d.refuse(rejected)

@@ -188,16 +188,6 @@ data:
 
 func TestObjectsThatAreTaken(t *testing.T) {
 	for _, test := range []struct{ name, manifest string }{
-		{"names of the protobuf definition", `
-apiVersion: networking.istio.io/v1alpha3
-kind: VirtualService
-metadata: {name: api}
-spec:
-  hosts: [api.example.com]
-  tls:
-  - match: [{port: 443, sni_hosts: [api.example.com]}]
-    route: [{destination: {host: api.example.com}}]
-`},
 		{"null in place of a value", `
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -363,5 +353,24 @@ func TestHostileTextDoesNotReachTerminals(t *testing.T) {
 		if r < ' ' {
 			t.Errorf("message has control character %U: %q", r, m.Problems[0].Message)
 		}
+	}
+}
+
+// An API server drops the protobuf name of a field; istiod's own reader takes
+// it, and so do we, but not silently.
+func TestProtobufNames(t *testing.T) {
+	m := load(t, `
+apiVersion: networking.istio.io/v1alpha3
+kind: VirtualService
+metadata: {name: api}
+spec:
+  hosts: [api.example.com]
+  tls:
+  - match: [{port: 443, sni_hosts: [api.example.com]}]
+    route: [{destination: {host: api.example.com}}]
+`, Options{})
+	wantProblems(t, m, `8:25 unknown field: VirtualService default/api writes "spec.tls[0].match[0].sni_hosts" by its protobuf name: …looks for "sniHosts"…`)
+	if got := m.VirtualServices[0].Spec.GetTls()[0].GetMatch()[0].GetSniHosts(); len(got) != 1 {
+		t.Errorf("server names: %q, want one", got)
 	}
 }

@@ -65,3 +65,53 @@ func jsonNamesIn(v any, field protoreflect.FieldDescriptor) any {
 func freeForm(m protoreflect.MessageDescriptor) bool {
 	return m.ParentFile().Package() == "google.protobuf"
 }
+
+// protoName is a field that a manifest calls by its protobuf name.
+type protoName struct{ path, name, json string }
+
+// keptNames are the protobuf names that Istio's CRDs have as well.
+var keptNames = map[string]bool{"mirror_percent": true, "jwks_uri": true}
+
+// protoNames lists the fields of a decoded message that are written by their
+// protobuf names, in a fixed order.
+func protoNames(fields map[string]any, message protoreflect.MessageDescriptor, path string) []protoName {
+	var out []protoName
+	for _, key := range sortedKeys(fields) {
+		at := child(path, key)
+		field := message.Fields().ByJSONName(key)
+		if field == nil {
+			if field = message.Fields().ByName(protoreflect.Name(key)); field == nil {
+				continue
+			}
+			if !keptNames[key] {
+				out = append(out, protoName{at, key, field.JSONName()})
+			}
+		}
+		inner := field.Message()
+		if field.IsMap() {
+			inner = field.MapValue().Message()
+		}
+		if inner == nil || freeForm(inner) {
+			continue
+		}
+		switch v := fields[key].(type) {
+		case []any:
+			for i, e := range v {
+				if m, ok := e.(map[string]any); ok {
+					out = append(out, protoNames(m, inner, item(at, i))...)
+				}
+			}
+		case map[string]any:
+			if !field.IsMap() {
+				out = append(out, protoNames(v, inner, at)...)
+				continue
+			}
+			for _, k := range sortedKeys(v) {
+				if m, ok := v[k].(map[string]any); ok {
+					out = append(out, protoNames(m, inner, child(at, k))...)
+				}
+			}
+		}
+	}
+	return out
+}

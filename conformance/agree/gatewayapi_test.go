@@ -5,9 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +47,7 @@ func TestGatewayAPI(t *testing.T) {
 				t.Fatal(err)
 			}
 			text = append(withNames(text), services()...)
+			text = append(text, namespaces(text)...)
 			want, err := istiods(text)
 			if err != nil {
 				t.Fatal(err)
@@ -83,6 +87,22 @@ func services() []byte {
 	} {
 		ns, name, _ := strings.Cut(s, "/")
 		fmt.Fprintf(&b, "\n---\napiVersion: v1\nkind: Service\nmetadata: {name: %s, namespace: %s}\nspec: {ports: [{name: http, port: 80}]}\n", name, ns)
+	}
+	return b.Bytes()
+}
+
+var namespaceField = regexp.MustCompile(`namespace: "?([a-z0-9-]+)`)
+
+// namespaces are the Namespaces of a text, labelled as in Istio's tests.
+func namespaces(text []byte) []byte {
+	var b bytes.Buffer
+	seen := map[string]bool{"default": true}
+	for _, m := range namespaceField.FindAllSubmatch(text, -1) {
+		seen[string(m[1])] = true
+	}
+	for _, ns := range slices.Sorted(maps.Keys(seen)) {
+		part, _, _ := strings.Cut(ns, "-")
+		fmt.Fprintf(&b, "\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: %s, labels: {istio.io/test-name-part: %s}}\n", ns, part)
 	}
 	return b.Bytes()
 }

@@ -141,8 +141,8 @@ func (n *network) resolve(name, namespace string) netip.Addr {
 }
 
 // listed is the first address of the ServiceEntry of a host: of one in the
-// client's own namespace, else of the oldest; of equal age by namespace, then
-// name. Whatever istiod leaves to chance, the client's resolver is one.
+// client's own namespace, else of the oldest; of equal age by name, then
+// namespace. Whatever istiod leaves to chance, the client's resolver is one.
 func (n *network) listed(name, namespace string) (netip.Addr, bool) {
 	type entry struct {
 		own       bool
@@ -159,7 +159,7 @@ func (n *network) listed(name, namespace string) (netip.Addr, bool) {
 			if strings.EqualFold(host, name) && len(spec.Addresses) > 0 {
 				entries = append(entries, entry{
 					own:       cfg.Namespace == namespace,
-					key:       cfg.CreationTimestamp.UTC().Format("20060102150405") + "/" + cfg.Namespace + "/" + cfg.Name,
+					key:       cfg.CreationTimestamp.UTC().Format("20060102150405") + "/" + cfg.Name + "." + cfg.Namespace,
 					addresses: spec.Addresses,
 				})
 			}

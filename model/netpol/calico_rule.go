@@ -160,9 +160,9 @@ func (q *question) calicoPeer(o *manifest.Object, at string, peer map[string]any
 		case !ok:
 			out = out.and(q.where(strange(o, at+"."+key)))
 		case key == "nets":
-			out = out.and(q.within(set))
+			out = out.and(q.within(newBlock(set)))
 		default:
-			out = out.and(q.not(q.within(set)))
+			out = out.and(q.not(q.within(newBlock(set))))
 		}
 	}
 	return out.and(q.calicoEndpoints(o, at, peer))

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-func calicoNP(name, spec string) string {
-	return "---\napiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: " + name + ", namespace: shop}\nspec: {" + spec + "}\n"
+func calicoNP(spec string) string {
+	return "---\napiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: c, namespace: shop}\nspec: {" + spec + "}\n"
 }
 
 func calicoGNP(name, spec string) string {
@@ -20,16 +20,16 @@ func calicoTierObject(name, spec string) string {
 func TestCalico(t *testing.T) {
 	const egress = `types: [Egress], egress: `
 	run(t, []row{
-		{"a policy without rules that match denies", calicoNP("c", egress+`[{action: Allow, destination: {nets: [8.0.0.0/8], notNets: [8.8.8.8/32]}}]`), `
+		{"a policy without rules that match denies", calicoNP(egress + `[{action: Allow, destination: {nets: [8.0.0.0/8], notNets: [8.8.8.8/32]}}]`), `
 			shop/client -> 8.8.8.9:443: allowed (NetworkPolicy shop/c lets it)
 			shop/client -> 8.8.8.8:443: denied
 			shop/client -> 9.9.9.9:443: denied
 			shop/client -> internet:443: some
 			gate/egress -> internet:443: open`},
-		{"types by default", calicoNP("c", `egress: [{action: Allow}]`), `
+		{"types by default", calicoNP(`egress: [{action: Allow}]`), `
 			shop/client -> internet:443: open
 			shop/client <- shop/server:80: allowed`},
-		{"without rules ingress is restricted", calicoNP("c", `selector: all()`), `
+		{"without rules ingress is restricted", calicoNP(`selector: all()`), `
 			shop/client -> internet:443: open
 			shop/client <- shop/server:80: denied`},
 		{"the first rule that matches decides", calicoGNP("c", egress+`[{action: Log}, {action: Deny, destination: {nets: [8.8.8.8/32]}}, {action: Allow, protocol: TCP, destination: {ports: [443, "8000:8010"]}}]`), `
@@ -73,7 +73,7 @@ func TestCalico(t *testing.T) {
 			shop/client -> 8.8.8.8:443: allowed (AdminNetworkPolicy admin)
 			shop/client -> 9.9.9.9:443: allowed (GlobalNetworkPolicy late.a)
 			shop/client -> 7.7.7.7:443: denied (BaselineAdminNetworkPolicy)`},
-		{"selectors of the subject", calicoNP("c", `selector: "app == 'client' && has(tier)", `+egress+`[{action: Deny}]`), `
+		{"selectors of the subject", calicoNP(`selector: "app == 'client' && has(tier)", ` + egress + `[{action: Deny}]`), `
 			shop/client -> internet:443: closed
 			shop/server -> internet:443: open`},
 		{"namespace selectors of the subject", calicoGNP("c", `namespaceSelector: "team in {'blue', 'green'}", `+egress+`[{action: Deny}]`), `
@@ -82,11 +82,11 @@ func TestCalico(t *testing.T) {
 			dark/other -> internet:443: undecided (the labels of namespace dark)`},
 		{"service accounts of the subject", calicoGNP("c", `serviceAccountSelector: "role == 'x'", `+egress+`[{action: Deny}]`), `
 			shop/client -> internet:443: undecided (spec.serviceAccountSelector)`},
-		{"peers by selector keep to the policy's namespace", calicoNP("c", egress+`[{action: Allow, destination: {selector: "all()"}}]`), `
+		{"peers by selector keep to the policy's namespace", calicoNP(egress + `[{action: Allow, destination: {selector: "all()"}}]`), `
 			shop/client -> shop/server:80: allowed
 			shop/client -> gate/egress:80: denied
 			shop/client -> internet:443: closed`},
-		{"peers by namespace selector", calicoNP("c", egress+`[{action: Allow, destination: {namespaceSelector: "team == 'blue'", notSelector: "app == 'egress'"}}, {action: Allow, destination: {namespaceSelector: "projectcalico.org/name == 'dark'"}}]`), `
+		{"peers by namespace selector", calicoNP(egress + `[{action: Allow, destination: {namespaceSelector: "team == 'blue'", notSelector: "app == 'egress'"}}, {action: Allow, destination: {namespaceSelector: "projectcalico.org/name == 'dark'"}}]`), `
 			shop/client -> gate/egress:80: denied
 			shop/client -> dark/other:80: allowed
 			shop/client -> shop/server:80: denied`},
@@ -96,7 +96,7 @@ func TestCalico(t *testing.T) {
 		{"network sets make selectors mean addresses", calicoGNP("c", egress+`[{action: Allow, destination: {selector: "kind == 'good'"}}]`) +
 			"---\napiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {name: s, labels: {kind: good}}\nspec: {nets: [8.8.8.8/32]}\n", `
 			shop/client -> internet:443: undecided (the network sets)`},
-		{"ingress", calicoNP("c", `types: [Ingress], ingress: [{action: Allow, protocol: TCP, source: {selector: "app == 'client'"}, destination: {ports: [web]}}]`), `
+		{"ingress", calicoNP(`types: [Ingress], ingress: [{action: Allow, protocol: TCP, source: {selector: "app == 'client'"}, destination: {ports: [web]}}]`), `
 			shop/server <- shop/client:8080: allowed
 			shop/server <- shop/client:8081: denied
 			shop/client <- shop/server:8080: denied`},

@@ -282,7 +282,7 @@ func (q *question) ciliumCIDR(o *manifest.Object, at string, value any) region {
 	case !ok || !exceptOK || r["except"] != nil && listOf(r["except"]) == nil:
 		return q.where(strange(o, at))
 	case q.peer == nil:
-		return q.within(minus(set, except))
+		return q.within(newBlock(minus(set, except)))
 	case onHostNetwork(q.peer):
 		return q.where(uninterpreted("whether Cilium lets prefixes match nodes (policy-cidr-match-mode)"))
 	default:

@@ -66,8 +66,9 @@ func (q *question) clusterTier(all []clusterPolicy, tier model.PolicyTier, next 
 const maxEqual = 16
 
 // maxRules is the number of ordered rules up to which an address space is cut
-// into pieces: the work grows with its square, and input is hostile.
-const maxRules = 500
+// into pieces, those of equal priority counted once for each order: the work
+// grows with its square, and input is hostile.
+const maxRules = 250
 
 // clusterGroup lays policies of the same priority over what is asked after
 // them. Which of those that match comes first is the plugin's choice
@@ -113,7 +114,7 @@ func (q *question) equals(group []rankedPolicy, rest, next []piece) []piece {
 	var reasons []reason
 	for _, p := range group {
 		reasons = append(reasons, p.reason)
-		q.laid += len(p.rules)
+		q.laid += len(p.rules) * len(group)
 	}
 	why := merge(reasons)
 	why.doubt = doubt{text: "which of these the network plugin asks first: they have the same priority"}
@@ -196,7 +197,7 @@ func (q *question) clusterPeer(p *model.ClusterPolicyPeer) region {
 		}
 		return q.where(q.policies.podsMatch(p.Pods, q.peer))
 	case p.Networks != nil:
-		return q.within(prefixes(p.Networks...))
+		return q.within(q.policies.networks[p])
 	case p.Nodes != nil:
 		return q.nodes(everything(p.Nodes))
 	default:

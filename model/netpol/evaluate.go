@@ -34,6 +34,8 @@ type question struct {
 	// host is the name that the pod looks up, "" where only addresses are known.
 	host   string
 	domain *netipx.IPSet
+	// addr is the one address of the domain, if it is outside.
+	addr netip.Addr
 	// v6: peer is asked for at an IPv6 address.
 	v6 bool
 	// laid counts the ordered rules that were laid out.
@@ -95,7 +97,7 @@ type region struct {
 	doubt       doubt
 }
 
-var nowhere = region{sure: &netipx.IPSet{}, maybe: &netipx.IPSet{}}
+var nowhere = region{sure: none, maybe: none}
 
 // where turns an answer about the whole domain into a region.
 func (q *question) where(a answer) region {
@@ -109,26 +111,48 @@ func (q *question) where(a answer) region {
 	return r
 }
 
-// within is the part of the domain that a set holds, where peers are told by
+// block is a set of addresses that a rule gives.
+type block struct {
+	set *netipx.IPSet
+	// public is what of it is on the internet.
+	public *netipx.IPSet
+	// pods says whether pods have their addresses in it, in IPv4 and in IPv6.
+	pods [2]truth
+}
+
+func newBlock(set *netipx.IPSet) *block {
+	b := &block{set: set, public: intersect(set, public)}
+	for i, space := range []*netipx.IPSet{podSpace, podSpace6} {
+		switch {
+		case covers(set, space):
+			b.pods[i] = yes
+		case set.Overlaps(space):
+			b.pods[i] = perhaps
+		}
+	}
+	return b
+}
+
+// within is the part of the domain that a block holds, where peers are told by
 // their address. The address of a pod is not in the manifests.
-func (q *question) within(set *netipx.IPSet) region {
-	if q.peer == nil {
-		r := nowhere
-		r.sure = intersect(q.domain, set)
-		return r
-	}
-	space := podSpace
-	if q.v6 {
-		space = podSpace6
-	}
+func (q *question) within(b *block) region {
+	r := nowhere
 	switch {
-	case covers(set, space):
-		return q.where(sure(true))
-	case empty(intersect(set, space)):
-		return nowhere
-	default:
-		return q.where(unsure("the address of " + q.peer.ID() + ", which manifests do not tell"))
+	case q.peer != nil:
+		a := answer{truth: b.pods[0]}
+		if q.v6 {
+			a.truth = b.pods[1]
+		}
+		if a.truth == perhaps {
+			a.doubt.text = "the address of " + q.peer.ID() + ", which manifests do not tell"
+		}
+		return q.where(a)
+	case q.many():
+		r.sure = b.public
+	case b.set.Contains(q.addr):
+		r.sure = q.domain
 	}
+	return r
 }
 
 func (r region) and(s region) region {
@@ -300,17 +324,46 @@ func keep(pieces []piece, p piece) []piece {
 	return append(pieces, p)
 }
 
-func empty(set *netipx.IPSet) bool { return set.Equal(&netipx.IPSet{}) }
+// none is the only empty set, so that most questions, whose domain is one
+// address, are answered by comparing pointers.
+var none = &netipx.IPSet{}
+
+func empty(set *netipx.IPSet) bool { return set == none }
 
 func intersect(a, b *netipx.IPSet) *netipx.IPSet {
+	switch {
+	case a == b || a == none:
+		return a
+	case b == none:
+		return b
+	}
 	return build(func(s *netipx.IPSetBuilder) { s.AddSet(a); s.Intersect(b) })
 }
 
 func minus(a, b *netipx.IPSet) *netipx.IPSet {
+	switch {
+	case a == b:
+		return none
+	case a == none || b == none || !a.Overlaps(b):
+		return a
+	}
 	return build(func(s *netipx.IPSetBuilder) { s.AddSet(a); s.RemoveSet(b) })
 }
 
 func union(sets ...*netipx.IPSet) *netipx.IPSet {
+	one, several := none, false
+	for _, set := range sets {
+		switch {
+		case set == none || set == one:
+		case one == none:
+			one = set
+		default:
+			several = true
+		}
+	}
+	if !several {
+		return one
+	}
 	return build(func(s *netipx.IPSetBuilder) {
 		for _, set := range sets {
 			s.AddSet(set)
@@ -324,8 +377,8 @@ func build(fill func(*netipx.IPSetBuilder)) *netipx.IPSet {
 	var b netipx.IPSetBuilder
 	fill(&b)
 	set, err := b.IPSet()
-	if err != nil {
-		return &netipx.IPSet{}
+	if err != nil || set.Equal(none) {
+		return none
 	}
 	return set
 }

@@ -19,7 +19,7 @@ var public = build(func(b *netipx.IPSetBuilder) {
 	b.AddPrefix(netip.MustParsePrefix("2000::/3"))
 	for _, s := range []string{
 		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-		"192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+		"192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "203.0.113.0/24",
 		"224.0.0.0/4", "240.0.0.0/4", "2001:db8::/32", "2001::/23", "2002::/16",
 	} {
 		b.RemovePrefix(netip.MustParsePrefix(s))
@@ -123,8 +123,11 @@ func (p *Policies) Named(from *model.Workload, host string, port int, protocol c
 	q := p.internet(from, port, protocol)
 	q.host = host
 	pieces := q.pieces()
-	open, closed := q.internetOf(pieces)
 	what := "connect to " + host
+	if len(pieces) == 1 {
+		return q.say(pieces[0].decision, pieces[0].reason, what)
+	}
+	open, closed := q.internetOf(pieces)
 	first := func(d Decision, v4 bool) Verdict {
 		for _, piece := range pieces {
 			if piece.decision == d && (!v4 || !empty(family(piece.set, false))) {

@@ -46,12 +46,12 @@ func (q *question) networkPolicyMembers() []member {
 		m := member{object: np.Object, applies: applies, isolates: true, field: "spec.egress"}
 		if q.direction == networkingv1.PolicyTypeEgress {
 			for i, r := range spec.Egress {
-				m.allows = append(m.allows, part{fmt.Sprintf("spec.egress[%d]", i), q.networkPolicyRule(np, r.To, r.Ports)})
+				m.allow(i, q.networkPolicyRule(np, r.To, r.Ports))
 			}
 		} else {
 			m.field = "spec.ingress"
 			for i, r := range spec.Ingress {
-				m.allows = append(m.allows, part{fmt.Sprintf("spec.ingress[%d]", i), q.networkPolicyRule(np, r.From, r.Ports)})
+				m.allow(i, q.networkPolicyRule(np, r.From, r.Ports))
 			}
 		}
 		out = append(out, m)
@@ -99,7 +99,7 @@ func (q *question) networkPolicyPeer(np *model.NetworkPolicy, peer *networkingv1
 			// (docs.cilium.io, "Network Policy": ipBlock "does not select pods").
 			return nowhere
 		}
-		return q.within(Blocks(peer.IPBlock))
+		return q.within(q.policies.ipBlocks[peer.IPBlock])
 	}
 	if q.peer == nil {
 		return nowhere

@@ -33,13 +33,28 @@ type Policies struct {
 	cilium          ciliumPolicies
 	calico          calicoPolicies
 	foreign         []*manifest.Object
+
+	// The addresses that rules give.
+	ipBlocks map[*networkingv1.IPBlock]*block
+	networks map[*model.ClusterPolicyPeer]*block
 }
 
 // New returns the policies of a mesh.
 func New(mesh *model.Mesh) *Policies {
-	p := &Policies{mesh: mesh, networkPolicies: map[string][]*model.NetworkPolicy{}}
+	p := &Policies{mesh: mesh, networkPolicies: map[string][]*model.NetworkPolicy{},
+		ipBlocks: map[*networkingv1.IPBlock]*block{}, networks: map[*model.ClusterPolicyPeer]*block{}}
 	for _, np := range mesh.NetworkPolicies {
 		p.networkPolicies[np.Namespace] = append(p.networkPolicies[np.Namespace], np)
+		p.compile(&np.Spec.Spec)
+	}
+	for _, policy := range mesh.ClusterNetworkPolicies {
+		for _, rule := range policy.Spec.Egress {
+			for i := range rule.Peers {
+				if peer := &rule.Peers[i]; peer.Networks != nil {
+					p.networks[peer] = newBlock(prefixes(peer.Networks...))
+				}
+			}
+		}
 	}
 	for _, o := range mesh.Unmodelled {
 		switch o.Group() {
@@ -53,6 +68,23 @@ func New(mesh *model.Mesh) *Policies {
 		}
 	}
 	return p
+}
+
+func (p *Policies) compile(spec *networkingv1.NetworkPolicySpec) {
+	for _, rule := range spec.Egress {
+		p.compilePeers(rule.To)
+	}
+	for _, rule := range spec.Ingress {
+		p.compilePeers(rule.From)
+	}
+}
+
+func (p *Policies) compilePeers(peers []networkingv1.NetworkPolicyPeer) {
+	for _, peer := range peers {
+		if peer.IPBlock != nil {
+			p.ipBlocks[peer.IPBlock] = newBlock(Blocks(peer.IPBlock))
+		}
+	}
 }
 
 // Decision is what policies say about a connection.
@@ -119,7 +151,7 @@ func (p *Policies) ask(pod *model.Workload, direction networkingv1.PolicyType, p
 		if !addr.IsValid() {
 			addr = netip.IPv4Unspecified()
 		}
-		q.domain = prefixes(netip.PrefixFrom(addr, addr.BitLen()))
+		q.addr, q.domain = addr, prefixes(netip.PrefixFrom(addr, addr.BitLen()))
 	}
 	return q
 }

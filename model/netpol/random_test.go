@@ -204,10 +204,9 @@ func TestAgainstTheDocumentation(t *testing.T) {
 		}
 		for _, to := range mesh.Workloads {
 			for _, egress := range []bool{true, false} {
-				pod, other, v := from, to, Verdict{}
-				if egress {
-					v = p.Egress(from, Peer{Workload: to, Port: port, Protocol: protocol})
-				} else {
+				pod, other := from, to
+				v := p.Egress(from, Peer{Workload: to, Port: port, Protocol: protocol})
+				if !egress {
 					pod, other = to, from
 					v = p.Ingress(to, port, protocol, Peer{Workload: from})
 				}

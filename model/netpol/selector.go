@@ -28,6 +28,9 @@ func (p *Policies) namespaceMatches(selector *metav1.LabelSelector, namespace st
 	if ns := p.mesh.Namespaces[namespace]; ns != nil && ns.Declared {
 		return sure(selects(selector, ns.Labels))
 	}
+	if everything(selector) {
+		return sure(true)
+	}
 	// Keys are independent of each other: each can fail alone.
 	out := sure(true)
 	for key, requirements := range byKey(selector) {
@@ -88,6 +91,14 @@ func everything(s *metav1.LabelSelector) bool {
 }
 
 func selects(selector *metav1.LabelSelector, set map[string]string) bool {
+	if len(selector.MatchExpressions) == 0 {
+		for k, v := range selector.MatchLabels {
+			if got, has := set[k]; !has || got != v {
+				return false
+			}
+		}
+		return true
+	}
 	s, err := metav1.LabelSelectorAsSelector(selector)
 	return err == nil && s.Matches(labels.Set(set))
 }

@@ -1,6 +1,8 @@
 package netpol
 
 import (
+	"fmt"
+
 	"go4.org/netipx"
 
 	"github.com/egresslint/egresslint/model/flow"
@@ -28,6 +30,14 @@ type part struct {
 // because points to a field of the policy.
 func (m *member) because(field string) []flow.Because {
 	return []flow.Because{{Object: m.object, Field: field}}
+}
+
+// allow adds a rule, by its index in the section that isolates, if it matches
+// anything.
+func (m *member) allow(index int, r region) {
+	if !r.empty() {
+		m.allows = append(m.allows, part{fmt.Sprintf("%s[%d]", m.field, index), r})
+	}
 }
 
 // unitePolicies lays a tier of members over what is asked after it.

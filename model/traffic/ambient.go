@@ -188,9 +188,9 @@ func (w *walker) waypointInbound(to *model.Workload, conn connection) *flow.Trac
 	}
 	place := fmt.Sprint(to.ID(), conn.dst, conn.sni())
 	if conn.request != nil {
-		place += fmt.Sprint(conn.request.method, conn.request.authority, conn.request.path)
+		place += conn.request.fingerprint()
 	}
-	if slices.Contains(w.seen, place) {
+	if slices.Contains(w.seen, place) || len(w.seen) >= maxProxies {
 		return stop("the waypoint has forwarded this before: it goes round in a loop", nil, blocked(flow.Loop, 503))
 	}
 	w.seen = append(w.seen, place)

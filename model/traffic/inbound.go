@@ -28,12 +28,12 @@ func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace
 	}
 	place := fmt.Sprint(to.ID(), conn.dst.Port(), conn.sni())
 	if conn.request != nil {
-		place += fmt.Sprint(conn.request.method, conn.request.authority, conn.request.path)
+		place += conn.request.fingerprint()
 	}
 	if slices.Contains(w.seen, place) {
 		return stop("the gateway has forwarded this before: it goes round in a loop", nil, blocked(flow.Loop, 503))
 	}
-	if len(w.seen) == maxProxies {
+	if len(w.seen) >= maxProxies {
 		return stop(fmt.Sprintf("it has passed %d proxies, changed by each: it goes round in a loop", len(w.seen)), nil, blocked(flow.Loop, 503))
 	}
 	w.seen = append(w.seen, place)
@@ -152,6 +152,11 @@ func (p *proxy) whyNoListener(port int) (string, []flow.Because) {
 		if s.Port == port {
 			text += fmt.Sprintf("; %s is left out: %s", s.Title(), s.Reason)
 			because = append(because, serverBecause(s.GatewayServer, "hosts")...)
+		}
+	}
+	if len(because) == 0 {
+		for _, gp := range p.gateway.Ports {
+			because = append(because, serverBecause(gp.Servers[0], "port")...)
 		}
 	}
 	return text, because

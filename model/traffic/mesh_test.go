@@ -125,12 +125,18 @@ func verdict(t *flow.Trace) flow.Trace {
 	for _, b := range t.Branches {
 		v.Branches = append(v.Branches, flow.Branch{Weight: b.Weight, Trace: verdict(&b.Trace)})
 	}
+	// The order of branches means nothing.
+	slices.SortFunc(v.Branches, func(a, b flow.Branch) int { return strings.Compare(jsonText(a), jsonText(b)) })
 	return v
 }
 
-// differences lists the fields in which a trace is not what is wanted.
+// differences lists the fields in which a trace is not what is wanted. The rule
+// counts where it is given.
 func differences(want, got flow.Trace) []string {
 	var out []string
+	if want.Rule == nil {
+		got.Rule = nil
+	}
 	w, g := reflect.ValueOf(want), reflect.ValueOf(got)
 	for i := range w.NumField() {
 		if a, b := w.Field(i).Interface(), g.Field(i).Interface(); !reflect.DeepEqual(a, b) {
@@ -269,16 +275,19 @@ func wrongWithHop(h *flow.Hop, documents map[string]document, labelled []string)
 			out = append(out, fmt.Sprintf("%s is in no manifest", stands))
 		case position.Line < d.from || position.Line > d.to || filepath.Base(position.File) != d.file:
 			out = append(out, fmt.Sprintf("%s %s is placed at %s, but the object is in %s:%d-%d", stands, field, position, d.file, d.from, d.to))
-		case !d.has(field) && !slices.Contains(mayBeAbsent, field):
+		case !d.has(field) && !mayBeAbsent(stands, field):
 			out = append(out, fmt.Sprintf("%s has no field %q", stands, field))
 		}
 	}
 	return out
 }
 
-// mayBeAbsent are fields that decide by being absent.
-var mayBeAbsent = []string{
-	"metadata.labels", "spec.outboundTrafficPolicy.mode", "spec.subsets", "spec.rules", "spec.template.metadata.labels",
+// mayBeAbsent reports whether a field decides by being absent: that nothing is
+// there, or in the Gateway API its default.
+func mayBeAbsent(o *manifest.Object, field string) bool {
+	return o.Group() == "gateway.networking.k8s.io" || slices.Contains([]string{
+		"metadata.labels", "spec.outboundTrafficPolicy.mode", "spec.subsets", "spec.rules", "spec.template.metadata.labels",
+	}, field)
 }
 
 // Traces are the same bytes each time, whatever was asked before.

@@ -132,11 +132,14 @@ func (c *ruleCompiler) whenMatcher(key string) (m matcher, permission, ok bool) 
 		return c.serviceAccountMatch, false, true
 	case key == "source.principal":
 		return c.principalMatch, false, true
+	case strings.HasPrefix(key, "request.auth.claims") && !bracketed(strings.TrimPrefix(key, "request.auth.claims")):
+		// istiod cannot read the claim's name (authz/model/generator.go).
+		return func(string) (attributeMatch, bool) { return nil, false }, false, true
 	case key == "request.auth.principal", key == "request.auth.audiences", key == "request.auth.presenter", strings.HasPrefix(key, "request.auth.claims"):
 		return c.tokenMatch, false, true
 	case strings.HasPrefix(key, "request.headers"):
 		name := strings.TrimPrefix(key, "request.headers")
-		if !strings.HasPrefix(name, "[") || !strings.HasSuffix(name, "]") {
+		if !bracketed(name) {
 			return func(string) (attributeMatch, bool) { return nil, false }, false, true
 		}
 		return c.headerMatch(strings.ToLower(name[1:len(name)-1]), false), false, true
@@ -144,6 +147,9 @@ func (c *ruleCompiler) whenMatcher(key string) (m matcher, permission, ok bool) 
 		return nil, false, false
 	}
 }
+
+// bracketed reports whether the rest of a key is a name in brackets.
+func bracketed(name string) bool { return strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") }
 
 func never(*subject) bool { return false }
 

@@ -1,8 +1,10 @@
 package traffic
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/egresslint/egresslint/model/flow"
@@ -28,6 +30,19 @@ func (r *request) plainPath() string {
 	path, _, _ := strings.Cut(r.path, "?")
 	path, _, _ = strings.Cut(path, "#")
 	return path
+}
+
+// fingerprint is the same for requests that fare alike, by whatever way they
+// came.
+func (r *request) fingerprint() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q %q %q", r.method, r.authority, r.path)
+	for _, name := range slices.Sorted(maps.Keys(r.headers)) {
+		if name != forwardedFor { // each gateway adds to it
+			fmt.Fprintf(&b, " %q=%q", name, r.headers[name])
+		}
+	}
+	return b.String()
 }
 
 // edited returns the request as the next hop sees it.
