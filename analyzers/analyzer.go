@@ -14,6 +14,7 @@ import (
 // Severity is how bad a finding is; its values are those of SARIF's level.
 type Severity string
 
+// The severities.
 const (
 	Error   Severity = "error"
 	Warning Severity = "warning"

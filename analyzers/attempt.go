@@ -1,6 +1,7 @@
 package analyzers
 
 import (
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,57 +18,83 @@ type attempt struct {
 	// Class are the clients; the flow is of the first.
 	Class []*model.Workload
 	To    reach.Destination
-	// Answer is that of the tuple, for the protocol of the flow. The flow is
-	// one of the requests that it is about.
-	Answer *reach.Answer
-	Flow   flow.Flow
-	Trace  *flow.Trace
+	Flow  flow.Flow
+	Trace *flow.Trace
 	// By is the steering that took the request, nil if none did.
 	By *steering
 }
 
-// attempts returns what the clients that have a sidecar may try for the
+// attempts yields what the clients that have a sidecar may try for the
 // destinations of the universe that want accepts: one request for each protocol
-// and kind of address, and for each set of requests that fare alike. They come
-// by destination, then by class.
-func (in *intent) attempts(want func(reach.Destination) bool) []*attempt {
-	var out []*attempt
-	r := in.pass.Reach
-	for _, d := range r.Universe() {
-		if !want(d) {
-			continue
-		}
-		covering := in.covering(d.Host)
-		for _, class := range r.Classes() {
-			if r.Sim.Capture(class[0]).Mode != capture.Sidecar {
+// and kind of address, and for each set of requests that fare alike; only those
+// whose fate keep accepts, and of clients and destinations with one that reasons
+// names, if any is named. They come by destination, then by class.
+func (in *intent) attempts(want func(reach.Destination) bool, keep func(flow.Via, flow.Reason) bool, reasons ...flow.Reason) iter.Seq[*attempt] {
+	return func(yield func(*attempt) bool) {
+		r := in.pass.Reach
+		for _, d := range r.Universe() {
+			if !want(d) {
 				continue
 			}
-			answers := r.Answers(class[0], d)
-			for i := range answers {
-				a := &answers[i]
-				flows := []flow.Flow{a.Flow}
-				if len(a.When) > 0 {
-					flows = flows[:0]
-					for _, c := range a.When {
-						flows = append(flows, c.Flow)
+			covering := in.covering(d.Host)
+			for _, class := range r.Classes() {
+				if r.Sim.Capture(class[0]).Mode != capture.Sidecar {
+					continue
+				}
+				answers := r.Answers(class[0], d)
+				// Most tuples are of no interest: tracing them again would cost most.
+				if len(reasons) > 0 && !slices.ContainsFunc(answers, func(a reach.Answer) bool { return faresSo(a, reasons) }) {
+					continue
+				}
+				for _, a := range answers {
+					for _, f := range flowsOf(a, keep) {
+						t := r.Trace(f)
+						if !yield(&attempt{Class: class, To: d, Flow: f, Trace: t, By: takenBy(covering, t, &f)}) {
+							return
+						}
 					}
 				}
-				for _, f := range flows {
-					t := r.Trace(f)
-					out = append(out, &attempt{Class: class, To: d, Answer: a, Flow: f, Trace: t, By: takenBy(covering, t, &f)})
-				}
 			}
+		}
+	}
+}
+
+// faresSo reports whether some request of an answer fares for one of the reasons.
+func faresSo(a reach.Answer, reasons []flow.Reason) bool {
+	return slices.Contains(reasons, a.Reason) ||
+		slices.ContainsFunc(a.When, func(c reach.Condition) bool { return slices.Contains(reasons, c.Reason) })
+}
+
+// flowsOf returns a request for each way in which the requests of an answer fare,
+// of the ways that keep accepts.
+func flowsOf(a reach.Answer, keep func(flow.Via, flow.Reason) bool) []flow.Flow {
+	if len(a.When) == 0 {
+		if keep(a.Via, a.Reason) {
+			return []flow.Flow{a.Flow}
+		}
+		return nil
+	}
+	var out []flow.Flow
+	for _, c := range a.When {
+		if keep(c.Via, c.Reason) {
+			out = append(out, c.Flow)
 		}
 	}
 	return out
 }
 
-// steered are the attempts for hosts that some route sends to a gateway.
-func (in *intent) steered() []*attempt {
+// steered are the attempts for hosts that some route sends to a gateway, without
+// those that end at the client's sidecar as unknown to it or go around it; with
+// reasons as attempts has them.
+func (in *intent) steered(reasons ...flow.Reason) iter.Seq[*attempt] {
 	if len(in.steerings) == 0 {
-		return nil
+		return func(func(*attempt) bool) {}
 	}
-	return in.attempts(func(d reach.Destination) bool { return len(in.covering(d.Host)) > 0 })
+	return in.attempts(
+		func(d reach.Destination) bool { return len(in.covering(d.Host)) > 0 },
+		func(via flow.Via, reason flow.Reason) bool {
+			return reason != flow.Blackhole && via != flow.ViaPassthrough && via != flow.ViaUncaptured
+		}, reasons...)
 }
 
 // takenBy returns which of the steerings of a flow's host took it at the
@@ -134,15 +161,15 @@ func (a *attempt) entry() (object *manifest.Object, hostField, portField string)
 	return object, hostField, portField
 }
 
-// explicit returns the destination in a VirtualService that the request took,
-// nil where it went by default.
+// explicit returns the destination in a route that the request took, nil where it
+// went by default.
 func (a *attempt) explicit() (*manifest.Object, string) {
 	for _, h := range a.Trace.Hops {
 		if h.At != flow.AtSidecar || h.Cluster == "" {
 			continue
 		}
 		for _, b := range h.Because {
-			if b.Object.Kind == "VirtualService" && strings.HasSuffix(b.Field, ".destination") {
+			if strings.HasSuffix(b.Field, ".destination") || strings.Contains(b.Field, ".backendRefs[") {
 				return b.Object, b.Field
 			}
 		}

@@ -3,7 +3,6 @@ package analyzers
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"istio.io/istio/pkg/config/host"
 
@@ -25,7 +24,7 @@ var _ = register(&Analyzer{
 			"or take it out of the ServiceEntry that clients see and declare it in one that only the gateway's namespace sees. " +
 			"Under outboundTrafficPolicy ALLOW_ANY removing the port is not enough: what is not registered is passed through.",
 		Silent: "Ports on which the simulation does not let the request out (TLS origination rules that break the application's own TLS, hosts that the client does not see), " +
-			"clients without a sidecar, hosts that no route of the mesh sends to a gateway, and anything that rests on an unknown verdict. " +
+			"clients without a sidecar, clients for which no route of the mesh sends the host to a gateway, and anything that rests on an unknown verdict. " +
 			"A route that exists but does not apply to the client is EGR302, a host that the route leaves out EGR303.",
 		Sources: []string{
 			"https://istio.io/latest/docs/tasks/traffic-management/egress/egress-gateway/",
@@ -57,20 +56,23 @@ type unsteeredPort struct {
 
 func runUnsteeredPort(p *Pass) {
 	in := intentOf(p)
-	attempts := in.steered()
 	var found byKey[unsteeredPort]
-	for _, a := range attempts {
+	steered := map[string][]int{} // ports by host
+	for a := range in.steered() {
+		if a.By != nil && !slices.Contains(steered[a.name()], a.To.Port) {
+			steered[a.name()] = append(steered[a.name()], a.To.Port)
+		}
 		if !a.direct() || in.gap(a) != unsteered {
 			continue
 		}
 		if k, ok := opens(a); ok {
-			k.gateway = in.covering(a.To.Host)[0].gateway()
+			k.gateway = in.steeringOf(a).gateway()
 			found.add(k, a)
 		}
 	}
 	for _, k := range found.keys {
 		c := found.of[k]
-		s := in.covering(c.first.To.Host)[0]
+		s := in.steeringOf(c.first)
 		f := Finding{
 			Object: k.object, Field: k.field, Severity: Error, SecuritySeverity: 7.2,
 			Label: "goes straight out, around the gateway", Related: []Related{s.related()},
@@ -81,13 +83,20 @@ func runUnsteeredPort(p *Pass) {
 		}
 		direct := portsText(c.ports)
 		f.Message = fmt.Sprintf("%s %s sent through %s%s, but %s %s directly on %s; send %s through the gateway too, or take it out of what clients see",
-			upTo3(c.hosts), c.are(), k.gateway, in.steeredPorts(attempts, c.hosts), c.who("reaches", "reach"), c.them(), direct, direct)
-		f.Help = fmt.Sprintf("add a route for %s to %s that leads to the gateway, or declare the port in a ServiceEntry that only the gateway's namespace sees", direct, s.Route)
+			upTo3(c.hosts), c.are(), k.gateway, in.steeredPorts(steered, c.hosts), c.who("reaches", "reach"), c.them(), direct, direct)
+		f.Help = fmt.Sprintf("add a route for %s to %s that leads to the gateway, or declare the port in a ServiceEntry that only the gateway's namespace sees", direct, s.Route.Title())
 		if object, _ := c.first.explicit(); object != nil {
 			f.Help = fmt.Sprintf("let the route for %s in %s lead to the gateway", direct, object)
 		}
 		p.Report(c.finding(f))
 	}
+}
+
+// steeringOf returns the first steering that is meant for the clients of an
+// attempt and its host; there must be one.
+func (in *intent) steeringOf(a *attempt) *steering {
+	covering := in.covering(a.To.Host)
+	return covering[slices.IndexFunc(covering, func(s *steering) bool { return s.isFor(a.Class[0]) })]
 }
 
 // opens returns the node that lets a direct request out: the destination of the
@@ -126,41 +135,38 @@ func (in *intent) gap(a *attempt) gapKind {
 		h = a.To.Stands
 	}
 	covering := in.covering(h)
+	isFor := func(s *steering) bool { return s.isFor(a.Class[0]) }
 	switch {
 	case slices.ContainsFunc(covering, func(s *steering) bool { return s.takes(a.To.Port, a.Flow.Scheme) }):
 		return invisible
 	case len(in.siblings(a)) > 0:
 		return partHost
-	case len(covering) > 0:
+	case slices.ContainsFunc(covering, isFor):
 		return unsteered
 	default:
 		return noGap
 	}
 }
 
-// steeredPorts names the ports on which requests for hosts are sent to a
-// gateway: " on port 80"; "" if none is.
-func (in *intent) steeredPorts(attempts []*attempt, hosts []string) string {
+// steeredPorts names the ports on which requests for hosts are sent to a gateway,
+// as seen, else as the routes have it: " on port 80"; "" if none is.
+func (in *intent) steeredPorts(seen map[string][]int, hosts []string) string {
 	var ports []int
-	add := func(port int) {
-		if port > 0 && !slices.Contains(ports, port) {
-			ports = append(ports, port)
-		}
-	}
-	for _, a := range attempts {
-		if a.By != nil && slices.Contains(hosts, a.name()) {
-			add(a.To.Port)
-		}
+	for _, h := range hosts {
+		ports = append(ports, seen[h]...)
 	}
 	if len(ports) == 0 {
 		for _, h := range hosts {
-			for _, s := range in.covering(strings.ToLower(h)) {
-				add(s.Port)
+			for _, s := range in.covering(h) {
+				if s.Port > 0 {
+					ports = append(ports, s.Port)
+				}
 			}
 		}
 	}
 	if len(ports) == 0 {
 		return ""
 	}
-	return " on " + portsText(ports)
+	slices.Sort(ports)
+	return " on " + portsText(slices.Compact(ports))
 }

@@ -41,6 +41,10 @@ type unused struct {
 	field  string
 	// text is a clause, todo what to do.
 	text, todo string
+	// proof are places to look at.
+	proof []Related
+	// conditional: the route has a condition on the source.
+	conditional bool
 }
 
 // hiddenRoute is what a finding of EGR302 is about.
@@ -51,10 +55,13 @@ type hiddenRoute struct {
 
 func runRouteNotVisible(p *Pass) {
 	in := intentOf(p)
-	attempts := in.steered()
 	var found byKey[hiddenRoute]
 	whys, by := map[hiddenRoute]*unused{}, map[hiddenRoute]*steering{}
-	for _, a := range attempts {
+	used := map[model.Place]bool{}
+	for a := range in.steered() {
+		if a.By != nil {
+			used[a.By.key()] = true
+		}
 		if !a.direct() || in.gap(a) != invisible {
 			continue
 		}
@@ -62,7 +69,7 @@ func runRouteNotVisible(p *Pass) {
 			if !s.takes(a.To.Port, a.Flow.Scheme) {
 				continue
 			}
-			if why := in.whyUnused(s, a, attempts); why != nil {
+			if why := in.whyUnused(s, a); why != nil {
 				k := hiddenRoute{why.object, s.Route.Object, why.field}
 				if whys[k] == nil {
 					whys[k], by[k] = why, s
@@ -75,23 +82,24 @@ func runRouteNotVisible(p *Pass) {
 	for _, k := range found.keys {
 		c, s, why := found.of[k], by[k], whys[k]
 		entry, hostField, _ := c.first.entry()
-		if entry == nil {
+		// A condition that nobody meets is not yet a route for somebody else.
+		if entry == nil || why.conditional && !used[s.key()] {
 			continue
 		}
 		p.Report(c.finding(Finding{
 			Object: why.object, Field: why.field, Severity: Error, SecuritySeverity: 8.0,
 			Message: fmt.Sprintf("%s %s but not the route of %s that sends %s to %s (%s): requests on %s go out directly; %s",
-				c.who("sees", "see"), entry, s.Route, upTo3(c.hosts), s.gateway(), why.text, portsText(c.ports), why.todo),
+				c.who("sees", "see"), entry, s.Route.Title(), upTo3(c.hosts), s.gateway(), why.text, portsText(c.ports), why.todo),
 			Label:   "leaves out clients that see the host",
 			Help:    fmt.Sprintf("%s, or narrow the exportTo of %s", why.todo, entry),
-			Related: []Related{s.related(), {entry, hostField, entry.String() + " registers the host for these clients"}},
+			Related: append([]Related{s.related(), {entry, hostField, entry.String() + " registers the host for these clients"}}, why.proof...),
 		}))
 	}
 }
 
 // whyUnused says why a steering did not take a request that it covers; nil where
 // that cannot be told, or is what the route's author wrote.
-func (in *intent) whyUnused(s *steering, a *attempt, attempts []*attempt) *unused {
+func (in *intent) whyUnused(s *steering, a *attempt) *unused {
 	w := a.Class[0]
 	push := in.pushFor(w)
 	i := slices.IndexFunc(push.VirtualServices(), func(vs *model.MergedVirtualService) bool { return vs.Object == s.Route.Object })
@@ -99,6 +107,9 @@ func (in *intent) whyUnused(s *steering, a *attempt, attempts []*attempt) *unuse
 		return nil
 	}
 	route := push.VirtualServices()[i]
+	if route.OfGatewayAPI != "" {
+		return consumerRoute(route, a)
+	}
 	if !route.ExportTo().VisibleTo(route.Namespace, w.Namespace) {
 		return notExported(push, route, w.Namespace)
 	}
@@ -109,22 +120,33 @@ func (in *intent) whyUnused(s *steering, a *attempt, attempts []*attempt) *unuse
 			if l != nil && l.Spec != nil {
 				field = fmt.Sprintf("spec.egress[%d].hosts", l.Index)
 			}
-			return &unused{sidecar.Object, field, fmt.Sprintf("%s does not import it", sidecar),
-				fmt.Sprintf("add %q to the hosts of the Sidecar", route.Namespace+"/"+string(route.Hosts[0]))}
+			return &unused{object: sidecar.Object, field: field, text: fmt.Sprintf("%s does not import it", sidecar),
+				todo: fmt.Sprintf("add %q to the hosts of the Sidecar", route.Namespace+"/"+string(route.Hosts[0]))}
 		}
 	}
 	if text, field := s.refuses(w); text != "" {
-		// A condition that nobody meets is not yet a route for somebody else.
-		met := slices.ContainsFunc(attempts, func(b *attempt) bool { return b.By != nil && b.By.Object == s.Object && b.By.To == s.To })
-		if object, _ := a.explicit(); !met || object == s.Object {
+		if object, _ := a.explicit(); object == s.Object {
 			return nil
 		}
-		return &unused{s.Object, field, text, "let the condition include these clients"}
+		return &unused{object: s.Object, field: field, text: text, todo: "let the condition include these clients", conditional: true}
 	}
 	if first := firstRoute(a.Trace); first != nil && first != s.Object && first != s.Route.Object {
-		return &unused{first, "spec.hosts", fmt.Sprintf("%s for the same host comes first", first), "merge the two VirtualServices into one"}
+		return &unused{object: first, field: "spec.hosts", text: fmt.Sprintf("%s for the same host comes first", first), todo: "merge the two VirtualServices into one"}
 	}
 	return nil
+}
+
+// consumerRoute explains a route of the Gateway API that lies in another namespace
+// than what it is attached to: it counts for clients of its own namespace only
+// (istio pilot/pkg/networking/core/route/route.go, consumer routes).
+func consumerRoute(route *model.MergedVirtualService, a *attempt) *unused {
+	entry, _, _ := a.entry()
+	if entry == nil || entry.Namespace == route.Namespace || a.Class[0].Namespace == route.Namespace {
+		return nil
+	}
+	return &unused{object: route.Cause, field: "metadata.namespace",
+		text: fmt.Sprintf("it lies in another namespace than %s and counts for clients of namespace %q only", entry, route.Namespace),
+		todo: fmt.Sprintf("move it to namespace %q", entry.Namespace)}
 }
 
 // notExported explains a VirtualService that proxies of a namespace do not see.
@@ -137,7 +159,7 @@ func notExported(push *model.PushContext, route *model.MergedVirtualService, nam
 	u.text = fmt.Sprintf("VirtualServices without exportTo are exported only to %s in this mesh", quoted(route.ExportTo()))
 	u.todo = fmt.Sprintf("give %s an exportTo that includes %q", route, namespace)
 	if object, field := push.Config.Because("defaultVirtualServiceExportTo"); object != nil {
-		u.text += fmt.Sprintf(" (%s of %s)", field, object)
+		u.proof = append(u.proof, Related{object, field, "the scope of VirtualServices that name none"})
 	}
 	return u
 }

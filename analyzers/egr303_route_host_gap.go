@@ -7,6 +7,7 @@ import (
 
 	"istio.io/istio/pkg/config/host"
 
+	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/model/reach"
 )
@@ -18,8 +19,9 @@ var _ = register(&Analyzer{
 		Title: "A ServiceEntry registers more hosts than its routes send through the egress gateway",
 		What: "A ServiceEntry registers several hosts or a wildcard, and a route of the mesh sends some of these hosts to the egress gateway. " +
 			"For the other hosts on the same port no route exists, so that sidecars connect to them directly.",
-		Why: "A sidecar falls back to the host itself where no VirtualService covers it. `*.example.com` in a ServiceEntry and `www.example.com` in " +
-			"`hosts` or `sniHosts` leave every other name below example.com outside of the gateway's control.",
+		Why: "A sidecar goes straight to a registered host where no VirtualService covers it. `*.example.com` in a ServiceEntry for HTTP and `www.example.com` in " +
+			"the VirtualService leave every other name below example.com outside of the gateway's control. (A `tls` route whose `hosts` overlap a host of the ServiceEntry takes " +
+			"that host's whole port: server names that it does not list count as unregistered then.)",
 		Bad: egressDoc("", "  hosts:\n  - api.example.com\n  ports:\n", "  hosts:\n  - api.example.com\n  - files.example.com\n  ports:\n"),
 		Good: egressDoc("", "  hosts:\n  - api.example.com\n  ports:\n", "  hosts:\n  - api.example.com\n  - files.example.com\n  ports:\n",
 			"    hosts:\n    - api.example.com\n", "    hosts:\n    - api.example.com\n    - files.example.com\n",
@@ -45,7 +47,10 @@ func runRouteHostGap(p *Pass) {
 		return
 	}
 	var found byKey[hostGap]
-	for _, a := range in.attempts(func(d reach.Destination) bool { return slices.ContainsFunc(beside, host.Name(d.Host).SubsetOf) }) {
+	for a := range in.attempts(
+		func(d reach.Destination) bool { return slices.ContainsFunc(beside, host.Name(d.Host).SubsetOf) },
+		func(via flow.Via, reason flow.Reason) bool { return via == flow.ViaDirect && reason == flow.OK },
+	) {
 		if a.direct() && in.gap(a) == partHost {
 			entry, _, _ := a.entry()
 			found.add(hostGap{entry, in.siblings(a)[0].Route.Object}, a)
@@ -58,9 +63,9 @@ func runRouteHostGap(p *Pass) {
 		p.Report(c.finding(Finding{
 			Object: k.entry, Field: field, Severity: Error, SecuritySeverity: 7.8,
 			Message: fmt.Sprintf("%s %s covered by %s but by no route to %s: %s %s directly on %s; widen the hosts of %s, or register fewer",
-				upTo3(c.hosts), c.are(), k.entry, by.gateway(), c.who("reaches", "reach"), c.them(), portsText(c.ports), by.Route),
+				upTo3(c.hosts), c.are(), k.entry, by.gateway(), c.who("reaches", "reach"), c.them(), portsText(c.ports), by.Route.Title()),
 			Label:   "no route sends this to the gateway",
-			Help:    fmt.Sprintf("let %s of %s cover the same hosts as the ServiceEntry, at the gateway too", by.hostsField(), by.Route),
+			Help:    fmt.Sprintf("let %s of %s cover the same hosts as the ServiceEntry, at the gateway too", by.hostsField(), by.Route.Title()),
 			Related: []Related{by.related(), {by.Object, by.hostsField(), "covers only " + upTo3(hostNames(by.Hosts))}},
 		}))
 	}
@@ -68,6 +73,9 @@ func runRouteHostGap(p *Pass) {
 
 // hostsField is the field that says which hosts a steering covers.
 func (s *steering) hostsField() string {
+	if s.Route.OfGatewayAPI != "" {
+		return "spec.parentRefs"
+	}
 	if strings.HasPrefix(s.Match, "spec.tls[") {
 		return s.Match + ".sniHosts"
 	}
@@ -87,15 +95,15 @@ func (in *intent) entryHosts(object *manifest.Object) []host.Name {
 	return out
 }
 
-// siblings returns the steerings that take the port and protocol of a direct
-// request for other hosts of the same ServiceEntry, or for a part of the same
-// wildcard.
+// siblings returns the steerings that are meant for a client and take the port
+// and protocol of its direct request, but for other hosts of the same
+// ServiceEntry, or for a part of the same wildcard.
 func (in *intent) siblings(a *attempt) []*steering {
 	entry, _, _ := a.entry()
 	hosts := in.entryHosts(entry)
 	var out []*steering
 	for _, s := range in.steerings {
-		if s.takes(a.To.Port, a.Flow.Scheme) && overlap(hosts, s.Hosts) {
+		if s.takes(a.To.Port, a.Flow.Scheme) && s.isFor(a.Class[0]) && overlap(hosts, s.Hosts) {
 			out = append(out, s)
 		}
 	}
@@ -106,7 +114,7 @@ func (in *intent) siblings(a *attempt) []*steering {
 // host to a gateway.
 func (in *intent) hostsBeside() []host.Name {
 	var out []host.Name
-	for _, e := range in.pass.Mesh.ServiceEntries {
+	for _, e := range in.push.Mesh.ServiceEntries {
 		hosts := in.entryHosts(e.Object)
 		if slices.ContainsFunc(in.steerings, func(s *steering) bool { return overlap(hosts, s.Hosts) }) {
 			out = append(out, hosts...)

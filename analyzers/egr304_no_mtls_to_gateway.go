@@ -2,6 +2,7 @@ package analyzers
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -31,21 +32,19 @@ var _ = register(&Analyzer{
 	},
 })
 
-// plainLeg is what a finding of EGR304 is about: a server that takes plaintext,
-// and the node because of which clients send it.
+// plainLeg is what a finding of EGR304 is about: a gateway, and the node because
+// of which clients send plaintext to it.
 type plainLeg struct {
-	pod     *model.Workload
-	gateway *manifest.Object
-	server  string
-	object  *manifest.Object
-	field   string
+	pod    *model.Workload
+	object *manifest.Object
+	field  string
 }
 
 func runNoMutualTLS(p *Pass) {
 	in := intentOf(p)
 	var found byKey[plainLeg]
-	says, servers := map[plainLeg]string{}, map[plainLeg]*model.GatewayServer{}
-	for _, a := range in.steered() {
+	says, servers := map[plainLeg]string{}, map[plainLeg][]*model.GatewayServer{}
+	for a := range in.steered() {
 		if a.By == nil || a.Trace.Outcome == flow.Unknown || a.Trace.Reason == flow.TLSMismatch {
 			continue
 		}
@@ -59,24 +58,26 @@ func runNoMutualTLS(p *Pass) {
 		}
 		place, why := in.tlsPlace(l, a.Class[0])
 		if place.Object == nil {
-			place = model.Place{Object: s.Gateway.Object, Field: modeField(s)}
+			place = modePlace(s)
 		}
-		k := plainLeg{l.pod, s.Gateway.Object, s.Field, place.Object, place.Field}
-		if says[k] == "" {
-			says[k], servers[k] = why, s
+		k := plainLeg{l.pod, place.Object, place.Field}
+		says[k] = why
+		if !slices.ContainsFunc(servers[k], func(x *model.GatewayServer) bool { return x.Gateway == s.Gateway && x.Field == s.Field }) {
+			servers[k] = append(servers[k], s)
 		}
 		found.add(k, a)
 	}
 	for _, k := range found.keys {
-		c, s := found.of[k], servers[k]
+		c := found.of[k]
 		f := Finding{
 			Object: k.object, Field: k.field, Severity: Warning, SecuritySeverity: 5.0,
-			Label: "no mesh TLS, no identity",
-			Help:  fmt.Sprintf("set tls.mode ISTIO_MUTUAL (protocol HTTPS or TLS) on %s, and the same mode in a DestinationRule for the gateway's Service", serverText(s)),
-			Related: []Related{
-				c.first.By.related(),
-				{s.Gateway.Object, modeField(s), fmt.Sprintf("%s takes %s", serverText(s), modeText(s))},
-			},
+			Label:   "no mesh TLS, no identity",
+			Help:    fmt.Sprintf("set tls.mode ISTIO_MUTUAL (protocol HTTPS or TLS) on %s, and the same mode in a DestinationRule for the gateway's Service", servers[k][0].Title()),
+			Related: []Related{c.first.By.related()},
+		}
+		for _, s := range servers[k] {
+			at := modePlace(s)
+			f.Related = append(f.Related, Related{at.Object, at.Field, fmt.Sprintf("%s takes %s", s.Title(), modeText(s))})
 		}
 		effect := "policies there cannot tell callers apart"
 		if used := in.identityRules(k.pod); len(used) > 0 {

@@ -118,9 +118,10 @@ func runScopeGap(p *Pass) {
 	}
 	var found byKey[scopeGap]
 	scopes, wants := map[scopeGap]*unused{}, map[scopeGap][]Related{}
-	for _, a := range in.attempts(in.restricted) {
+	closed := func(_ flow.Via, reason flow.Reason) bool { return reason == flow.Blackhole || reason == flow.NoCluster }
+	for a := range in.attempts(in.restricted, closed) {
 		s := in.hiddenEntry(a)
-		if s == nil || a.Trace.Outcome != flow.Blocked || a.Trace.Reason != flow.Blackhole && a.Trace.Reason != flow.NoCluster {
+		if s == nil || a.Trace.Outcome != flow.Blocked {
 			continue
 		}
 		shown := in.wants(a)
@@ -140,7 +141,7 @@ func runScopeGap(p *Pass) {
 			Object: k.object, Field: k.field, Severity: Error,
 			Message: fmt.Sprintf("%s reach %s on %s: %s %s; %s",
 				c.who("cannot", "cannot"), upTo3(c.hosts), portsText(c.ports), k.entry, why.text, why.todo),
-			Label: "leaves out clients that mean to call the host", Help: why.todo, Related: wants[k],
+			Label: "leaves out clients that mean to call the host", Help: why.todo, Related: append(wants[k], why.proof...),
 		}
 		if control[0].Object != nil {
 			f.Related = append(f.Related, Related{control[0].Object, control[0].Field, "what a client does not see is closed to it"})
@@ -212,7 +213,7 @@ func (in *intent) wants(a *attempt) []Related {
 			}
 		}
 	}
-	for _, policy := range in.pass.Mesh.AuthorizationPolicies {
+	for _, policy := range in.push.Mesh.AuthorizationPolicies {
 		if policy.Spec.GetAction() != security.AuthorizationPolicy_ALLOW || !enforced(policy) {
 			continue
 		}
@@ -263,6 +264,11 @@ func (in *intent) entryScope(s *model.Service, w *model.Workload) *unused {
 			u.todo = "let a policy of serviceEntryVisibility include it"
 		}
 		u.field = "spec.hosts"
+		for _, field := range []string{"defaultServiceExportTo", "serviceEntryVisibility"} {
+			if object, at := config.Because(field); object != nil {
+				u.proof = append(u.proof, Related{object, at, "the scope of ServiceEntries that name none"})
+			}
+		}
 	}
 	return u
 }

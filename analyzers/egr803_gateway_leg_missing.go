@@ -42,7 +42,7 @@ func runLegMissing(p *Pass) {
 	}
 	var found byKey[key]
 	faults := map[key]*fault{}
-	for _, a := range in.failing() {
+	for a := range in.failing(flow.NoListener, flow.NoFilterChain, flow.NoRoute, flow.NoCluster) {
 		if f := in.fault(a); f != nil {
 			k := key{f.object, f.field, f.text, a.By.gateway()}
 			if faults[k] == nil {

@@ -41,17 +41,19 @@ type mismatch struct {
 	object *manifest.Object
 	field  string
 	pod    *model.Workload
-	// server names the server. brings and expects are what the client brings
-	// to it and what it expects, why a clause about the former.
-	server, brings, why, expects string
-	todo                         string
+	// brings is what the client brings and why a clause about it, expects a
+	// clause about the server.
+	brings, why, expects string
+	todo                 string
 }
+
+func (k *mismatch) blame(at model.Place) { k.object, k.field = at.Object, at.Field }
 
 func runModeMismatch(p *Pass) {
 	in := intentOf(p)
 	var found byKey[mismatch]
-	related := map[mismatch][]Related{}
-	for _, a := range in.failing() {
+	servers, related := map[mismatch][]string{}, map[mismatch][]Related{}
+	for a := range in.failing(flow.TLSMismatch, flow.ProtocolError, flow.NoFilterChain) {
 		l := in.legOf(a.Trace)
 		if l == nil || l.pod == nil {
 			continue
@@ -64,11 +66,13 @@ func runModeMismatch(p *Pass) {
 		if k.brings == "" {
 			continue
 		}
-		if related[k] == nil {
-			related[k] = append([]Related{
-				a.By.related(),
-				{s.Gateway.Object, modeField(s), fmt.Sprintf("%s expects %s", k.server, k.expects)},
-			}, in.rulesElsewhere(l, a.Class[0])...)
+		if servers[k] == nil {
+			related[k] = append([]Related{a.By.related()}, in.rulesElsewhere(l, a.Class[0])...)
+		}
+		if name := s.Title(); !slices.Contains(servers[k], name) {
+			servers[k] = append(servers[k], name)
+			at := modePlace(s)
+			related[k] = append(related[k], Related{at.Object, at.Field, fmt.Sprintf("%s, %s", name, k.expects)})
 		}
 		found.add(k, a)
 	}
@@ -76,8 +80,8 @@ func runModeMismatch(p *Pass) {
 		c := found.of[k]
 		p.Report(c.finding(Finding{
 			Object: k.object, Field: k.field, Severity: Error,
-			Message: fmt.Sprintf("%s %s to %s at egress gateway %s, which expects %s: requests for %s fail%s; %s",
-				c.who("brings", "bring"), k.brings, k.server, k.pod.ID(), k.expects, upTo3(c.hosts), k.why, k.todo),
+			Message: fmt.Sprintf("%s %s%s to %s at egress gateway %s, %s: requests for %s fail; %s",
+				c.who("brings", "bring"), k.brings, k.why, upTo3(servers[k]), k.pod.ID(), k.expects, upTo3(c.hosts), k.todo),
 			Label: "does not fit the other side", Help: k.todo, Related: related[k],
 		}))
 	}
@@ -106,7 +110,7 @@ const istioMutual = "ISTIO_MUTUAL"
 // another reason.
 func (in *intent) mismatch(l *leg, a *attempt, s *model.GatewayServer) mismatch {
 	place, says := in.tlsPlace(l, a.Class[0])
-	k := mismatch{object: place.Object, field: place.Field, pod: l.pod, server: serverText(s), expects: modeText(s), why: " (" + says + ")"}
+	k := mismatch{object: place.Object, field: place.Field, pod: l.pod, expects: fmt.Sprintf("where %s is expected", modeText(s)), why: " (" + says + ")"}
 	opens := s.GetTls() != nil && !s.Protocol().IsHTTP() && !s.Passthrough()
 	// What the gateway forwards fails beyond it, unless it is the client's mesh
 	// TLS that it passed on unopened.
@@ -117,8 +121,8 @@ func (in *intent) mismatch(l *leg, a *attempt, s *model.GatewayServer) mismatch 
 	application := a.Flow.Scheme == flow.TLS
 	switch brought := l.client.TLS; {
 	case brought == istioMutual && a.Trace.Reason == flow.ProtocolError:
-		k.brings, k.expects, k.why = "the application's TLS inside of mesh TLS", "HTTP inside of it", ""
-		k.object, k.field = s.Gateway.Object, s.Field+".port.protocol"
+		k.brings, k.expects, k.why = "the application's TLS inside of mesh TLS", "where HTTP is expected inside of it", ""
+		k.blame(serverPlace(s, "port.protocol"))
 		k.todo = "give the server protocol TLS and a tcp route"
 	case a.Trace.Reason == flow.ProtocolError:
 		// An HTTP chain was reached by something that is no HTTP: the ports do
@@ -126,7 +130,7 @@ func (in *intent) mismatch(l *leg, a *attempt, s *model.GatewayServer) mismatch 
 		return mismatch{}
 	case brought == "" && application && !opens:
 		k.brings, k.why = "the application's TLS", ""
-		k.object, k.field = s.Gateway.Object, modeField(s)
+		k.blame(modePlace(s))
 		k.todo = "give the server protocol TLS with tls.mode PASSTHROUGH, or use ISTIO_MUTUAL on both sides"
 	case brought == "" && application:
 		k.brings, k.todo = "the application's TLS without mesh TLS around it", in.askFor(l, s)
@@ -134,11 +138,11 @@ func (in *intent) mismatch(l *leg, a *attempt, s *model.GatewayServer) mismatch 
 		k.brings, k.todo = "plaintext", in.askFor(l, s)
 	case brought == istioMutual && opens && len(in.accepted(l, a.Class[0])) > 0:
 		k.brings = fmt.Sprintf("mesh TLS that accepts only %s", quoted(in.accepted(l, a.Class[0])))
-		k.expects = "to be taken as " + in.push.Identity(l.pod)
+		k.expects = fmt.Sprintf("where the gateway is %q", in.push.Identity(l.pod))
 		k.field = strings.TrimSuffix(k.field, ".mode") + ".subjectAltNames"
 		k.todo = fmt.Sprintf("add %q to subjectAltNames, or drop them", in.push.Identity(l.pod))
 	case brought == istioMutual && s.Passthrough():
-		k.brings = "mesh TLS"
+		k.brings, k.expects = "mesh TLS", "which passes it on unopened to a server that does not understand it"
 		k.todo = "let the server open it (tls.mode ISTIO_MUTUAL), or take the TLS settings out of the DestinationRule"
 	case brought == istioMutual && !opens:
 		k.brings = "mesh TLS"
@@ -147,10 +151,8 @@ func (in *intent) mismatch(l *leg, a *attempt, s *model.GatewayServer) mismatch 
 		k.brings, k.todo = fmt.Sprintf("TLS of mode %s", brought), "use ISTIO_MUTUAL on both sides"
 	}
 	if k.object == nil {
-		k.object, k.field = s.Gateway.Object, modeField(s)
-		if r, field := in.ruleElsewhere(l, a.Class[0]); r != nil {
-			k.object, k.field = r.Object, field
-		}
+		k.blame(modePlace(s))
+		in.ruleElsewhere(&k, l, a.Class[0])
 	}
 	return k
 }
@@ -181,18 +183,19 @@ func (in *intent) accepted(l *leg, w *model.Workload) []string {
 	return rule.Policy.GetTls().GetSubjectAltNames()
 }
 
-// ruleElsewhere returns a DestinationRule for the gateway's Service that the
-// client does not find, and the field that is the reason; nil if there is none.
-func (in *intent) ruleElsewhere(l *leg, w *model.Workload) (*model.DestinationRule, string) {
-	for _, r := range in.pass.Mesh.DestinationRules {
+// ruleElsewhere blames a DestinationRule for the gateway's Service that the client
+// does not find, if there is one.
+func (in *intent) ruleElsewhere(k *mismatch, l *leg, w *model.Workload) {
+	for _, r := range in.push.Mesh.DestinationRules {
 		if model.ResolveHost(r.Spec.GetHost(), r.Namespace) != l.host {
 			continue
 		}
-		if field, _, _ := in.overlooked(r, w.Namespace, l.service.Namespace); field != "" {
-			return r, field
+		if field, text, todo := in.overlooked(r, w.Namespace, l.service.Namespace); field != "" {
+			k.object, k.field, k.todo = r.Object, field, todo
+			k.why = fmt.Sprintf(" (%s %s)", r, text)
+			return
 		}
 	}
-	return nil, ""
 }
 
 // rulesElsewhere are the DestinationRules for the gateway's Service that the
@@ -200,7 +203,7 @@ func (in *intent) ruleElsewhere(l *leg, w *model.Workload) (*model.DestinationRu
 func (in *intent) rulesElsewhere(l *leg, w *model.Workload) []Related {
 	rule, _ := in.clientRule(l, w)
 	var out []Related
-	for _, r := range in.pass.Mesh.DestinationRules {
+	for _, r := range in.push.Mesh.DestinationRules {
 		if model.ResolveHost(r.Spec.GetHost(), r.Namespace) != l.host || rule != nil && slices.Contains(rule.From, r) {
 			continue
 		}

@@ -47,63 +47,89 @@ const (
 )
 
 // lostSubset is what a finding of EGR807 is about: a destination in a route, and
-// the proxies that miss its subset.
+// why its subset does not exist.
 type lostSubset struct {
-	route  *manifest.Object
-	field  string
-	host   host.Name
-	subset string
-	// namespace is that of the proxies, home that of the host's service.
-	namespace, home string
-	// effective is the rule that applies, nil if none does.
-	effective *manifest.Object
+	// object and field are the node to edit, route and at the destination's
+	// subset in the route.
+	object, route *manifest.Object
+	field, at     string
+	host          host.Name
+	subset        string
+	// gateway is where the route applies, nil at the clients' sidecars.
+	gateway *model.Workload
+	// text is a clause, todo what to do about it.
+	text, todo string
+	// effective is the rule that applies, definer one that defines the subset;
+	// nil if there is none.
+	effective, definer *manifest.Object
 }
 
 func runSubsetMissing(p *Pass) {
 	in := intentOf(p)
 	var found byKey[lostSubset]
-	for _, a := range in.failing() {
+	for a := range in.failing(flow.NoCluster) {
 		if k, ok := in.lostSubset(a); ok {
 			found.add(k, a)
 		}
 	}
 	for _, k := range found.keys {
-		p.Report(in.subsetFinding(k, found.of[k]))
+		p.Report(subsetFinding(k, found.of[k]))
 	}
 }
 
 // lostSubset says which subset a request is missing, if that is what stops it.
-func (in *intent) lostSubset(a *attempt) (lostSubset, bool) {
+func (in *intent) lostSubset(a *attempt) (k lostSubset, ok bool) {
 	if a.Trace.Reason != flow.NoCluster || len(a.Trace.Hops) == 0 {
-		return lostSubset{}, false
+		return k, false
 	}
 	hop := &a.Trace.Hops[len(a.Trace.Hops)-1]
 	port, subset, h, ok := cluster(hop.Cluster)
 	if !ok || subset == "" {
-		return lostSubset{}, false
+		return k, false
 	}
 	proxy := a.Class[0]
 	if l := in.legOf(a.Trace); l != nil && l.pod != nil {
-		proxy = l.pod
+		proxy, k.gateway = l.pod, l.pod
 	}
 	push := in.pushFor(proxy)
 	service := visibleService(push, h, proxy.Namespace)
 	if service == nil || service.PortByNumber(port) == nil {
-		return lostSubset{}, false // something else is missing
-	}
-	k := lostSubset{host: h, subset: subset, namespace: proxy.Namespace, home: service.Namespace}
-	if rule := push.DestinationRule(proxy.Namespace, proxy.Labels, service); rule != nil {
-		k.effective = rule.From[0].Object
-		if rule.SubsetByName(subset) != nil {
-			return lostSubset{}, false
-		}
+		return k, false // something else is missing
 	}
 	for _, b := range hop.Because {
 		if b.Object.Kind == "VirtualService" {
-			k.route, k.field = b.Object, b.Field+".subset"
+			k.route, k.at = b.Object, b.Field+".subset"
 		}
 	}
-	return k, k.route != nil
+	k.host, k.subset, k.object, k.field = h, subset, k.route, k.at
+	rule := push.DestinationRule(proxy.Namespace, proxy.Labels, service)
+	if k.route == nil || rule != nil && rule.SubsetByName(subset) != nil {
+		return k, false
+	}
+	definer := in.definer(h, subset, rule)
+	if definer != nil {
+		k.definer = definer.Object
+	}
+	switch {
+	case rule != nil && definer != nil:
+		k.effective = rule.From[0].Object
+		k.object, k.field = k.effective, "spec.subsets"
+		k.text = fmt.Sprintf("%s, which applies there, does not define it and hides %s, which does", k.effective, definer)
+		k.todo = "put all subsets into the rule that applies"
+	case rule != nil:
+		k.effective = rule.From[0].Object
+		k.text, k.todo = fmt.Sprintf("%s, which applies there, does not define it", k.effective), "define it, or drop it from the route"
+	default:
+		k.text, k.todo = "no DestinationRule for that host applies there", fmt.Sprintf("define it in a DestinationRule in namespace %q", service.Namespace)
+		if definer == nil {
+			break
+		}
+		if field, text, todo := in.overlooked(definer, proxy.Namespace, service.Namespace); field != "" {
+			k.object, k.field = definer.Object, field
+			k.text, k.todo = fmt.Sprintf("%s, which defines it, %s", definer, text), todo
+		}
+	}
+	return k, true
 }
 
 // visibleService returns the service of a host that proxies in a namespace see,
@@ -119,53 +145,43 @@ func visibleService(push *model.PushContext, h host.Name, namespace string) *mod
 	return push.Services()[i]
 }
 
-func (in *intent) subsetFinding(k lostSubset, c *collected) Finding {
-	f := Finding{Object: k.route, Field: k.field, Severity: Error, Label: "no such subset for these clients"}
-	reason := fmt.Sprintf("no DestinationRule for that host applies in namespace %q", k.namespace)
-	todo := fmt.Sprintf("define it in a DestinationRule in namespace %q", k.home)
-	if k.effective != nil {
-		reason = fmt.Sprintf("%s, which applies in namespace %q, does not define it", k.effective, k.namespace)
-		todo = "define it there"
-		f.Related = append(f.Related, Related{k.effective, "spec.subsets", fmt.Sprintf("the rule that applies in namespace %q", k.namespace)})
+func subsetFinding(k lostSubset, c *collected) Finding {
+	f := Finding{
+		Object: k.object, Field: k.field, Severity: Error, Label: "no such subset for these clients",
+		Help:    k.todo + ": a proxy looks for DestinationRules in its own namespace, then in that of the service, then in the root namespace, and uses the first it finds",
+		Related: []Related{{k.route, k.at, fmt.Sprintf("the route asks for subset %q", k.subset)}},
 	}
-	if definers := in.definers(k); len(definers) > 0 {
-		rule := definers[0]
-		f.Related = append(f.Related, Related{rule.Object, "spec.subsets", fmt.Sprintf("%s defines the subset", rule)},
-			Related{k.route, k.field, fmt.Sprintf("the route asks for subset %q", k.subset)})
-		if k.effective != nil {
-			reason = fmt.Sprintf("%s, which applies in namespace %q, does not define it and hides %s, which does", k.effective, k.namespace, rule)
-			todo = "put all subsets into the rule that applies"
-			f.Object, f.Field, f.Label = k.effective, "spec.subsets", "hides the rule that defines the subset"
-		} else if field, text, do := in.overlooked(rule, k.namespace, k.home); field != "" {
-			reason = fmt.Sprintf("%s, which defines it, %s", rule, text)
-			todo = do
-			f.Object, f.Field, f.Label = rule.Object, field, "does not apply to these clients"
-		}
+	if k.effective != nil {
+		f.Related = append(f.Related, Related{k.effective, "spec.subsets", "the rule that applies"})
+	}
+	if k.definer != nil {
+		f.Related = append(f.Related, Related{k.definer, "spec.subsets", fmt.Sprintf("%s defines the subset", k.definer)})
+	}
+	where := upTo3(c.workloads())
+	if k.gateway != nil {
+		where = "egress gateway " + k.gateway.ID()
 	}
 	end := "the requests end in 503"
 	if c.first.Flow.Scheme != flow.HTTP {
 		end = "the connections are reset"
 	}
 	f.Message = fmt.Sprintf("subset %q of %s, to which %s sends %s, does not exist for %s (%s): %s; %s",
-		k.subset, k.host, k.route, upTo3(c.hosts), upTo3(c.workloads()), reason, end, todo)
-	f.Help = todo + ": a proxy looks for DestinationRules in its own namespace, then in that of the service, then in the root namespace, and uses the first it finds"
+		k.subset, k.host, k.route, upTo3(c.hosts), where, k.text, end, k.todo)
 	return c.finding(f)
 }
 
-// definers returns the DestinationRules that define the subset for the host,
-// other than the one that applies, in input order.
-func (in *intent) definers(k lostSubset) []*model.DestinationRule {
-	var out []*model.DestinationRule
-	for _, r := range in.pass.Mesh.DestinationRules {
-		if r.Object == k.effective || !k.host.SubsetOf(host.Name(strings.ToLower(string(model.ResolveHost(r.Spec.GetHost(), r.Namespace))))) {
+// definer returns a DestinationRule that defines a subset of a host and is not
+// (part of) the one that applies, nil if there is none.
+func (in *intent) definer(h host.Name, subset string, applies *model.MergedDestinationRule) *model.DestinationRule {
+	for _, r := range in.push.Mesh.DestinationRules {
+		if applies != nil && slices.Contains(applies.From, r) || !h.SubsetOf(host.Name(strings.ToLower(string(model.ResolveHost(r.Spec.GetHost(), r.Namespace))))) {
 			continue
 		}
 		for _, s := range r.Spec.GetSubsets() {
-			if s.GetName() == k.subset {
-				out = append(out, r)
-				break
+			if s.GetName() == subset {
+				return r
 			}
 		}
 	}
-	return out
+	return nil
 }

@@ -77,7 +77,7 @@ type refusal struct {
 func runBlocksIntended(p *Pass) {
 	in := intentOf(p)
 	var found byKey[refusal]
-	for _, a := range in.failing() {
+	for a := range in.failing(flow.RBACDenied) {
 		if k, ok := in.refusal(a); ok {
 			found.add(k, a)
 		}
@@ -108,7 +108,7 @@ func (in *intent) refusal(a *attempt) (refusal, bool) {
 		return refusal{}, false
 	}
 	for _, attached := range []bool{true, false} {
-		for _, policy := range in.pass.Mesh.AuthorizationPolicies {
+		for _, policy := range in.push.Mesh.AuthorizationPolicies {
 			if policy.Spec.GetAction() != security.AuthorizationPolicy_ALLOW || !enforced(policy) || in.inForce(policy, l.pod) != attached {
 				continue
 			}
@@ -147,7 +147,7 @@ func (in *intent) whyNotInForce(k *refusal, r authzRule, pod *model.Workload) {
 		k.field, k.text, k.todo = "spec.targetRefs", "a policy with targetRefs never applies to this gateway", "use a selector instead"
 	case !slices.Contains(homes, policy.Namespace):
 		k.field = "metadata.namespace"
-		k.text = fmt.Sprintf("the policy lies in namespace %q, and the gateway takes only policies of %s", policy.Namespace, quoted(homes))
+		k.text = fmt.Sprintf("the policy lies in namespace %q, and the gateway takes policies only from %s", policy.Namespace, quoted(homes))
 		k.todo = fmt.Sprintf("move it to namespace %q", pod.Namespace)
 	default:
 		k.field, k.text, k.todo = "spec.selector", "its selector does not select the gateway", "select the labels of the gateway's pods"
@@ -250,11 +250,11 @@ func (in *intent) whoDenies(k *refusal, a *attempt) {
 
 // policyNamed returns a policy by "namespace/name", nil if there is none.
 func (in *intent) policyNamed(id string) *model.AuthorizationPolicy {
-	i := slices.IndexFunc(in.pass.Mesh.AuthorizationPolicies, func(p *model.AuthorizationPolicy) bool { return p.ID() == id })
+	i := slices.IndexFunc(in.push.Mesh.AuthorizationPolicies, func(p *model.AuthorizationPolicy) bool { return p.ID() == id })
 	if i < 0 {
 		return nil
 	}
-	return in.pass.Mesh.AuthorizationPolicies[i]
+	return in.push.Mesh.AuthorizationPolicies[i]
 }
 
 // httpField returns a field of a rule that only HTTP can meet, "" if it has none.

@@ -36,22 +36,28 @@ type closing struct {
 
 func runDefaultDeny(p *Pass) {
 	in := intentOf(p)
-	closed := in.closed()
-	if closed == nil {
+	empty := map[*model.Workload][]*model.AuthorizationPolicy{} // by gateway
+	for _, g := range in.gateways {
+		for _, policy := range g.Policies.Allow {
+			if enforced(policy) && len(policy.Spec.GetRules()) == 0 {
+				empty[g.Workload] = append(empty[g.Workload], policy)
+			}
+		}
+	}
+	if len(empty) == 0 {
 		return
 	}
 	var found byKey[closing]
-	for _, a := range closed {
+	for _, a := range in.closed() {
 		l := in.legOf(a.Trace)
-		for _, g := range in.gateways {
-			if l == nil || g.Workload != l.pod {
-				continue
-			}
-			for _, policy := range g.Policies.Allow {
-				if enforced(policy) && len(policy.Spec.GetRules()) == 0 && slices.Contains(strings.Split(a.Trace.Policy, ","), policy.ID()) {
-					found.add(closing{policy, l.pod}, a)
-					break
-				}
+		if l == nil || l.pod == nil {
+			continue
+		}
+		denying := strings.Split(a.Trace.Policy, ",")
+		for _, policy := range empty[l.pod] {
+			if slices.Contains(denying, policy.ID()) {
+				found.add(closing{policy, l.pod}, a)
+				break
 			}
 		}
 	}
@@ -59,7 +65,7 @@ func runDefaultDeny(p *Pass) {
 		c := found.of[k]
 		p.Report(c.finding(Finding{
 			Object: k.policy.Object, Field: "spec", Severity: Warning,
-			Message: fmt.Sprintf("AuthorizationPolicy %s allows nothing on %s: %s %s unreachable through egress gateway %s, though routes lead there; add an ALLOW rule for what may pass (this policy is no DENY and does not override it)",
+			Message: fmt.Sprintf("AuthorizationPolicy %s allows nothing on %s: %s %s unreachable through egress gateway %s, though routes lead there; add an ALLOW rule for what may pass, which this policy does not override (it is no DENY)",
 				k.policy.ID(), in.scopeText(k.policy), upTo3(c.hosts), c.are(), k.pod.ID()),
 			Label:   "an ALLOW policy without rules",
 			Help:    fmt.Sprintf("add an AuthorizationPolicy with action ALLOW in namespace %q that names the clients and the hosts", k.pod.Namespace),
@@ -74,7 +80,7 @@ func runDefaultDeny(p *Pass) {
 func (in *intent) closed() []*attempt {
 	open := map[string]bool{}
 	var denied []*attempt
-	for _, a := range in.steered() {
+	for a := range in.steered() {
 		switch {
 		case a.By == nil:
 		case a.Trace.Reason == flow.RBACDenied && a.Trace.Via == flow.ViaGateway && a.Trace.Rule == nil:
@@ -84,7 +90,7 @@ func (in *intent) closed() []*attempt {
 		}
 	}
 	return slices.DeleteFunc(denied, func(a *attempt) bool {
-		return open[a.name()] || slices.ContainsFunc(in.pass.Mesh.AuthorizationPolicies, func(policy *model.AuthorizationPolicy) bool {
+		return open[a.name()] || slices.ContainsFunc(in.push.Mesh.AuthorizationPolicies, func(policy *model.AuthorizationPolicy) bool {
 			return slices.ContainsFunc(hostsOf(policy), func(n namedHost) bool { return n.covers(a.To.Host) })
 		})
 	})

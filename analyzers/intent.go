@@ -10,6 +10,7 @@ import (
 	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
 )
@@ -25,12 +26,16 @@ type intent struct {
 	steerings []*steering
 	// gateways are the egress gateways that the input holds.
 	gateways []*egressGateway
+	// pods are the gateways behind Services, see routers.
+	pods map[host.Name][]*model.Workload
 	// entries finds ServiceEntries by their object.
 	entries map[*manifest.Object]*model.ServiceEntry
 	// pushes are those of the revisions that are not the default, scopes those
 	// of Sidecars: see pushFor and scopeOf.
 	pushes map[string]*model.PushContext
 	scopes map[string]*model.SidecarScope
+	// merged are the servers of gateways, see serversAt.
+	merged map[*model.Workload]*model.MergedGateway
 }
 
 // steering is one way in which a route of the mesh sends external hosts to a
@@ -44,9 +49,9 @@ type steering struct {
 	// Port is the port that the condition asks for, 0 for any.
 	Port  int
 	Route *model.MergedVirtualService
-	// Object holds the route: the VirtualService, or its delegate. Match is
-	// the field of the condition (of the route where it has none), To that of
-	// the destination.
+	// Object holds the route: the VirtualService, its delegate, or the route of
+	// the Gateway API. Match is the field of the condition (of the route where
+	// it has none), To that of the destination.
 	Object    *manifest.Object
 	Match, To string
 	// Labels and Namespace restrict the clients; Match holds both.
@@ -72,10 +77,12 @@ type policing struct {
 func intentOf(p *Pass) *intent {
 	in := &intent{
 		pass: p, push: p.Reach.Sim.Push(), gateways: egressGateways(p),
+		pods:    map[host.Name][]*model.Workload{},
 		entries: map[*manifest.Object]*model.ServiceEntry{},
 		pushes:  map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
+		merged: map[*model.Workload]*model.MergedGateway{},
 	}
-	for _, e := range p.Mesh.ServiceEntries {
+	for _, e := range in.push.Mesh.ServiceEntries {
 		in.entries[e.Object] = e
 	}
 	for _, vs := range in.push.VirtualServices() {
@@ -92,8 +99,8 @@ func (in *intent) addHTTP(vs *model.MergedVirtualService) {
 	hosts := in.external(vs.Hosts)
 	for _, r := range vs.HTTP {
 		for i, d := range r.GetRoute() {
-			base := steering{Hosts: hosts, Scheme: flow.HTTP, Route: vs, Object: r.Object, Match: r.Field,
-				To: fmt.Sprintf("%s.route[%d].destination", r.Field, i), Destination: d.GetDestination()}
+			to := r.Destination(i)
+			base := steering{Hosts: hosts, Scheme: flow.HTTP, Route: vs, Object: to.Object, Match: r.Field, To: to.Field, Destination: d.GetDestination()}
 			if len(r.GetMatch()) == 0 {
 				in.add(base)
 			}
@@ -155,11 +162,11 @@ func (in *intent) addTCP(vs *model.MergedVirtualService) {
 	}
 }
 
-// external leaves out the Services of the cluster, and "*", which names no host.
+// external leaves out the Services of the cluster.
 func (in *intent) external(hosts []host.Name) []host.Name {
 	var out []host.Name
 	for _, h := range hosts {
-		if h = host.Name(strings.ToLower(string(h))); h != "" && h != "*" && !inCluster(in.push, h) {
+		if h = host.Name(strings.ToLower(string(h))); h != "" && !inCluster(in.push, h) {
 			out = append(out, h)
 		}
 	}
@@ -171,14 +178,31 @@ func (in *intent) add(s steering) {
 	if len(s.Hosts) == 0 {
 		return
 	}
-	for _, g := range in.gateways {
-		if slices.ContainsFunc(g.Steers, func(x steer) bool { return x.Object == s.Object && x.Field == s.To }) {
-			s.Pods = append(s.Pods, g.Workload)
-		}
+	if s.Route.OfGatewayAPI != "" && s.Scheme != flow.HTTP {
+		// Traces name no single rule of these: istiod may join several.
+		s.Object, s.Match, s.To = s.Route.Cause, "spec.rules", "spec.rules"
 	}
+	s.Pods = in.routers(host.Name(s.Destination.GetHost()))
 	if len(s.Pods) > 0 || in.unseen(host.Name(s.Destination.GetHost())) && in.leavesGateway(s.Hosts) {
 		in.steerings = append(in.steerings, &s)
 	}
+}
+
+// routers returns the gateways behind a Service of the cluster.
+func (in *intent) routers(h host.Name) []*model.Workload {
+	pods, known := in.pods[h]
+	if known {
+		return pods
+	}
+	if s := in.service(h); s != nil {
+		for _, e := range in.push.Endpoints(s, nil) {
+			if e.Workload != nil && in.pass.Reach.Sim.Capture(e.Workload).Mode == capture.Router && !slices.Contains(pods, e.Workload) {
+				pods = append(pods, e.Workload)
+			}
+		}
+	}
+	in.pods[h] = pods
+	return pods
 }
 
 // unseen reports whether a host is a Service of the cluster of which the input
@@ -265,6 +289,9 @@ func (in *intent) covering(h string) []*steering {
 	return out
 }
 
+// key is the same for the steerings of one destination of a route.
+func (s *steering) key() model.Place { return model.Place{Object: s.Object, Field: s.To} }
+
 // covers reports whether the condition takes a host, or all of a wildcard.
 func (s *steering) covers(h host.Name) bool {
 	return slices.ContainsFunc(s.Hosts, host.Name(strings.ToLower(string(h))).SubsetOf)
@@ -273,6 +300,13 @@ func (s *steering) covers(h host.Name) bool {
 // takes reports whether the condition takes what a client speaks on a port.
 func (s *steering) takes(port int, scheme flow.Scheme) bool {
 	return (s.Port == 0 || s.Port == port) && (s.Scheme == flow.TCP || s.Scheme == scheme)
+}
+
+// isFor reports whether the route is exported to a client and its conditions on
+// the source hold for it.
+func (s *steering) isFor(w *model.Workload) bool {
+	text, _ := s.refuses(w)
+	return text == "" && s.Route.ExportTo().VisibleTo(s.Route.Namespace, w.Namespace)
 }
 
 // gateway names the gateway in messages.
@@ -287,7 +321,7 @@ func (s *steering) gateway() string {
 
 // related is the place that sends the hosts to the gateway.
 func (s *steering) related() Related {
-	return Related{s.Object, s.To, fmt.Sprintf("%s sends %s to %s", s.Route, upTo3(hostNames(s.Hosts)), s.gateway())}
+	return Related{s.Object, s.To, fmt.Sprintf("%s sends %s to %s", s.Route.Title(), upTo3(hostNames(s.Hosts)), s.gateway())}
 }
 
 func hostNames(hosts []host.Name) []string {
@@ -346,7 +380,7 @@ func (in *intent) registryControl() []flow.Because {
 		object, field := config.Because("outboundTrafficPolicy.mode")
 		out = append(out, flow.Because{Object: object, Field: field})
 	}
-	for _, s := range in.pass.Mesh.Sidecars {
+	for _, s := range in.push.Mesh.Sidecars {
 		if p := s.Spec.GetOutboundTrafficPolicy(); p != nil && p.GetMode() == networking.OutboundTrafficPolicy_REGISTRY_ONLY {
 			out = append(out, flow.Because{Object: s.Object, Field: "spec.outboundTrafficPolicy"})
 		}

@@ -2,6 +2,7 @@ package analyzers
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
-	"github.com/egresslint/egresslint/model/reach"
 )
 
 // leg is the way from a client's sidecar to a gateway, as a trace has it.
@@ -38,36 +38,29 @@ func cluster(name string) (port int, subset string, h host.Name, ok bool) {
 	return port, parts[2], host.Name(parts[3]), err == nil
 }
 
-// failing returns one attempt for each class of clients and destination of which
+// failing yields one attempt for each class of clients and destination of which
 // every request that a route sends to the gateway is stopped, and all for the
-// same reason.
-func (in *intent) failing() []*attempt {
-	type tuple struct {
-		client *model.Workload
-		to     reach.Destination
-	}
-	var order []tuple
-	taken := map[tuple][]*attempt{}
-	for _, a := range in.steered() {
-		if a.By == nil {
-			continue
+// same of the given reasons.
+func (in *intent) failing(reasons ...flow.Reason) iter.Seq[*attempt] {
+	return func(yield func(*attempt) bool) {
+		var first *attempt // of the class and destination at hand
+		stopped := false
+		for a := range in.steered(reasons...) {
+			if a.By == nil {
+				continue
+			}
+			if first == nil || a.Class[0] != first.Class[0] || a.To != first.To {
+				if stopped && !yield(first) {
+					return
+				}
+				first, stopped = a, slices.Contains(reasons, a.Trace.Reason)
+			}
+			stopped = stopped && a.Trace.Outcome == flow.Blocked && a.Trace.Reason == first.Trace.Reason
 		}
-		k := tuple{a.Class[0], a.To}
-		if taken[k] == nil {
-			order = append(order, k)
-		}
-		taken[k] = append(taken[k], a)
-	}
-	var out []*attempt
-	for _, k := range order {
-		first := taken[k][0]
-		if !slices.ContainsFunc(taken[k], func(a *attempt) bool {
-			return a.Trace.Outcome != flow.Blocked || a.Trace.Reason != first.Trace.Reason
-		}) {
-			out = append(out, first)
+		if stopped {
+			yield(first)
 		}
 	}
-	return out
 }
 
 // legOf finds the way to the gateway in a trace without branches, nil if it has
@@ -126,7 +119,7 @@ func (in *intent) serversAt(l *leg) (servers []*model.GatewayServer, skipped []m
 	if port == 0 {
 		return nil, nil
 	}
-	merged := in.push.MergeGateways(l.pod)
+	merged := in.gatewayOf(l.pod)
 	if merged == nil {
 		return nil, nil
 	}
@@ -143,25 +136,58 @@ func (in *intent) serversAt(l *leg) (servers []*model.GatewayServer, skipped []m
 	return servers, skipped
 }
 
+// gatewayOf returns the Gateways of a pod merged, nil if none selects it.
+func (in *intent) gatewayOf(pod *model.Workload) *model.MergedGateway {
+	merged, known := in.merged[pod]
+	if !known {
+		merged = in.push.MergeGateways(pod)
+		in.merged[pod] = merged
+	}
+	return merged
+}
+
 // server returns the server that took the connection, as the gateway's decisions
 // cite it; the one for the host where they cite several, nil if they cite none.
 func (in *intent) server(l *leg, t *flow.Trace, h string) *model.GatewayServer {
-	cited := func(s *model.GatewayServer) bool {
-		return slices.ContainsFunc(t.Hops, func(hop flow.Hop) bool {
-			return hop.At == flow.AtGateway && slices.ContainsFunc(hop.Because, func(b flow.Because) bool {
-				return b.Object == s.Gateway.Object && strings.HasPrefix(b.Field, s.Field+".")
-			})
-		})
+	cited := map[model.Place]bool{}
+	for _, hop := range t.Hops {
+		for _, b := range hop.Because {
+			if server, _, ok := strings.Cut(b.Field, "]."); ok && hop.At == flow.AtGateway && b.Object.Kind == "Gateway" {
+				cited[model.Place{Object: b.Object, Field: server + "]"}] = true
+			}
+		}
 	}
 	servers, _ := in.serversAt(l)
-	servers = slices.DeleteFunc(servers, func(s *model.GatewayServer) bool { return !cited(s) })
-	if i := slices.IndexFunc(servers, func(s *model.GatewayServer) bool { return serves(s, host.Name(h)) }); i >= 0 {
-		return servers[i]
+	var first *model.GatewayServer
+	for _, s := range servers {
+		switch {
+		case !cited[serverPlace(s, "")]:
+		case serves(s, host.Name(h)):
+			return s
+		case first == nil:
+			first = s
+		}
 	}
-	if len(servers) > 0 {
-		return servers[0]
+	return first
+}
+
+// serverPlace is a field of a server ("tls.mode", "" for the server itself), or
+// what says the same in the listener of the Gateway API that it is made of.
+func serverPlace(s *model.GatewayServer, field string) model.Place {
+	object, at := s.Gateway.Object, s.Field
+	if s.Origin != nil {
+		object, at = s.Origin.Parent.Object, fmt.Sprintf("spec.listeners[%d]", s.Origin.Listener)
+		field = strings.TrimPrefix(strings.Replace(field, "hosts", "hostname", 1), "port.")
 	}
-	return nil
+	if field != "" {
+		at += "." + field
+	}
+	return model.Place{Object: object, Field: at}
+}
+
+// modePlace is the field that says how a server takes connections.
+func modePlace(s *model.GatewayServer) model.Place {
+	return serverPlace(s, strings.TrimPrefix(modeField(s), s.Field+"."))
 }
 
 // serves reports whether a server has a host, whatever the namespace of the
@@ -231,7 +257,7 @@ func (in *intent) overlooked(r *model.DestinationRule, namespace, home string) (
 	case r.Namespace != namespace && r.Namespace != home && r.Namespace != in.push.RootNamespace():
 		return "metadata.namespace", fmt.Sprintf("lies in namespace %q, where they do not look", r.Namespace), fmt.Sprintf("move it to namespace %q", home)
 	case len(exported) > 0 && !model.ExportTo(exported).VisibleTo(r.Namespace, namespace):
-		return "spec.exportTo", fmt.Sprintf("is exported only to %s", quoted(exported)), fmt.Sprintf("export it to %q", namespace)
+		return "spec.exportTo", fmt.Sprintf("is exported only to %s", quoted(exported)), fmt.Sprintf("add %q to its exportTo", namespace)
 	default:
 		return "", "", ""
 	}

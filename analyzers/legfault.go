@@ -25,8 +25,11 @@ type fault struct {
 // way to it; nil where another rule tells it, or where it cannot be told.
 func (in *intent) fault(a *attempt) *fault {
 	l := in.legOf(a.Trace)
-	if l == nil || l.service == nil && !in.pass.Mesh.HoldsWorkloadsOf(namespaceOf(l.host)) {
+	if l == nil || a.By.Route.OfGatewayAPI != "" {
 		return nil
+	}
+	if servers, _ := in.serversAt(l); slices.ContainsFunc(servers, func(s *model.GatewayServer) bool { return s.Origin != nil }) {
+		return nil // what is wrong with listeners of the Gateway API is in their status
 	}
 	switch {
 	case l.pod == nil && a.Trace.Reason == flow.NoCluster:
@@ -58,8 +61,7 @@ func (in *intent) noService(l *leg, a *attempt) *fault {
 	f := &fault{object: a.By.Object, field: a.By.To}
 	switch {
 	case l.service == nil:
-		f.field += ".host"
-		f.text, f.todo = fmt.Sprintf("the cluster has no Service %s", l.host), "name the gateway's Service"
+		return nil // an operator may have made the Service without any manifest here
 	case l.service.PortByNumber(l.port) == nil:
 		if a.By.Destination.GetPort() != nil {
 			f.field += ".port.number"
@@ -89,16 +91,20 @@ func (in *intent) noListener(l *leg, a *attempt) *fault {
 		i := max(0, slices.IndexFunc(servers, func(s *model.GatewayServer) bool { return serves(s, h) }))
 		return in.routeFault(l, a, servers[i])
 	}
-	merged := in.push.MergeGateways(l.pod)
+	merged := in.gatewayOf(l.pod)
 	if merged == nil {
 		return in.noGateway(l, a)
 	}
 	for _, p := range merged.Ports {
 		for _, s := range p.Servers {
 			if serves(s, h) {
-				return &fault{s.Gateway.Object, s.Field + ".port.number",
-					fmt.Sprintf("%s has the host, but on port %d, while the requests come to port %d of the Service", serverText(s), s.GetPort().GetNumber(), l.port),
-					fmt.Sprintf("give the server port number %d, or send the requests to port %d", l.port, s.GetPort().GetNumber())}
+				f := &fault{s.Gateway.Object, s.Field + ".port.number",
+					fmt.Sprintf("%s has the host, but on port %d, while the requests come to port %d of the Service", s.Title(), s.GetPort().GetNumber(), l.port),
+					fmt.Sprintf("give the server port number %d", l.port)}
+				if l.service.PortByNumber(int(s.GetPort().GetNumber())) != nil {
+					f.todo += fmt.Sprintf(", or send the requests to port %d", s.GetPort().GetNumber())
+				}
+				return f
 			}
 		}
 	}
@@ -106,9 +112,9 @@ func (in *intent) noListener(l *leg, a *attempt) *fault {
 }
 
 func (in *intent) skippedServer(s model.SkippedServer) *fault {
-	f := &fault{s.Gateway.Object, s.Field + ".hosts", fmt.Sprintf("istiod leaves out %s: %s", serverText(s.GatewayServer), s.Reason), "resolve the conflict"}
+	f := &fault{s.Gateway.Object, s.Field + ".hosts", fmt.Sprintf("istiod leaves out %s: %s", s.Title(), s.Reason), "resolve the conflict"}
 	if s.By != nil {
-		f.text += fmt.Sprintf(" (by %s)", serverText(s.By))
+		f.text += fmt.Sprintf(" (by %s)", s.By.Title())
 	}
 	return f
 }
@@ -140,7 +146,7 @@ func (in *intent) noGateway(l *leg, a *attempt) *fault {
 // exist.
 func (in *intent) gatewayNamed(name string) (g *model.Gateway, known bool) {
 	namespace, _, _ := strings.Cut(name, "/")
-	for _, g := range in.pass.Mesh.Gateways {
+	for _, g := range in.push.Mesh.Gateways {
 		if g.ID() == name {
 			return g, true
 		}
@@ -247,7 +253,7 @@ func (in *intent) routeFault(l *leg, a *attempt, s *model.GatewayServer) *fault 
 			u := notExported(in.push, vs, l.pod.Namespace)
 			f = &fault{u.object, u.field, fmt.Sprintf("%s is bound to its Gateway, but not visible in the gateway's namespace %q", vs, l.pod.Namespace), u.todo}
 		case len(s.HostsFor(vs.Namespace).Intersection(host.Names(vs.Hosts))) == 0:
-			f = &fault{s.Gateway.Object, s.Field + ".hosts", fmt.Sprintf("the hosts of %s take no VirtualService of namespace %q", serverText(s), vs.Namespace),
+			f = &fault{s.Gateway.Object, s.Field + ".hosts", fmt.Sprintf("the hosts of %s take no VirtualService of namespace %q", s.Title(), vs.Namespace),
 				fmt.Sprintf("list the host as %q there", vs.Namespace+"/"+string(h))}
 		default:
 			f = conditionFault(vs, s, h)
@@ -273,13 +279,13 @@ func (in *intent) unbound(a *attempt, s *model.GatewayServer) *fault {
 			if _, known := in.gatewayNamed(name); !known {
 				return nil // it may be elsewhere, on this gateway
 			}
-			return &fault{vs.Object, fmt.Sprintf("spec.gateways[%d]", i), fmt.Sprintf("%s takes the requests, and %s is bound to Gateway %s", serverText(s), vs, name), todo}
+			return &fault{vs.Object, fmt.Sprintf("spec.gateways[%d]", i), fmt.Sprintf("%s takes the requests, and %s is bound to Gateway %s", s.Title(), vs, name), todo}
 		}
 	}
-	return &fault{a.By.Route.Object, "spec.gateways", fmt.Sprintf("%s takes the requests, and no VirtualService for the host is bound to its Gateway", serverText(s)), todo}
+	return &fault{a.By.Route.Object, "spec.gateways", fmt.Sprintf("%s takes the requests, and no VirtualService for the host is bound to its Gateway", s.Title()), todo}
 }
 
-// condition is what a rule asks of the server, with the field that does.
+// condition is what a rule asks of a server, with the field that does.
 type condition struct {
 	field    string
 	port     uint32
@@ -287,72 +293,70 @@ type condition struct {
 	sni      []string
 }
 
+// meant reports whether the condition is meant for a Gateway.
+func (c condition) meant(gateway string) bool {
+	return len(c.gateways) == 0 || slices.Contains(c.gateways, gateway)
+}
+
 // conditionFault says why a VirtualService that is bound to a server has no rule
-// for it.
+// for it; nil where that is a condition on the source or a repeated server name.
 func conditionFault(vs *model.MergedVirtualService, s *model.GatewayServer, h host.Name) *fault {
-	want := block(s)
-	conditions, others := conditionsOf(vs, want)
-	if len(conditions) == 0 {
-		return &fault{vs.Object, "spec." + others, fmt.Sprintf("%s (%s) reads the %s routes of %s, which has only %s routes for it", serverText(s), modeText(s), want, vs, others),
-			fmt.Sprintf("write the route as %s, or change the protocol and TLS mode of the server", want)}
-	}
-	number := s.GetPort().GetNumber()
+	want, number := block(s), s.GetPort().GetNumber()
+	others := func(c condition) bool { return !c.meant(s.Name()) }
+	conditions := slices.DeleteFunc(conditionsOf(vs, want), others)
 	for _, c := range conditions {
-		if len(c.gateways) > 0 && !slices.Contains(c.gateways, s.Name()) {
-			continue
-		}
 		switch {
 		case c.port != 0 && c.port != number:
-			return &fault{vs.Object, c.field + ".port", fmt.Sprintf("%s asks for port %d, and %s has port number %d", vs, c.port, serverText(s), number), fmt.Sprintf("match port %d", number)}
+			return &fault{vs.Object, c.field + ".port", fmt.Sprintf("%s asks for port %d, and %s has port number %d", vs, c.port, s.Title(), number), fmt.Sprintf("match port %d", number)}
 		case len(c.sni) > 0 && !slices.ContainsFunc(c.sni, func(x string) bool { return h.SubsetOf(host.Name(x)) }):
 			return &fault{vs.Object, c.field + ".sniHosts", fmt.Sprintf("%s matches only server names %s", vs, quoted(c.sni)), "add the host to sniHosts"}
 		}
 	}
-	if slices.ContainsFunc(conditions, func(c condition) bool { return len(c.gateways) == 0 || slices.Contains(c.gateways, s.Name()) }) {
-		return nil // conditions on the source, or repeated server names
+	if len(conditions) > 0 {
+		return nil
 	}
-	return &fault{vs.Object, "spec." + want, fmt.Sprintf("no %s rule of %s is meant for Gateway %s", want, vs, s.Name()), fmt.Sprintf("add a rule with gateways: [%q] that leads to the host", s.Name())}
+	for _, other := range []string{"http", "tls", "tcp"} {
+		if c := slices.DeleteFunc(conditionsOf(vs, other), others); len(c) > 0 {
+			field, _, _ := strings.Cut(c[0].field, ".match[")
+			return &fault{vs.Object, field, fmt.Sprintf("%s has %s and reads %s routes, and %s has only %s routes for it", s.Title(), modeText(s), want, vs, other),
+				fmt.Sprintf("write the route as %s, or change the server's protocol and TLS mode", want)}
+		}
+	}
+	return &fault{vs.Object, "spec." + want, fmt.Sprintf("no rule of %s is meant for Gateway %s", vs, s.Name()), fmt.Sprintf("add a rule with gateways: [%q] that leads to the host", s.Name())}
 }
 
-// conditionsOf returns the conditions of one block of a VirtualService, and the
-// name of another block that it has.
-func conditionsOf(vs *model.MergedVirtualService, want string) (out []condition, others string) {
-	for _, r := range vs.HTTP {
-		if want != "http" {
-			others = "http"
-			break
-		}
-		for i, m := range r.GetMatch() {
-			if r.Object == vs.Object {
+// conditionsOf returns the conditions of one block of a VirtualService: http, tls
+// or tcp. Rules of delegates count as without condition.
+func conditionsOf(vs *model.MergedVirtualService, block string) []condition {
+	var out []condition
+	switch block {
+	case "http":
+		for _, r := range vs.HTTP {
+			if len(r.GetMatch()) == 0 || r.Object != vs.Object {
+				out = append(out, condition{field: r.Field})
+				continue
+			}
+			for i, m := range r.GetMatch() {
 				out = append(out, condition{field: r.Matches[i].Field, port: m.GetPort(), gateways: m.GetGateways()})
 			}
 		}
-		if len(r.GetMatch()) == 0 || r.Object != vs.Object {
-			out = append(out, condition{field: r.Field})
+	case "tls":
+		for i, r := range vs.TLS {
+			for j, m := range r.GetMatch() {
+				out = append(out, condition{fmt.Sprintf("spec.tls[%d].match[%d]", i, j), m.GetPort(), m.GetGateways(), m.GetSniHosts()})
+			}
+		}
+	case "tcp":
+		for i, r := range vs.TCP {
+			if len(r.GetMatch()) == 0 {
+				out = append(out, condition{field: fmt.Sprintf("spec.tcp[%d]", i)})
+			}
+			for j, m := range r.GetMatch() {
+				out = append(out, condition{field: fmt.Sprintf("spec.tcp[%d].match[%d]", i, j), port: m.GetPort(), gateways: m.GetGateways()})
+			}
 		}
 	}
-	for i, r := range vs.TLS {
-		if want != "tls" {
-			others = "tls"
-			break
-		}
-		for j, m := range r.GetMatch() {
-			out = append(out, condition{fmt.Sprintf("spec.tls[%d].match[%d]", i, j), m.GetPort(), m.GetGateways(), m.GetSniHosts()})
-		}
-	}
-	for i, r := range vs.TCP {
-		if want != "tcp" {
-			others = "tcp"
-			break
-		}
-		for j, m := range r.GetMatch() {
-			out = append(out, condition{field: fmt.Sprintf("spec.tcp[%d].match[%d]", i, j), port: m.GetPort(), gateways: m.GetGateways()})
-		}
-		if len(r.GetMatch()) == 0 {
-			out = append(out, condition{field: fmt.Sprintf("spec.tcp[%d]", i)})
-		}
-	}
-	return out, others
+	return out
 }
 
 // notRegistered: the gateway's route leads to a host that the gateway does not

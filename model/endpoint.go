@@ -204,7 +204,7 @@ func containerPort(w *Workload, port *Port) int {
 	}
 }
 
-func endpointPort(ports []corev1.EndpointPort, port *Port) int { //nolint:staticcheck // as Mesh.KubeEndpoints
+func endpointPort(ports []corev1.EndpointPort, port *Port) int {
 	if port == nil {
 		return 0
 	}

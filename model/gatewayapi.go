@@ -48,19 +48,19 @@ func (d *decoding) gatewayAPI() any {
 		return decodeInto(d, &gatewayv1.GatewayClass{}, nil)
 	case "Gateway":
 		d.unknownFields("spec", gatewayv1.GatewaySpec{})
-		return decodeInto(d, &gatewayv1.Gateway{}, nil)
+		return decodeInto(d, &gatewayv1.Gateway{}, validateKubeGateway)
 	case "HTTPRoute":
 		d.unknownFields("spec", gatewayv1.HTTPRouteSpec{})
-		return decodeInto(d, &gatewayv1.HTTPRoute{}, nil)
+		return decodeInto(d, &gatewayv1.HTTPRoute{}, validateHTTPRoute)
 	case "GRPCRoute":
 		d.unknownFields("spec", gatewayv1.GRPCRouteSpec{})
-		return decodeInto(d, &gatewayv1.GRPCRoute{}, nil)
+		return decodeInto(d, &gatewayv1.GRPCRoute{}, validateGRPCRoute)
 	case "TLSRoute":
 		d.unknownFields("spec", gatewayv1.TLSRouteSpec{})
-		return decodeInto(d, &gatewayv1.TLSRoute{}, nil)
+		return decodeInto(d, &gatewayv1.TLSRoute{}, validateTLSRoute)
 	case "TCPRoute":
 		d.unknownFields("spec", gatewayv1.TCPRouteSpec{})
-		return decodeInto(d, &gatewayv1.TCPRoute{}, nil)
+		return decodeInto(d, &gatewayv1.TCPRoute{}, validateTCPRoute)
 	default:
 		d.unknownFields("spec", gatewayv1.ReferenceGrantSpec{})
 		return decodeInto(d, &gatewayv1.ReferenceGrant{}, nil)
@@ -126,11 +126,11 @@ func (m *Mesh) implyKubeGateways() {
 		if !waypoint && controller != gatewayControllers[gatewayClassIstio] || !managed(g) {
 			continue
 		}
-		name, account, label := g.Name+"-"+class, "", "istio.io-gateway-controller"
+		name, label := g.Name+"-"+class, "istio.io-gateway-controller"
 		if waypoint {
 			name, label = g.Name, "istio.io-mesh-controller"
 		}
-		account = cmp.Or(g.Annotations["gateway.istio.io/service-account"], name)
+		account := cmp.Or(g.Annotations["gateway.istio.io/service-account"], name)
 		name = cmp.Or(g.Annotations["gateway.istio.io/name-override"], name)
 		m.implyKubeGateway(g, name, account, map[string]string{
 			GatewayNameLabel: g.Name, gatewayClassLabel: class, gatewayManagedLabel: label,

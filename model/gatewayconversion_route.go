@@ -284,7 +284,13 @@ func tlsRoutesFor(routes []*networking.TLSRoute, parent string) []*networking.TL
 	routes = clones(routes)
 	for _, r := range routes {
 		if len(r.Match) == 1 && len(r.Match[0].SniHosts) > 1 {
-			r.Match[0].SniHosts = slices.DeleteFunc(r.Match[0].SniHosts, func(h string) bool { return !host.Name(parent).Matches(host.Name(h)) })
+			var names []string
+			for _, h := range r.Match[0].SniHosts {
+				if host.Name(parent).Matches(host.Name(h)) {
+					names = append(names, h)
+				}
+			}
+			r.Match[0].SniHosts = names
 		}
 	}
 	return routes

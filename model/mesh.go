@@ -25,8 +25,9 @@ type Resource[S any] struct {
 	Spec S
 }
 
-// The kinds of Istio and Kubernetes that decide about egress.
 type (
+	// The kinds of Istio and Kubernetes that decide about egress.
+
 	ServiceEntry          = Resource[*networking.ServiceEntry]
 	WorkloadEntry         = Resource[*networking.WorkloadEntry]
 	VirtualService        = Resource[*networking.VirtualService]

@@ -204,10 +204,13 @@ func (p *PushContext) RequestAuthenticationsFor(w *Workload) []*RequestAuthentic
 type MutualTLSMode int
 
 const (
-	// MTLSUnknown: no PeerAuthentication says anything.
+	// MTLSUnknown means that no PeerAuthentication says anything.
 	MTLSUnknown MutualTLSMode = iota
+	// MTLSDisable takes plaintext only.
 	MTLSDisable
+	// MTLSPermissive takes both.
 	MTLSPermissive
+	// MTLSStrict takes mesh TLS only.
 	MTLSStrict
 )
 

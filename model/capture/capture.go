@@ -18,18 +18,18 @@ import (
 type Mode int
 
 const (
-	// None: no proxy; what the workload sends goes out as it is.
+	// None is no proxy; what the workload sends goes out as it is.
 	None Mode = iota
-	// Sidecar: an Envoy beside the application takes what iptables redirects.
+	// Sidecar is an Envoy beside the application takes what iptables redirects.
 	Sidecar
-	// Router: the pod is a gateway. What its proxy sends is configured, what
+	// Router says that the pod is a gateway. What its proxy sends is configured, what
 	// other processes in it send is not seen.
 	Router
-	// Ambient: the node's ztunnel takes every TCP connection.
+	// Ambient says that the node's ztunnel takes every TCP connection.
 	Ambient
-	// Waypoint: the pod is a waypoint.
+	// Waypoint says that the pod is a waypoint.
 	Waypoint
-	// Undecided: the manifests do not tell.
+	// Undecided says that the manifests do not tell.
 	Undecided
 )
 

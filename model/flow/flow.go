@@ -11,6 +11,7 @@ import "github.com/egresslint/egresslint/model/manifest"
 // Scheme is what the client application speaks.
 type Scheme string
 
+// The schemes.
 const (
 	HTTP  Scheme = "http"  // plaintext HTTP/1.1
 	HTTPS Scheme = "https" // the application originates TLS and speaks HTTP in it
@@ -48,6 +49,7 @@ type Flow struct {
 // Outcome is the fate of a flow.
 type Outcome string
 
+// The outcomes.
 const (
 	Allowed Outcome = "allowed"
 	Blocked Outcome = "blocked"
@@ -58,6 +60,7 @@ const (
 // Via is the farthest control point that a flow passed or reached.
 type Via string
 
+// The ways.
 const (
 	ViaNone        Via = "none"        // stopped at the sender
 	ViaUncaptured  Via = "uncaptured"  // no proxy sees it
@@ -123,6 +126,7 @@ const (
 // UpstreamTLS is the TLS that the last proxy adds towards the outside.
 type UpstreamTLS string
 
+// What the last proxy may add.
 const (
 	UpstreamNone   UpstreamTLS = "none"
 	UpstreamSimple UpstreamTLS = "simple"
@@ -163,6 +167,7 @@ type Branch struct {
 // Place is where a hop happens.
 type Place string
 
+// The places.
 const (
 	AtSidecar  Place = "sidecar"
 	AtGateway  Place = "gateway"

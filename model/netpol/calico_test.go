@@ -58,6 +58,9 @@ func TestCalico(t *testing.T) {
 			calicoGNP("d", egress+`[{action: Allow}]`), `
 			shop/client -> 8.8.8.8:443: allowed
 			shop/client -> 9.9.9.9:443: denied`},
+		{"what passes may be denied there", calicoTierObject("sec", `order: 5`) + calicoGNP("sec.a", `tier: sec, `+egress+`[{action: Pass}]`) + noEgress, `
+			shop/client -> 8.8.8.8:443: denied (NetworkPolicy shop/np)
+			gate/egress -> 8.8.8.8:443: allowed`},
 		{"the end of a tier denies", calicoTierObject("sec", `order: 5`) + calicoGNP("sec.a", `tier: sec, `+egress+`[{action: Pass, destination: {nets: [8.0.0.0/8]}}]`), `
 			shop/client -> 8.8.8.8:443: allowed
 			shop/client -> 9.9.9.9:443: denied`},

@@ -224,12 +224,14 @@ func TestNetworkPolicy(t *testing.T) {
 			{to: [{namespaceSelector: {matchExpressions: [{key: team, operator: DoesNotExist}]}}], ports: [{port: 2}]},
 			{to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: dark}}}], ports: [{port: 3}]},
 			{to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: bright, team: blue}}}], ports: [{port: 4}]},
-			{to: [{namespaceSelector: {}}], ports: [{port: 5}]}]}`), `
+			{to: [{namespaceSelector: {}}], ports: [{port: 5}]},
+			{to: [{namespaceSelector: {matchLabels: {team: blue}, matchExpressions: [{key: team, operator: NotIn, values: [blue]}]}}], ports: [{port: 6}]}]}`), `
 			shop/client -> dark/other:1: undecided (the labels of namespace dark)
 			shop/client -> dark/other:2: undecided (the labels of namespace dark)
 			shop/client -> dark/other:3: allowed
 			shop/client -> dark/other:4: denied
 			shop/client -> dark/other:5: allowed
+			shop/client -> dark/other:6: denied
 			shop/client -> gate/egress:1: allowed
 			shop/client -> gate/egress:2: denied`},
 		{"ports by name are those of the pod that listens", np(`{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: web}, {port: extra}, {port: gone}, {port: dns, protocol: UDP}]}]}`), `
@@ -255,11 +257,35 @@ func TestNetworkPolicy(t *testing.T) {
 	})
 }
 
+// TestPublicAddresses samples the ranges of RFC 6890 and their neighbours.
+func TestPublicAddresses(t *testing.T) {
+	open := New(load(t, "")).Internet(&model.Workload{Namespace: "shop"}, 443, corev1.ProtocolTCP)
+	for text, want := range map[string]bool{
+		"0.255.255.255": false, "1.0.0.0": true, "9.255.255.255": true, "10.0.0.0": false, "11.0.0.0": true, "100.63.255.255": true, "100.64.0.0": false,
+		"100.128.0.0": true, "127.0.0.1": false, "128.0.0.0": true, "169.254.169.254": false, "169.255.0.0": true, "172.15.255.255": true, "172.16.0.0": false,
+		"172.31.255.255": false, "172.32.0.0": true, "192.0.0.8": false, "192.0.1.0": true, "192.0.2.1": false, "192.88.99.1": false, "192.167.255.255": true,
+		"192.168.0.0": false, "192.169.0.0": true, "198.17.255.255": true, "198.18.0.0": false, "198.19.255.255": false, "198.20.0.0": true,
+		"198.51.100.1": false, "198.51.101.0": true, "203.0.113.255": false, "203.0.114.0": true, "223.255.255.255": true, "224.0.0.1": false, "240.0.0.1": false,
+		"255.255.255.255": false, "::1": false, "::ffff:8.8.8.8": false, "64:ff9b::1": false, "fc00::1": false, "fe80::1": false, "ff02::1": false, "2001::1": false,
+		"2001:db8::1": false, "2002::1": false, "2001:4860::1": true, "2a00:1450::1": true, "3fff:ffff::1": true, "4000::": false, "1fff:ffff::1": false,
+	} {
+		if got := open.Addresses.Contains(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: public %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestUnknownPods(t *testing.T) {
 	mesh := load(t, np(`{podSelector: {matchLabels: {app: secret}}, policyTypes: [Egress]}`))
 	pod := &model.Workload{Namespace: "shop", Name: "operator", PodUnknown: "the template is not shown"}
 	v := New(mesh).Egress(pod, Peer{Addr: netip.MustParseAddr("8.8.8.8"), Port: 443, Protocol: corev1.ProtocolTCP})
 	if v.Decision != Undecided || !strings.Contains(v.Text, "the labels of the pods of shop/operator") {
+		t.Errorf("%v: %s", v.Decision, v.Text)
+	}
+	// What a policy allows that may not hold is not sure to be allowed.
+	mesh = load(t, strings.Replace(np(`{podSelector: {matchLabels: {app: secret}}, policyTypes: [Egress], egress: [{}]}`), "name: np", "name: may", 1)+
+		np(`{podSelector: {}, policyTypes: [Egress]}`))
+	if v := New(mesh).Egress(pod, Peer{Addr: netip.MustParseAddr("8.8.8.8"), Port: 443, Protocol: corev1.ProtocolTCP}); v.Decision != Undecided {
 		t.Errorf("%v: %s", v.Decision, v.Text)
 	}
 	mesh = load(t, np(`{podSelector: {}, policyTypes: [Egress]}`))

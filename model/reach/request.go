@@ -219,7 +219,7 @@ func (c *collector) requests() *requests {
 		c.method("GET", "GET")
 		c.method("HEAD", "HEAD")
 		slices.SortStableFunc(c.methods, func(a, b value) int { return rank(a.text, "GET") - rank(b.text, "GET") })
-		q.methods = append(c.methods, value{"any other method", func(f *flow.Flow) { f.Method = "EGRESSLINT" }})
+		q.methods = append(slices.Clone(c.methods), value{"any other method", func(f *flow.Flow) { f.Method = "EGRESSLINT" }})
 	}
 	if len(c.paths) > 0 {
 		q.paths = append([]value{{"any other path", func(f *flow.Flow) { f.Path = "/.egresslint-other" }}}, c.paths...)
