@@ -23,8 +23,8 @@ var _ = register(&Analyzer{
 		What: "Under outboundTrafficPolicy REGISTRY_ONLY a ServiceEntry registers a host, its `exportTo` (or the mesh's default) leaves a client's namespace out, and something in the manifests shows that the client " +
 			"is meant to call the host: a route of its namespace, a route exported to it by name, a Sidecar that imports the host, or an ALLOW rule that names both.",
 		Why:  "For these clients the host does not exist: their requests are closed or answered with 502, although the host is registered and everything else is in place.",
-		Bad:  scopeDoc + scopedEntry,
-		Good: scopeDoc + strings.Replace(scopedEntry, "  - platform\n", "  - platform\n  - shop\n", 1),
+		Bad:  documents(closedMesh, shopNamespace, ordersDeployment, shopRoute, scopedEntry),
+		Good: documents(closedMesh, shopNamespace, ordersDeployment, shopRoute, strings.Replace(scopedEntry, "  - platform\n", "  - platform\n  - shop\n", 1)),
 		Fix:  "Add the client's namespace to the ServiceEntry's `exportTo`, or register the host in the client's namespace.",
 		Silent: "Clients for which nothing in the manifests speaks of the host (its scope is then as intended), clients that get through in another way, " +
 			"ServiceEntries that a Sidecar hides (EGR805), and routes that everybody sees: they say nothing about one client.",
@@ -36,42 +36,7 @@ var _ = register(&Analyzer{
 })
 
 const (
-	scopeDoc = `apiVersion: v1
-kind: ConfigMap
-metadata:
-  name: istio
-  namespace: istio-system
-data:
-  mesh: |
-    outboundTrafficPolicy:
-      mode: REGISTRY_ONLY
----
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: shop
-  labels:
-    istio-injection: enabled
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: orders
-  namespace: shop
-spec:
-  selector:
-    matchLabels:
-      app: orders
-  template:
-    metadata:
-      labels:
-        app: orders
-    spec:
-      containers:
-      - name: orders
-        image: registry.example/orders:1
----
-apiVersion: networking.istio.io/v1
+	shopRoute = `apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata:
   name: api
@@ -84,7 +49,6 @@ spec:
     route:
     - destination:
         host: api.example.com
----
 `
 	scopedEntry = `apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -154,7 +118,7 @@ func runScopeGap(p *Pass) {
 // namespaces only.
 func (in *intent) restricted(d reach.Destination) bool {
 	return slices.ContainsFunc(in.push.Services(), func(s *model.Service) bool {
-		return s.Entry != nil && host.Name(d.Host).SubsetOf(s.Hostname) && !model.ExportTo(s.ExportTo).Public() && s.PortByNumber(d.Port) != nil
+		return s.Entry != nil && host.Name(d.Host).SubsetOf(s.Hostname) && !s.ExportTo.Public() && s.PortByNumber(d.Port) != nil
 	})
 }
 

@@ -53,6 +53,9 @@ func runDefaultDeny(p *Pass) {
 		if l == nil || l.pod == nil {
 			continue
 		}
+		if slices.ContainsFunc(in.gateways, func(g *egressGateway) bool { return g.Workload == l.pod && in.opened(g, a) }) {
+			continue
+		}
 		denying := strings.Split(a.Trace.Policy, ",")
 		for _, policy := range empty[l.pod] {
 			if slices.Contains(denying, policy.ID()) {
@@ -93,6 +96,14 @@ func (in *intent) closed() []*attempt {
 		return open[a.name()] || slices.ContainsFunc(in.push.Mesh.AuthorizationPolicies, func(policy *model.AuthorizationPolicy) bool {
 			return slices.ContainsFunc(hostsOf(policy), func(n namedHost) bool { return n.covers(a.To.Host) })
 		})
+	})
+}
+
+// opened reports whether some ALLOW rule in force at a gateway lets some request
+// through.
+func (in *intent) opened(g *egressGateway, a *attempt) bool {
+	return slices.ContainsFunc(g.Policies.Allow, func(policy *model.AuthorizationPolicy) bool {
+		return enforced(policy) && slices.ContainsFunc(rulesOf(policy), func(r authzRule) bool { return in.admits(r, a) })
 	})
 }
 

@@ -205,15 +205,14 @@ type groupKind struct{ group, kind string }
 
 // The kinds that routes may refer to.
 var (
-	kubeGatewayKind     = groupKind{gatewayv1.GroupName, "Gateway"}
-	listenerSetKind     = groupKind{gatewayv1.GroupName, "ListenerSet"}
-	serviceKind         = groupKind{"", "Service"}
-	secretKind          = groupKind{"", "Secret"}
-	serviceEntryKind    = groupKind{"networking.istio.io", "ServiceEntry"}
-	hostnameKind        = groupKind{"networking.istio.io", "Hostname"}
-	serviceImportKind   = groupKind{"multicluster.x-k8s.io", "ServiceImport"}
-	inferencePoolKind   = groupKind{"inference.networking.k8s.io", "InferencePool"}
-	generatedMeshParent = parentKey{groupKind: groupKind{gatewayv1.GroupName, "Mesh"}, name: "istio"}
+	kubeGatewayKind   = groupKind{gatewayv1.GroupName, "Gateway"}
+	listenerSetKind   = groupKind{gatewayv1.GroupName, "ListenerSet"}
+	serviceKind       = groupKind{"", "Service"}
+	secretKind        = groupKind{"", "Secret"}
+	serviceEntryKind  = groupKind{"networking.istio.io", "ServiceEntry"}
+	hostnameKind      = groupKind{"networking.istio.io", "Hostname"}
+	serviceImportKind = groupKind{"multicluster.x-k8s.io", "ServiceImport"}
+	inferencePoolKind = groupKind{"inference.networking.k8s.io", "InferencePool"}
 )
 
 // referenceKind resolves the group and kind of a reference.

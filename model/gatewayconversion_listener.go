@@ -53,7 +53,7 @@ func (c *gatewayConversion) convertGateway(g *KubeGateway) {
 		if !valid {
 			continue // routes may still name it, but no pod serves it
 		}
-		o := manifest.Implied("networking.istio.io/v1", "Gateway", g.Namespace, name, "istiod makes it of "+g.Object.String(),
+		o := manifest.Implied("networking.istio.io/v1", "Gateway", g.Namespace, name, "istiod makes it of "+g.String(),
 			g.Object, fmt.Sprintf("spec.listeners[%d]", i))
 		o.Created = g.Created
 		c.gateways = append(c.gateways, &Gateway{Object: o, Spec: &networking.Gateway{Servers: []*networking.Server{server}}})

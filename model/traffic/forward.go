@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
@@ -282,7 +283,14 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 	if svc == nil {
 		return w.outside(p, conn)
 	}
-	port := svc.PortByNumber(int(conn.dst.Port()))
+	// Several ports may have one number, for different protocols.
+	var port *model.Port
+	for i, kp := range svc.Kube.Spec.Spec.Ports {
+		if int(kp.Port) == int(conn.dst.Port()) && (kp.Protocol == w.protocol() || kp.Protocol == "" && w.protocol() == corev1.ProtocolTCP) && i < len(svc.Ports) {
+			port = svc.Ports[i]
+			break
+		}
+	}
 	hop := flow.Hop{At: flow.AtNetwork, Because: []flow.Because{{Object: svc.Object, Field: "spec.ports"}}}
 	if port == nil {
 		hop.Decision = fmt.Sprintf("%s has no port %d: nothing answers", svc.Object, conn.dst.Port())

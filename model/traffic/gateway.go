@@ -118,7 +118,7 @@ func serverBecause(s *model.GatewayServer, field string) []flow.Because {
 // gatewayText is how messages name the Gateway of a server.
 func gatewayText(s *model.GatewayServer) string {
 	if s.Origin != nil {
-		return s.Origin.Parent.Object.String()
+		return s.Origin.Parent.String()
 	}
 	return "Gateway " + s.Gateway.ID()
 }

@@ -3,6 +3,7 @@ package traffic
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -142,10 +143,10 @@ func (r *route) rewrite(req *request) {
 		switch m := r.match.path; {
 		case m != nil && m.isPrefix:
 			req.path = r.rewritePrefix + plain[len(m.prefix):] + rest
-		case m != nil && m.regex == nil:
-			req.path = r.rewritePrefix + rest // an exact path is replaced whole
-		case m == nil:
-			req.path = r.rewritePrefix + plain[1:] + rest // the prefix is "/"
+		case m != nil: // an exact path or an expression: the whole is replaced
+			req.path = r.rewritePrefix + rest
+		default: // the prefix is "/"
+			req.path = r.rewritePrefix + strings.TrimPrefix(plain, "/") + rest
 		}
 	}
 }

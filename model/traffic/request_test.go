@@ -88,8 +88,9 @@ func TestHostOfAuthority(t *testing.T) {
 	}
 }
 
-// A rewritten prefix replaces what matched, a rewritten exact path the whole; the
-// query stays (envoy source/common/router/config_impl.cc finalizePathHeader).
+// A rewritten prefix replaces what matched; with an exact path or an expression
+// that is the whole path; the query stays (envoy source/common/router/config_impl.cc
+// rewritePathHeader of PrefixRouteEntryImpl, PathRouteEntryImpl, RegexRouteEntryImpl).
 func TestPathRewrite(t *testing.T) {
 	exact := func(s string) *networking.StringMatch {
 		return &networking.StringMatch{MatchType: &networking.StringMatch_Exact{Exact: s}}
@@ -113,7 +114,8 @@ func TestPathRewrite(t *testing.T) {
 		{"prefix with slash", prefix("/v1/"), "/", nil, "/v1/x", "/x"},
 		{"exact", exact("/old"), "/new", nil, "/old?x=1", "/new?x=1"},
 		{"no match is the prefix /", nil, "/sub/", nil, "/x", "/sub/x"},
-		{"expressions are not rewritten by prefix", regex("/.*"), "/new", nil, "/x", "/x"},
+		{"a matched expression", regex("/a.*"), "/new", nil, "/abc/d?q", "/new?q"},
+		{"an empty path", nil, "/new", nil, "", "/new"},
 		{"expression", prefix("/"), "", &regexRewrite{regexp.MustCompile(`^/v(\d+)/(.*)$`), `/\2/\1`}, "/v7/a?b", "/a/7?b"},
 		{"every match of an expression", prefix("/"), "", &regexRewrite{regexp.MustCompile(`a`), `b`}, "/aXa", "/bXb"},
 		{"a dollar is none", prefix("/"), "", &regexRewrite{regexp.MustCompile(`a`), `$1`}, "/a", "/$1"},

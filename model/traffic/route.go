@@ -3,6 +3,7 @@ package traffic
 import (
 	"regexp"
 	"slices"
+	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 
@@ -88,7 +89,7 @@ func (s *routeScope) route(vs *model.MergedVirtualService, in *networkingRoute, 
 	default:
 		s.destinations(r, in)
 		if vs.OfGatewayAPI != "" {
-			s.asGatewayAPI(r, m)
+			r.asGatewayAPI()
 		}
 	}
 	return r
@@ -97,7 +98,7 @@ func (s *routeScope) route(vs *model.MergedVirtualService, in *networkingRoute, 
 // asGatewayAPI adapts a route to what the Gateway API asks for: 500 for a
 // backend that does not exist, and a prefix that is replaced by "/" leaves one
 // slash (istio route.go applyHTTPRouteDestination).
-func (s *routeScope) asGatewayAPI(r *route, m *networking.HTTPMatchRequest) {
+func (r *route) asGatewayAPI() {
 	for i := range r.targets {
 		r.targets[i].missing = 500
 	}
@@ -183,11 +184,18 @@ type regexRewrite struct {
 	rewrite string
 }
 
-var backReference = regexp.MustCompile(`\\(\d)`)
+var backReference = regexp.MustCompile(`\\[\d\\]`)
 
-// apply rewrites a path; Envoy writes back references as \1.
+// apply rewrites a path; Envoy writes back references as \1, and a dollar means
+// nothing to it.
 func (r *regexRewrite) apply(path string) string {
-	return r.match.ReplaceAllString(path, backReference.ReplaceAllString(r.rewrite, "$${$1}"))
+	text := backReference.ReplaceAllStringFunc(strings.ReplaceAll(r.rewrite, "$", "$$"), func(s string) string {
+		if s[1] == '\\' {
+			return `\`
+		}
+		return "${" + s[1:] + "}"
+	})
+	return r.match.ReplaceAllString(path, text)
 }
 
 // defaultRoute forwards everything to one cluster.

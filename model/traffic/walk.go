@@ -248,6 +248,19 @@ func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
 	hop := flow.Hop{At: flow.AtSidecar, Proxy: w.client.ID()}
 	l := p.listener(conn.dst)
 	var ch *chain
+	if l == nil || l.bind == model.UnspecifiedIP {
+		// The proxy's own listeners come before any other on their ports (istio
+		// pilot/pkg/networking/core/listener_builder.go buildVirtualOutboundListener,
+		// buildVirtualInboundListener).
+		switch port := conn.dst.Port(); port {
+		case 15001, 15006:
+			hop.Decision = fmt.Sprintf("port %d is one of the sidecar's own: it closes the connection", port)
+			return after([]flow.Hop{hop}, blocked(flow.Blackhole, 0))
+		case 15021, 15090:
+			hop.Decision = fmt.Sprintf("port %d is one of the sidecar's own, which answers itself (health, metrics)", port)
+			return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.OpaqueFilter, hop.Decision))
+		}
+	}
 	switch {
 	case l == nil:
 		ch = p.catchAll()
