@@ -91,6 +91,7 @@ var observing = map[string]bool{
 
 func runRemovedAPI(p *Pass) {
 	minor := istioMinor(p.Mesh)
+	var open *openDespite
 	for _, o := range p.Mesh.Legacy {
 		api, known := removedAPIs[o.Group()]
 		if routing[o.Kind] {
@@ -111,8 +112,15 @@ func runRemovedAPI(p *Pass) {
 		if api.since > 0 {
 			since = fmt.Sprintf(" that Istio reads no more since 1.%d", api.since)
 		}
-		f.Message = fmt.Sprintf("%s (%s) is dead configuration: it is %s%s, so %s; %s, and delete it",
-			o, o.APIVersion, api.what, since, api.effect, api.write)
+		f.Message = fmt.Sprintf("%s (%s) is dead configuration: it is %s%s, so %s",
+			o, o.APIVersion, api.what, since, api.effect)
+		if api.what == "Mixer configuration" && !observing[o.Kind] && !routing[o.Kind] {
+			if open == nil {
+				open = findOpenDespite(p)
+			}
+			open.tell(&f)
+		}
+		f.Message += fmt.Sprintf("; %s, and delete it", api.write)
 		p.Report(f)
 	}
 	if minor < 0 || minor >= 5 {

@@ -57,8 +57,34 @@ func Run(mesh *model.Mesh, r *reach.Reach, config Config) []Finding {
 			findings = append(findings, f)
 		}})
 	}
+	findings = causes(findings)
 	slices.SortStableFunc(findings, func(a, b Finding) int {
 		return cmp.Or(a.Place().Compare(b.Place()), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.Message, b.Message))
 	})
 	return findings
+}
+
+// explainedBy lists for a rule the rules whose finding at the same place says
+// why: then one finding is told, with the other as related.
+var explainedBy = map[string][]string{
+	"EGR809": {"EGR402", "EGR403"},
+}
+
+// causes leaves out findings that another one at the same place explains.
+func causes(findings []Finding) []Finding {
+	return slices.DeleteFunc(findings, func(f Finding) bool {
+		rules := explainedBy[f.Rule.ID]
+		if len(rules) == 0 || f.Object == nil {
+			return false
+		}
+		for i := range findings {
+			cause := &findings[i]
+			if cause.Rule == nil || cause.Object != f.Object || cause.Field != f.Field || !slices.Contains(rules, cause.Rule.ID) {
+				continue
+			}
+			cause.Related = append(cause.Related, Related{Object: f.Object, Field: f.Field, Message: f.Rule.ID + ": " + f.Message})
+			return true
+		}
+		return false
+	})
 }

@@ -238,21 +238,36 @@ func (p *PushContext) clusterService(namespace, name string) *Service {
 }
 
 // listing returns the service whose address a client in namespace finds for a
-// host of a ServiceEntry with addresses.
+// host of a ServiceEntry with addresses: the first of the client's own
+// namespace, else of the oldest entry. The choice is the client's own, istiod is
+// not asked, so that what istiod leaves to chance plays no role.
 func (p *PushContext) listing(namespace string, h host.Name) *Service {
-	// The client's own choice: istiod is not asked, so that the order of the
-	// registry, part of which is chance, plays no role.
 	var found *Service
-	for _, s := range p.services {
-		if s.Entry == nil || s.Hostname != h || s.Address == UnspecifiedIP {
-			continue
-		}
-		if found == nil || truth(s.Namespace == namespace) > truth(found.Namespace == namespace) ||
-			(s.Namespace == namespace) == (found.Namespace == namespace) && compareAge(s.Object, found.Object) < 0 {
+	for _, s := range p.listed[h] {
+		if found == nil || s.Namespace == namespace && found.Namespace != namespace {
 			found = s
 		}
 	}
 	return found
+}
+
+// initListed collects the services that list an address, by age of their entry,
+// namespace and name, and then as the entry lists them. DNS knows nothing of
+// discoverySelectors.
+func (p *PushContext) initListed() {
+	p.listed = map[host.Name][]*Service{}
+	entries := slices.Clone(p.cluster.ServiceEntries)
+	slices.SortStableFunc(entries, func(a, b *ServiceEntry) int {
+		return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	})
+	for _, entry := range entries {
+		for _, s := range p.entryServices(entry) {
+			if s.Address != UnspecifiedIP {
+				h := host.Name(strings.ToLower(string(s.Hostname)))
+				p.listed[h] = append(p.listed[h], s)
+			}
+		}
+	}
 }
 
 func (p *PushContext) autoAddressed(namespace string, h host.Name) *Service {

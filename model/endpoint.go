@@ -35,15 +35,124 @@ type Endpoint struct {
 // TLSModeLabel marks endpoints that take mesh mTLS.
 const TLSModeLabel = "security.istio.io/tlsMode"
 
-// SelectsNothing reports whether a service selects pods and the input has none
-// that it selects: whether there are any is not known then.
+// SelectsNothing reports whether a service, or another of its host and
+// namespace, selects pods and the input has none that it selects: whether there
+// are any is not known then.
 func (p *PushContext) SelectsNothing(s *Service) bool {
-	return len(s.Selector) > 0 && len(p.Endpoints(s, nil)) == 0
+	return slices.ContainsFunc(p.siblings(s), func(o *Service) bool {
+		return len(o.Selector) > 0 && len(p.OwnEndpoints(o, nil)) == 0
+	})
 }
 
-// Endpoints returns what is behind a port of a service, in a fixed order. A nil
-// port asks for the addresses only.
+// Endpoints returns what a proxy finds behind a port of a service, in a fixed
+// order. A nil port asks for the addresses of the service's own object only.
+//
+// istiod unites the endpoints of all that define one host in one namespace
+// (istio pilot/pkg/serviceregistry/serviceentry/conversion.go
+// mergeServicesInstancesByNamespaceHost, pilot/pkg/model/endpointshards.go) and
+// then takes those of the port's name, for EDS, where each address counts once;
+// or for names to be resolved those of its number, and as often as there are
+// services, one for each address of a ServiceEntry.
 func (p *PushContext) Endpoints(s *Service, port *Port) []Endpoint {
+	if port == nil {
+		return p.OwnEndpoints(s, nil)
+	}
+	if s.Resolution == DNSLB || s.Resolution == DNSRoundRobinLB {
+		return p.NumberedEndpoints(s, port)
+	}
+	var out []Endpoint
+	for _, o := range p.siblings(s) {
+		for _, q := range o.Ports {
+			if q.Name == port.Name {
+				out = append(out, p.OwnEndpoints(o, q)...)
+			}
+		}
+	}
+	return distinct(out)
+}
+
+// distinct keeps the first of endpoints that have the same address and port.
+func distinct(endpoints []Endpoint) []Endpoint {
+	if len(endpoints) < 2 {
+		return endpoints
+	}
+	type at struct {
+		address string
+		port    int
+	}
+	seen := make(map[at]bool, len(endpoints))
+	return slices.DeleteFunc(endpoints, func(e Endpoint) bool {
+		known := seen[at{e.Address, e.Port}]
+		seen[at{e.Address, e.Port}] = true
+		return known
+	})
+}
+
+// NumberedEndpoints returns the endpoints of a port as istiod indexes them when
+// it makes clusters and listeners: by the port's number where a ServiceEntry
+// gives them, whatever the port is called there (istio
+// pilot/pkg/model/endpointshards.go CopyEndpoints, "LegacyClusterPortKey").
+func (p *PushContext) NumberedEndpoints(s *Service, port *Port) []Endpoint {
+	var out []Endpoint
+	taken := map[int]bool{}
+	for _, o := range p.siblings(s) {
+		for _, q := range o.Ports {
+			own := p.OwnEndpoints(o, q)
+			// Of those that are resolved to one address at a time only the
+			// first of a port is kept.
+			if o.Resolution == DNSRoundRobinLB && len(own) > 0 {
+				if taken[q.Number] {
+					continue
+				}
+				own = own[:1]
+			}
+			taken[q.Number] = taken[q.Number] || len(own) > 0
+			if o.Kubernetes() && q.Name == port.Name || !o.Kubernetes() && q.Number == port.Number {
+				out = append(out, own...)
+			}
+		}
+	}
+	return out
+}
+
+// siblings returns all services of a service's host and namespace, itself among
+// them, in the order in which istiod unites their endpoints.
+func (p *PushContext) siblings(s *Service) []*Service {
+	if all := p.byKey[serviceKey{s.Hostname, s.Namespace}]; len(all) > 0 && !slices.Contains(p.hidden, s) {
+		return all
+	}
+	return []*Service{s}
+}
+
+// ServiceIdentities returns the SPIFFE identities that mesh TLS to a service
+// expects of the server, none for any: those of its endpoints, and the
+// subjectAltNames of the youngest that defines the host in the namespace (istio
+// pilot/pkg/model/push_context.go addServiceAccounts).
+func (p *PushContext) ServiceIdentities(s *Service) []string {
+	var out []string
+	add := func(identity string) {
+		if !slices.Contains(out, identity) {
+			out = append(out, identity)
+		}
+	}
+	last := s
+	for _, o := range p.siblings(s) {
+		last = o
+		for _, e := range p.OwnEndpoints(o, nil) {
+			if e.ServiceAccount != "" {
+				add(p.identity(s.Namespace, e.ServiceAccount))
+			}
+		}
+	}
+	for _, name := range last.SubjectAltNames {
+		add(name)
+	}
+	return out
+}
+
+// OwnEndpoints returns what the object of a service puts behind one of its
+// ports, in a fixed order. A nil port asks for the addresses only.
+func (p *PushContext) OwnEndpoints(s *Service, port *Port) []Endpoint {
 	if s.Kubernetes() {
 		return p.kubeEndpoints(s, port)
 	}
@@ -56,7 +165,14 @@ func (p *PushContext) Endpoints(s *Service, port *Port) []Endpoint {
 				out = append(out, p.podEndpoint(w, entryTargetPort(port, nil)))
 			}
 		}
-		out = append(out, p.workloadEntries(s, port)...)
+		dns := s.Resolution == DNSLB || s.Resolution == DNSRoundRobinLB
+		for _, e := range p.workloadEntries(s, port) {
+			// Names and sockets are for entries that are resolved only (istio
+			// serviceentry/conversion.go, "DNSServiceEntryOnly").
+			if _, err := netip.ParseAddr(e.Address); err == nil || dns {
+				out = append(out, e)
+			}
+		}
 	case len(spec.GetEndpoints()) > 0:
 		for i, e := range spec.GetEndpoints() {
 			out = append(out, entryEndpoint(e, entryTargetPort(port, e), s.Object, fmt.Sprintf("spec.endpoints[%d]", i)))
@@ -143,7 +259,7 @@ func (p *PushContext) kubeEndpoints(s *Service, port *Port) []Endpoint {
 			n := 0
 			if port != nil {
 				if n = containerPort(w, port); n == 0 {
-					continue // not an endpoint of this port
+					continue // Kubernetes leaves the pod out of that port
 				}
 			}
 			out = append(out, p.podEndpoint(w, n))
@@ -161,8 +277,12 @@ func (p *PushContext) kubeEndpoints(s *Service, port *Port) []Endpoint {
 	for _, e := range mesh.KubeEndpoints {
 		if e.Namespace == s.Namespace && e.Name == s.Kube.Name {
 			for i, set := range e.Spec.Subsets {
+				n := endpointPort(set.Ports, port)
+				if port != nil && n == 0 {
+					continue
+				}
 				for j, a := range set.Addresses {
-					out = append(out, Endpoint{Address: a.IP, Port: endpointPort(set.Ports, port), Object: e.Object,
+					out = append(out, Endpoint{Address: a.IP, Port: n, Object: e.Object,
 						Field: fmt.Sprintf("subsets[%d].addresses[%d].ip", i, j)})
 				}
 			}
@@ -172,9 +292,13 @@ func (p *PushContext) kubeEndpoints(s *Service, port *Port) []Endpoint {
 		if slice.Namespace != s.Namespace || slice.Labels[discoveryv1.LabelServiceName] != s.Kube.Name {
 			continue
 		}
+		n := slicePort(slice.Spec.Ports, port)
+		if port != nil && n == 0 {
+			continue
+		}
 		for i, e := range slice.Spec.Endpoints {
 			for j, a := range e.Addresses {
-				out = append(out, Endpoint{Address: a, Port: slicePort(slice.Spec.Ports, port), Object: slice.Object,
+				out = append(out, Endpoint{Address: a, Port: n, Object: slice.Object,
 					Field: fmt.Sprintf("endpoints[%d].addresses[%d]", i, j)})
 			}
 		}
@@ -209,7 +333,7 @@ func endpointPort(ports []corev1.EndpointPort, port *Port) int {
 		return 0
 	}
 	for _, q := range ports {
-		if q.Name == port.Name || len(ports) == 1 && q.Name == "" {
+		if q.Name == port.Name {
 			return int(q.Port)
 		}
 	}
@@ -221,7 +345,7 @@ func slicePort(ports []discoveryv1.EndpointPort, port *Port) int {
 		return 0
 	}
 	for _, q := range ports {
-		if q.Port != nil && (q.Name == nil || *q.Name == port.Name || *q.Name == "") {
+		if q.Port != nil && (q.Name != nil && *q.Name == port.Name || q.Name == nil && port.Name == "") {
 			return int(*q.Port)
 		}
 	}

@@ -111,6 +111,7 @@ type Mesh struct {
 	InjectionWebhooks []*MutatingWebhook
 	// Legacy are objects of API groups and kinds that no supported Istio reads
 	// (config.istio.io, rbac.istio.io, authentication.istio.io, RouteRule …).
+	// Their Value is that of Unmodelled ones.
 	Legacy []*manifest.Object
 	// Unmodelled are objects of kinds that may bear on egress and that the
 	// simulation does not interpret (waypoints, Gateway API routes, CNI

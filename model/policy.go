@@ -307,7 +307,11 @@ func (p *PushContext) TrustDomains() []string {
 
 // Identity returns the SPIFFE identity of a workload.
 func (p *PushContext) Identity(w *Workload) string {
-	return "spiffe://" + strings.Join([]string{p.TrustDomains()[0], "ns", w.Namespace, "sa", w.ServiceAccount}, "/")
+	return p.identity(w.Namespace, w.ServiceAccount)
+}
+
+func (p *PushContext) identity(namespace, account string) string {
+	return "spiffe://" + strings.Join([]string{p.TrustDomains()[0], "ns", namespace, "sa", account}, "/")
 }
 
 // EnvoyFiltersFor returns the EnvoyFilters that apply to a workload: those of

@@ -28,6 +28,11 @@ type PushContext struct {
 	services []*Service
 	// byHost gives for a host and a namespace the service that counts there.
 	byHost map[host.Name]map[string]*Service
+	// byKey gives all services of a host and a namespace, in the order in which
+	// istiod unites their endpoints.
+	byKey map[serviceKey][]*Service
+	// listed are the services with addresses, as clients find them.
+	listed map[host.Name][]*Service
 	// byClusterIP finds Kubernetes Services by their addresses.
 	byClusterIP map[netip.Addr]*Service
 	// public are exported to everybody, exported to the namespace of the key.
@@ -72,6 +77,7 @@ func NewPushContext(mesh *Mesh, config *MeshConfig, tie int) *PushContext {
 		defaultDestinationRuleExportTo: defaultExportTo(config.GetDefaultDestinationRuleExportTo()),
 	}
 	p.addresses = newAddressBook(all)
+	p.initListed()
 	p.initServices(tie)
 	p.converted = convertGatewayAPI(mesh, config)
 	p.initBackendPolicies()
@@ -80,6 +86,12 @@ func NewPushContext(mesh *Mesh, config *MeshConfig, tie int) *PushContext {
 	p.initSidecars()
 	p.gateways = sortedByAge(slices.Concat(mesh.Gateways, p.converted.gateways))
 	return p
+}
+
+// serviceKey is what services share whose endpoints istiod unites.
+type serviceKey struct {
+	host      host.Name
+	namespace string
 }
 
 // RootNamespace is the namespace whose Sidecars, DestinationRules and policies

@@ -123,6 +123,7 @@ func (p *PushContext) initServices(tie int) {
 	})
 	p.resolveAliases()
 
+	p.initKeys()
 	p.byHost = map[host.Name]map[string]*Service{}
 	p.exported = map[string][]*Service{}
 	p.byClusterIP = map[netip.Addr]*Service{}
@@ -156,6 +157,22 @@ func (p *PushContext) initServices(tie int) {
 				}
 			}
 		}
+	}
+}
+
+// initKeys groups services by host and namespace: of equal age by the name of
+// their object (istio pilot/pkg/serviceregistry/serviceentry/controller.go
+// sortServicesByCreationTime), whatever else istiod leaves to chance.
+func (p *PushContext) initKeys() {
+	p.byKey = map[serviceKey][]*Service{}
+	for _, s := range p.services {
+		k := serviceKey{s.Hostname, s.Namespace}
+		p.byKey[k] = append(p.byKey[k], s)
+	}
+	for _, all := range p.byKey {
+		slices.SortStableFunc(all, func(a, b *Service) int {
+			return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.Object.Name, b.Object.Name), strings.Compare(a.Address, b.Address))
+		})
 	}
 }
 

@@ -52,7 +52,7 @@ func (w *world) flow(number int) flow.Flow {
 
 // asked is a host and a port.
 func (w *world) asked() (string, int, string) {
-	if len(w.seen.targets) > 0 && w.chance(0.65) {
+	if len(w.seen.targets) > 0 && (w.chance(0.65) || w.tidy && w.chance(0.6)) {
 		t := pick(w, w.seen.targets...)
 		return w.instance(t.host), t.port, t.protocol
 	}
@@ -135,7 +135,7 @@ func (w *world) request(f *flow.Flow) {
 	if w.chance(0.03) {
 		headers["x-forwarded-for"] = pick(w, "198.51.100.7", "198.51.100.7, 10.244.0.9", "203.0.113.1")
 	}
-	if w.chance(0.02) {
+	if w.chance(0.02) || w.tokens && w.chance(0.3) {
 		headers["authorization"] = "Bearer token"
 	}
 	if w.chance(0.02) {

@@ -26,12 +26,15 @@ type Object map[string]any
 // New makes the case of a seed, with the given number of flows.
 func New(seed uint64, flows int) *Case {
 	w := newWorld(seed)
+	w.tidy = w.chance(0.4)
 	w.mesh()
 	w.workloads()
 	for range w.between(1, 3) {
 		w.scenario()
 	}
-	w.soup()
+	if !w.tidy || w.chance(0.3) {
+		w.soup()
+	}
 	c := &Case{Seed: seed, Objects: w.objects}
 	for range flows {
 		c.Flows = append(c.Flows, w.flow(len(c.Flows)))
@@ -70,6 +73,10 @@ type world struct {
 	clients    []string // workloads that flows start from
 	gateways   []gatewayPods
 	services   []service
+	// tidy is a mesh whose paths hardly meet anything else.
+	tidy bool
+	// tokens says that requests are authenticated.
+	tokens bool
 	// v6 says that addresses of IPv6 occur.
 	v6 bool
 	// seen are what objects mention, for flows that hit them.

@@ -13,13 +13,13 @@ func (w *world) mesh() {
 		mode := map[string]any{"mode": pick(w, "REGISTRY_ONLY", "REGISTRY_ONLY", "REGISTRY_ONLY", "REGISTRY_ONLY", "ALLOW_ANY", "ALLOW_ANY", "ALLOW_ANY", "ALLOW_ANY_DYNAMIC_DNS")}
 		config["outboundTrafficPolicy"] = mode
 	}
-	if w.chance(0.08) {
+	if w.chance(0.08) && !w.tidy {
 		config["defaultServiceExportTo"] = w.defaultExport()
 	}
-	if w.chance(0.08) {
+	if w.chance(0.08) && !w.tidy {
 		config["defaultVirtualServiceExportTo"] = w.defaultExport()
 	}
-	if w.chance(0.08) {
+	if w.chance(0.08) && !w.tidy {
 		config["defaultDestinationRuleExportTo"] = w.defaultExport()
 	}
 	if w.chance(0.1) {

@@ -50,7 +50,7 @@ func (w *world) policyRule(custom bool) map[string]any {
 			source := w.source()
 			if custom && !w.chance(0.05) {
 				// Validation refuses identities in CUSTOM rules.
-				source = map[string]any{"ipBlocks": []any{"10.244.0.0/16"}}
+				source = map[string]any{"ipBlocks": []any{w.podNetwork()}}
 			}
 			from = append(from, map[string]any{"source": source})
 		}
@@ -97,10 +97,10 @@ func (w *world) source() map[string]any {
 			w.field(source, "namespaces", "notNamespaces", "default", "app", "d*", "*p", "*")
 		}
 		if w.chance(0.15) {
-			w.field(source, "ipBlocks", "notIpBlocks", "10.244.0.0/16", "10.244.0.1/32", "203.0.113.0/24")
+			w.field(source, "ipBlocks", "notIpBlocks", w.podNetwork(), "10.244.99.1/32", "203.0.113.0/24")
 		}
 		if w.chance(0.1) {
-			w.field(source, "remoteIpBlocks", "notRemoteIpBlocks", "10.244.0.0/16", "198.51.100.0/24")
+			w.field(source, "remoteIpBlocks", "notRemoteIpBlocks", w.podNetwork(), "198.51.100.0/24")
 		}
 		if w.chance(0.06) {
 			w.field(source, "requestPrincipals", "notRequestPrincipals", "*", "issuer/subject")
@@ -141,9 +141,9 @@ func (w *world) condition() map[string]any {
 	case 0:
 		key, values = "request.headers[x-team]", []string{"red", "bl*", "*", "*ed"}
 	case 1:
-		key, values = "source.ip", []string{"10.244.0.0/16", "203.0.113.9"}
+		key, values = "source.ip", []string{w.podNetwork(), "203.0.113.9"}
 	case 2:
-		key, values = "remote.ip", []string{"10.244.0.0/16", "198.51.100.7"}
+		key, values = "remote.ip", []string{w.podNetwork(), "198.51.100.7"}
 	case 3:
 		key, values = "source.namespace", []string{"default", "app", "a*"}
 	case 4:
@@ -151,7 +151,7 @@ func (w *world) condition() map[string]any {
 	case 5:
 		key, values = "destination.port", []string{"8080", "8443", "80", "443"}
 	case 6:
-		key, values = "destination.ip", []string{"10.244.0.0/16", "203.0.113.0/24"}
+		key, values = "destination.ip", []string{w.podNetwork(), "203.0.113.0/24"}
 	case 7:
 		key, values = pick(w, "request.auth.principal", "request.auth.audiences"), []string{"*", "issuer/subject"}
 	case 8:
@@ -178,4 +178,13 @@ func (w *world) checker() {
 		"ports":     []any{map[string]any{"number": 8000, "name": "http", "protocol": "HTTP"}},
 		"endpoints": []any{map[string]any{"address": "192.0.2.80"}},
 	})
+}
+
+// podNetwork holds the pods' addresses. What a pod's address of IPv6 is, nobody
+// says: where such flows occur, policies ask for another network.
+func (w *world) podNetwork() string {
+	if w.v6 {
+		return "192.168.0.0/16"
+	}
+	return "10.244.0.0/16"
 }

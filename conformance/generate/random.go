@@ -63,6 +63,9 @@ func (w *world) namespace() string { return pick(w, w.namespaces...) }
 
 // exportTo is a value of the field for an object of a namespace, nil for none.
 func (w *world) exportTo(spec map[string]any, private float64) {
+	if w.tidy && w.chance(0.7) {
+		return
+	}
 	switch {
 	case w.chance(private):
 		spec["exportTo"] = []any{"."}

@@ -1,9 +1,13 @@
 package generate
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // twist is a deviation from a path that works.
-func (w *world) twist() bool { return w.chance(0.04) }
+func (w *world) twist() bool { return w.chance(0.04) && (!w.tidy || w.chance(0.3)) }
 
 // scenario makes a path through an egress gateway as the documentation has it,
 // with a chance of being wrong in any one place.
@@ -12,6 +16,9 @@ func (w *world) scenario() {
 	if w.chance(0.12) {
 		host = pick(w, wildcardHosts...)
 	}
+	if w.tidy && slices.Contains(w.seen.hosts, host) {
+		return
+	}
 	kind := pick(w, "http", "http", "mtls", "mtls", "mtls", "tls", "tls", "tls-mtls", "tcp", "tcp", "origination", "terminate")
 	if kind == "origination" {
 		w.origination(host)
@@ -19,8 +26,11 @@ func (w *world) scenario() {
 	}
 	gw := pick(w, w.gateways...)
 	home := pick(w, gw.service.namespace, gw.service.namespace, gw.service.namespace, "default", "app")
+	if w.tidy && w.chance(0.8) {
+		home = gw.service.namespace
+	}
 	elsewhere := func() string {
-		if w.chance(0.06) {
+		if w.twist() {
 			return w.namespace()
 		}
 		return home
@@ -160,6 +170,7 @@ func (w *world) scenarioRoutes(namespace string, gw gatewayPods, ref, host, kind
 		first["route"] = []any{in, map[string]any{"destination": map[string]any{"host": exit, "port": map[string]any{"number": exitPort}}, "weight": 10}}
 	}
 	block := "http"
+	var extra []any
 	switch kind {
 	case "tls":
 		block = "tls"
@@ -176,9 +187,11 @@ func (w *world) scenarioRoutes(namespace string, gw gatewayPods, ref, host, kind
 		if w.chance(0.15) {
 			meshMatch["sourceLabels"] = stringMap("app", "sleep")
 		}
-		w.fault(second)
+		if w.chance(0.3) {
+			extra = w.aside(pick(w, meshMatch, gatewayMatch), first, second)
+		}
 	}
-	spec := map[string]any{"hosts": []any{host}, "gateways": []any{ref, "mesh"}, block: []any{first, second}}
+	spec := map[string]any{"hosts": []any{host}, "gateways": []any{ref, "mesh"}, block: append(extra, first, second)}
 	switch kind {
 	case "tls-mtls":
 		spec["tls"], spec["tcp"] = []any{first}, []any{second}
@@ -196,6 +209,38 @@ func (w *world) scenarioRoutes(namespace string, gw gatewayPods, ref, host, kind
 	for range 6 {
 		w.seen.targets = append(w.seen.targets, destination{host, dialled, map[string]string{"http": "HTTP", "mtls": "HTTP", "tls": "TLS", "tls-mtls": "TLS", "terminate": "TLS", "tcp": "TCP"}[kind]})
 	}
+}
+
+// aside does something else with some of a path's requests: changes one of its
+// rules, or returns rules to stand before them.
+func (w *world) aside(match map[string]any, rules ...map[string]any) []any {
+	rule := pick(w, rules...)
+	narrow := maps.Clone(match)
+	switch w.IntN(3) {
+	case 0:
+		narrow["uri"] = pick(w, uris...)
+	case 1:
+		narrow["headers"] = map[string]any{"x-team": map[string]any{"exact": "red"}}
+	case 2:
+		narrow["method"] = map[string]any{"exact": pick(w, "POST", "PUT")}
+	}
+	before := map[string]any{"match": []any{narrow}}
+	switch w.IntN(6) {
+	case 0:
+		w.certainFault(rule)
+		return nil
+	case 1:
+		w.rewrite(rule)
+		return nil
+	case 2:
+		before["directResponse"] = map[string]any{"status": pick(w, 200, 403, 503)}
+	case 3:
+		before["redirect"] = w.redirect()
+	default:
+		before["route"] = rule["route"]
+		w.certainFault(before)
+	}
+	return []any{before}
 }
 
 // originationRule has the last proxy speak TLS to the outside.

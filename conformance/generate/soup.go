@@ -45,7 +45,8 @@ func (w *world) soup() {
 			w.sidecar()
 		}
 	}
-	if w.chance(0.05) {
+	if w.chance(0.08) {
+		w.tokens = true
 		w.requestAuthentication()
 	}
 	if w.chance(0.02) {

@@ -126,11 +126,7 @@ func (w *world) httpRoute(namespace string, gateways []string) map[string]any {
 	}
 	switch {
 	case w.chance(0.06):
-		redirect := map[string]any{"authority": "elsewhere.example.com"}
-		if w.chance(0.5) {
-			redirect["redirectCode"] = pick(w, 302, 307, 308)
-		}
-		route["redirect"] = redirect
+		route["redirect"] = w.redirect()
 	case w.chance(0.06):
 		route["directResponse"] = map[string]any{"status": pick(w, 200, 403, 503)}
 	default:
@@ -173,10 +169,22 @@ func (w *world) headerOperations() map[string]any {
 	)
 }
 
-func (w *world) fault(route map[string]any) {
-	if !w.chance(0.05) {
-		return
+func (w *world) redirect() map[string]any {
+	redirect := map[string]any{"authority": "elsewhere.example.com"}
+	if w.chance(0.5) {
+		redirect["redirectCode"] = pick(w, 302, 307, 308)
 	}
+	return redirect
+}
+
+func (w *world) fault(route map[string]any) {
+	if w.chance(0.05) {
+		w.certainFault(route)
+	}
+}
+
+// certainFault is certain to be there, not to strike.
+func (w *world) certainFault(route map[string]any) {
 	abort := pick(w,
 		map[string]any{"httpStatus": 418, "percentage": map[string]any{"value": 100}},
 		map[string]any{"httpStatus": 503},

@@ -125,7 +125,10 @@ func (w *world) gatewayWorkload(namespace, name string, labels map[string]any) {
 		delete(o["metadata"].(map[string]any), "namespace")
 	}
 	ports := []servicePort{{80, "http2"}, {443, "https"}}
-	if w.chance(0.5) {
+	switch {
+	case w.tidy:
+		ports = append(ports, servicePort{9000, pick(w, "tcp", "tls")})
+	case w.chance(0.5):
 		ports = append(ports, servicePort{pick(w, 9000, 3306), pick(w, "tcp", "tls")})
 	}
 	if w.chance(0.2) {

@@ -9,6 +9,8 @@ package capture
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -18,9 +20,9 @@ import (
 type Mode int
 
 const (
-	// None is no proxy; what the workload sends goes out as it is.
+	// None is no proxy: what the workload sends goes out as it is.
 	None Mode = iota
-	// Sidecar is an Envoy beside the application takes what iptables redirects.
+	// Sidecar is an Envoy beside the application that takes what iptables redirects.
 	Sidecar
 	// Router says that the pod is a gateway. What its proxy sends is configured, what
 	// other processes in it send is not seen.
@@ -29,7 +31,8 @@ const (
 	Ambient
 	// Waypoint says that the pod is a waypoint.
 	Waypoint
-	// Undecided says that the manifests do not tell.
+	// Undecided is where the manifests do not tell, or where the pod is refused
+	// or does not start, so that what it will send is up to a repair.
 	Undecided
 )
 
@@ -64,9 +67,10 @@ type Verdict struct {
 
 // Of decides about a workload. config is the mesh configuration of its revision.
 func Of(mesh *model.Mesh, config *model.MeshConfig, w *model.Workload) *Capture {
-	c := injection(mesh, config, w)
+	s := &subject{mesh: mesh, config: config, w: w, ns: namespaceOf(mesh, w)}
+	c := s.injection()
 	if c.Mode == Sidecar {
-		c.compile(config, w)
+		s.compile(c)
 	}
 	return c
 }
@@ -89,41 +93,67 @@ func because(w *model.Workload, field string) flow.Because {
 
 // compile builds the redirect rules in the order of
 // tools/istio-iptables/pkg/capture/run.go; the first that matches decides.
-func (c *Capture) compile(config *model.MeshConfig, w *model.Workload) {
+func (s *subject) compile(c *Capture) {
 	add := func(captured bool, why string, from []flow.Because, matches func(netip.AddrPort) bool) {
 		c.rules = append(c.rules, rule{captured, matches, why, from})
 	}
-	if mode, from := interceptionMode(config, w); mode == "NONE" {
-		add(false, "interception mode NONE: nothing is redirected to the sidecar", from, func(netip.AddrPort) bool { return true })
+	always := func(netip.AddrPort) bool { return true }
+	if mode, from := s.interceptionMode(); mode == "NONE" && s.initArgs() == nil {
+		add(false, "interception mode NONE: nothing is redirected to the sidecar", from, always)
 	}
-	s := settingsOf(config, w)
-	if ports := s.excludePorts; len(ports.ports) > 0 {
+	set := s.settings()
+	if slices.Contains(set.interfaces, podInterface) {
+		add(false, "network interface "+podInterface+" is excluded from the sidecar", set.interfacesFrom, always)
+	} else if others := slices.DeleteFunc(slices.Clone(set.interfaces), func(name string) bool { return name == "lo" }); len(others) > 0 {
+		c.Assumption = join(c.Assumption, fmt.Sprintf("the connection does not leave by network interface %s, which is excluded from the sidecar", strings.Join(others, " or ")))
+	}
+	if ports := set.excludePorts; len(ports.ports) > 0 {
 		add(false, fmt.Sprintf("outbound port %s is excluded from the sidecar", ports), ports.because,
 			func(a netip.AddrPort) bool { return ports.has(a.Port()) })
 	}
-	if from, all := proxyIdentity(w); all {
-		add(false, "the application runs with the proxy's own user or group id, which the redirect leaves alone", from,
-			func(netip.AddrPort) bool { return true })
+	if names, from := s.proxyIdentity(); len(names) > 0 {
+		add(false, fmt.Sprintf("container %s runs with the proxy's own user or group id, which the redirect leaves alone", strings.Join(names, ", ")), from, always)
 	}
-	add(false, "connections to the pod's own loopback are not redirected", nil,
-		func(a netip.AddrPort) bool { return a.Addr().IsLoopback() })
-	if ranges := s.excludeRanges; len(ranges.prefixes) > 0 {
+	switch escapes, unknown := s.ownerGroups(); {
+	case escapes:
+		add(false, "the redirect leaves out the group that the application runs with (ISTIO_OUTBOUND_OWNER_GROUPS)", nil, always)
+	case unknown:
+		c.Mode, c.Why = Undecided, "the redirect is limited to certain groups (ISTIO_OUTBOUND_OWNER_GROUPS), and the manifest does not say with which group its containers run; set runAsGroup"
+		c.rules = nil
+		return
+	}
+	if on, _ := s.pluginInstalled(); on && c.DNSCapture {
+		// The plugin knows no resolver and takes port 53 of all addresses.
+		add(false, "TCP port 53 goes to the sidecar's DNS proxy, which forwards to the cluster's resolver what it does not know", nil,
+			func(a netip.AddrPort) bool { return a.Port() == 53 && !a.Addr().IsLoopback() })
+	}
+	loopback := set.includeRanges.loopback()
+	add(false, "connections to the pod's own loopback are not redirected", nil, func(a netip.AddrPort) bool {
+		if loopback { // then only these two stay out
+			return a.Addr().Unmap() == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || a.Addr() == netip.IPv6Loopback()
+		}
+		return a.Addr().Unmap().IsLoopback()
+	})
+	if ranges := set.excludeRanges; len(ranges.prefixes) > 0 {
 		add(false, fmt.Sprintf("addresses in %s are excluded from the sidecar", ranges), ranges.because,
 			func(a netip.AddrPort) bool { return ranges.has(a.Addr()) })
 	}
-	if ports := s.includePorts; len(ports.ports) > 0 || ports.all {
+	if ports := set.includePorts; len(ports.ports) > 0 {
 		add(true, fmt.Sprintf("outbound port %s is captured", ports), ports.because,
 			func(a netip.AddrPort) bool { return ports.has(a.Port()) })
 	}
-	if ranges := s.includeRanges; !ranges.all {
+	if ranges := set.includeRanges; !ranges.all {
 		what := ranges.String()
 		if what == "" {
 			what = "no address"
 		}
 		add(true, fmt.Sprintf("the sidecar captures %s", what), ranges.because, func(a netip.AddrPort) bool { return ranges.has(a.Addr()) })
-		add(false, fmt.Sprintf("the sidecar captures only %s", what), ranges.because, func(netip.AddrPort) bool { return true })
+		add(false, fmt.Sprintf("the sidecar captures only %s", what), ranges.because, always)
 	}
 }
+
+// podInterface is the interface that container runtimes give to pods.
+const podInterface = "eth0"
 
 // Signature is the same for workloads between which capture makes no difference.
 func (c *Capture) Signature() string {

@@ -2,8 +2,6 @@ package capture
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -12,9 +10,11 @@ import (
 // The labels and annotations of injection.
 const (
 	injectKey    = "sidecar.istio.io/inject"
-	injectionKey = "istio-injection"
-	revisionKey  = "istio.io/rev"
-	modeKey      = "istio.io/dataplane-mode"
+	injectionKey = model.InjectionLabel
+	revisionKey  = model.RevisionLabel
+	modeKey      = model.DataplaneModeLabel
+	statusKey    = "sidecar.istio.io/status"
+	templatesKey = "inject.istio.io/templates"
 	// dnsCaptureKey turns ztunnel's DNS on or off for a pod.
 	dnsCaptureKey = "ambient.istio.io/dns-capture"
 )
@@ -22,42 +22,79 @@ const (
 // ignoredNamespaces never have sidecars (istio pkg/kube/inject/initializer.go).
 var ignoredNamespaces = []string{"kube-system", "kube-public", "kube-node-lease", "local-path-storage"}
 
+// subject is the workload in question with what decides about it.
+type subject struct {
+	mesh   *model.Mesh
+	config *model.MeshConfig
+	w      *model.Workload
+	ns     *model.Namespace
+
+	// gate is the answer of gates, nil before somebody asks.
+	gate *Capture
+}
+
 // injection decides which proxy a workload's pods have.
-func injection(mesh *model.Mesh, config *model.MeshConfig, w *model.Workload) *Capture {
+func (s *subject) injection() *Capture {
+	w := s.w
 	switch w.ProxyRole() {
 	case model.Router:
 		return &Capture{Mode: Router, Why: "it is a gateway", Because: []flow.Because{{Object: w.Object}}}
 	case model.WaypointProxy:
 		return &Capture{Mode: Waypoint, Why: "it is a waypoint", Because: []flow.Because{{Object: w.Object}}}
 	case model.SidecarProxy:
-		return &Capture{Mode: Sidecar, Why: "its pod template holds an istio-proxy container", DNSCapture: dnsCapture(config, w),
-			Because: []flow.Because{because(w, "spec.containers")}}
+		return s.ownProxy(s.gates())
 	}
 	if w.PodUnknown != "" {
 		return &Capture{Mode: Undecided, Why: w.PodUnknown, Because: []flow.Because{{Object: w.Object}}}
 	}
-	c := webhook(mesh, config, w)
-	if c.Mode == Sidecar {
-		if veto := injector(config, w); veto != nil {
-			c = veto
-		}
-	}
-	if c.Mode == None {
+	c := s.gates()
+	switch c.Mode {
+	case None:
 		// A pod with a sidecar stays out of ambient mode; any other pod of the
 		// namespace is enrolled.
-		if a := ambient(mesh, config, w); a != nil {
+		if a := s.ambient(); a != nil {
+			a.Assumption = join(c.Assumption, a.Assumption)
 			return a
 		}
-		return c
-	}
-	if c.Mode == Sidecar {
-		if t := templateOf(w); t != nil {
-			t.Assumption = c.Assumption
-			return t
-		}
-		c.DNSCapture = dnsCapture(config, w)
+	case Sidecar:
+		return s.injected(c)
 	}
 	return c
+}
+
+// gates asks both parties of an injection: the webhook, which has to select the
+// pod, and istiod's injector, which has to agree. The answer is the caller's own.
+func (s *subject) gates() *Capture {
+	if s.gate == nil {
+		s.gate = s.webhook()
+		if s.gate.Mode == Sidecar {
+			if veto := s.injector(); veto != nil {
+				s.gate = veto
+			}
+		}
+	}
+	c := *s.gate
+	return &c
+}
+
+// injected settles what becomes of a pod that both gates let through: which
+// template it gets, and whether it starts at all.
+func (s *subject) injected(c *Capture) *Capture {
+	for _, check := range []func() *Capture{s.templates, s.annotations, s.plugin} {
+		if other := check(); other != nil {
+			other.Assumption = join(c.Assumption, other.Assumption)
+			return other
+		}
+	}
+	c.DNSCapture = s.dnsCapture()
+	c.Assumption = join(c.Assumption, s.unwatched())
+	return c
+}
+
+// refused is what is known of a pod that is never created or never starts: it
+// sends nothing, but whoever repairs it decides what it will send.
+func refused(why string, from ...flow.Because) *Capture {
+	return &Capture{Mode: Undecided, Why: why, Because: from}
 }
 
 // namespaceOf returns the namespace of a workload; one that nothing declares is
@@ -76,76 +113,20 @@ func labelBecause(ns *model.Namespace, key string) []flow.Because {
 	return []flow.Because{{Object: ns.Object, Field: "metadata.labels['" + key + "']"}}
 }
 
-// ambient recognises pods of ambient mode, whose traffic ztunnel takes.
-func ambient(mesh *model.Mesh, config *model.MeshConfig, w *model.Workload) *Capture {
-	ns := namespaceOf(mesh, w)
-	var from []flow.Because
-	switch {
-	case w.Pod != nil && w.Pod.HostNetwork, w.Namespace == "kube-system":
-		return nil
-	case w.Labels[modeKey] == "ambient":
-		from = []flow.Because{because(w, "metadata.labels['"+modeKey+"']")}
-	case ns.Labels[modeKey] == "ambient" && w.Labels[modeKey] != "none":
-		from = labelBecause(ns, modeKey)
-	default:
-		return nil
-	}
-	c := &Capture{Mode: Ambient, Because: from, Why: "it is in ambient mode", DNSCapture: true}
-	if on, ok := Value(config, "ambient", "dnsCapture"); ok {
-		c.DNSCapture = fmt.Sprint(on) == "true"
-	}
-	if on, ok := w.Annotations[dnsCaptureKey]; ok {
-		c.DNSCapture = on == "true"
-	}
-	return c
+func (s *subject) podLabel(key string) []flow.Because {
+	return []flow.Because{because(s.w, "metadata.labels['"+key+"']")}
 }
 
-// webhook is the first gate: does a webhook select the pod when it is created?
-func webhook(mesh *model.Mesh, config *model.MeshConfig, w *model.Workload) *Capture {
-	if w.Labels[injectKey] == "false" {
-		return &Capture{Mode: None, Why: "its pods are labelled " + injectKey + "=false",
-			Because: []flow.Because{because(w, "metadata.labels['"+injectKey+"']")}}
+func (s *subject) podAnnotation(key string) []flow.Because {
+	return []flow.Because{because(s.w, "metadata.annotations['"+key+"']")}
+}
+
+// join puts assumptions together.
+func join(a, b string) string {
+	if a == "" || b == "" || a == b {
+		return a + b
 	}
-	ns := namespaceOf(mesh, w)
-	if value, ok := ns.Labels[injectionKey]; ok {
-		why := fmt.Sprintf("namespace %s is labelled %s=%s", ns.Name, injectionKey, value)
-		mode := Sidecar
-		if value != "enabled" {
-			mode, why = None, why+", and only \"enabled\" injects sidecars"
-		}
-		return &Capture{Mode: mode, Why: why, Because: labelBecause(ns, injectionKey)}
-	}
-	if value := ns.Labels[revisionKey]; value != "" {
-		return &Capture{Mode: Sidecar, Why: fmt.Sprintf("namespace %s is labelled %s=%s", ns.Name, revisionKey, value), Because: labelBecause(ns, revisionKey)}
-	}
-	if value := w.Labels[revisionKey]; value != "" {
-		return &Capture{Mode: Sidecar, Why: fmt.Sprintf("its pods are labelled %s=%s", revisionKey, value),
-			Because: []flow.Because{because(w, "metadata.labels['"+revisionKey+"']")}}
-	}
-	if w.Labels[injectKey] == "true" {
-		return &Capture{Mode: Sidecar, Why: "its pods are labelled " + injectKey + "=true",
-			Because: []flow.Because{because(w, "metadata.labels['"+injectKey+"']")}}
-	}
-	if on, ok := Value(config, "sidecarInjectorWebhook", "enableNamespacesByDefault"); ok && fmt.Sprint(on) == "true" &&
-		!slices.Contains(ignoredNamespaces, w.Namespace) {
-		return &Capture{Mode: Sidecar, Why: "sidecars are injected in every namespace by default",
-			Because: valueBecause(config, "sidecarInjectorWebhook.enableNamespacesByDefault")}
-	}
-	if !ns.Declared {
-		a := mesh.InjectionAssumption
-		c := &Capture{Assumption: Assumption(a)}
-		if a.Injected && w.Namespace != config.GetRootNamespace() && !slices.Contains(ignoredNamespaces, w.Namespace) {
-			c.Mode, c.Why = Sidecar, fmt.Sprintf("namespace %s is assumed to be injected", w.Namespace)
-		} else {
-			c.Mode, c.Why = None, fmt.Sprintf("namespace %s is assumed not to be injected", w.Namespace)
-		}
-		return c
-	}
-	c := &Capture{Mode: None, Why: fmt.Sprintf("namespace %s has no injection label", ns.Name)}
-	if ns.Object != nil {
-		c.Because = []flow.Because{{Object: ns.Object, Field: "metadata.labels"}}
-	}
-	return c
+	return a + "; " + b
 }
 
 // Assumption is the sentence about namespaces without Namespace object that
@@ -162,50 +143,21 @@ func Assumption(a model.InjectionAssumption) string {
 	return s
 }
 
-// injector is the second gate: does istiod's injector agree? It returns the
-// refusal, nil if it agrees (istio pkg/kube/inject/inject.go injectRequired).
-func injector(config *model.MeshConfig, w *model.Workload) *Capture {
-	switch {
-	case w.Pod != nil && w.Pod.HostNetwork:
-		return &Capture{Mode: None, Why: "its pods use the host's network and are never injected",
-			Because: []flow.Because{because(w, "spec.hostNetwork")}}
-	case slices.Contains(ignoredNamespaces, w.Namespace):
-		return &Capture{Mode: None, Why: "pods of namespace " + w.Namespace + " are never injected"}
+// unwatched is what the sidecars of a namespace rest on that istiod's
+// discoverySelectors leave out. The webhooks have selectors of their own and
+// inject there all the same, but istiod keeps the ConfigMap istio-ca-root-cert,
+// which the sidecar mounts, only in namespaces that it watches
+// (istio pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go).
+func (s *subject) unwatched() string {
+	selectors := s.config.GetDiscoverySelectors()
+	if len(selectors) == 0 || !s.ns.Declared {
+		return ""
 	}
-	value, field := w.Labels[injectKey], "metadata.labels['"+injectKey+"']"
-	if _, ok := w.Labels[injectKey]; !ok {
-		value, field = w.Annotations[injectKey], "metadata.annotations['"+injectKey+"']"
-	}
-	switch value {
-	case "true":
-		return nil
-	case "false":
-		return &Capture{Mode: None, Why: "its pods are annotated " + injectKey + "=false", Because: []flow.Because{because(w, field)}}
-	}
-	if v, ok := Value(config, "global", "proxy", "autoInject"); ok && fmt.Sprint(v) != "enabled" {
-		return &Capture{Mode: None, Why: fmt.Sprintf("the injector is installed with autoInject=%v", v),
-			Because: valueBecause(config, "global.proxy.autoInject")}
-	}
-	return nil
-}
-
-// templateOf recognises injection templates that capture nothing, nil for the
-// usual one.
-func templateOf(w *model.Workload) *Capture {
-	const key = "inject.istio.io/templates"
-	templates, ok := w.Annotations[key]
-	if !ok {
-		return nil
-	}
-	from := []flow.Because{because(w, "metadata.annotations['"+key+"']")}
-	names := splitList(templates)
-	if slices.Contains(names, "sidecar") {
-		return nil
-	}
-	for _, name := range names {
-		if strings.HasPrefix(name, "grpc-") {
-			return &Capture{Mode: None, Why: "it is injected with template " + name + ", which redirects nothing", Because: from}
+	for _, selector := range selectors {
+		if discovers(selector, s.ns.Labels) {
+			return ""
 		}
 	}
-	return &Capture{Mode: Undecided, Why: fmt.Sprintf("it is injected with template %q, which the manifests do not show", templates), Because: from}
+	return fmt.Sprintf("namespace %s is outside istiod's discoverySelectors, and its pods are taken to start all the same: "+
+		"istiod does not keep the ConfigMap istio-ca-root-cert there", s.ns.Name)
 }

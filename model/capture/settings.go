@@ -7,29 +7,22 @@ import (
 	"strconv"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/yaml"
-
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 )
 
-// ProxyID is the user and group id of the injected proxy.
-const ProxyID = 1337
+// trafficPrefix is that of the annotations of the redirect.
+const trafficPrefix = "traffic.sidecar.istio.io/"
 
-// portSet is a list of ports; all stands for "*".
+// portSet is a list of ports.
 type portSet struct {
-	all     bool
 	ports   []uint16
 	because []flow.Because
 }
 
-func (s portSet) has(p uint16) bool { return s.all || slices.Contains(s.ports, p) }
+func (s portSet) has(p uint16) bool { return slices.Contains(s.ports, p) }
 
 func (s portSet) String() string {
-	if s.all {
-		return "*"
-	}
 	parts := make([]string, len(s.ports))
 	for i, p := range s.ports {
 		parts[i] = strconv.Itoa(int(p))
@@ -48,6 +41,11 @@ func (s rangeSet) has(a netip.Addr) bool {
 	return s.all || slices.ContainsFunc(s.prefixes, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
 }
 
+// loopback reports whether the list names an address of the loopback itself.
+func (s rangeSet) loopback() bool {
+	return slices.ContainsFunc(s.prefixes, func(p netip.Prefix) bool { return p.Addr().IsLoopback() })
+}
+
 func (s rangeSet) String() string {
 	parts := make([]string, len(s.prefixes))
 	for i, p := range s.prefixes {
@@ -60,55 +58,144 @@ func (s rangeSet) String() string {
 type settings struct {
 	excludePorts, includePorts   portSet
 	excludeRanges, includeRanges rangeSet
+	interfaces                   []string
+	interfacesFrom               []flow.Because
+	// wrong says why the redirect cannot be set up at all, so that the pod does
+	// not start.
+	wrong     string
+	wrongFrom []flow.Because
 }
 
-// settingsOf reads the pod's annotations and, for those it does not have, the
+// text is one setting as it is written, and where.
+type text struct {
+	value string
+	from  []flow.Because
+	// set is false where nothing in the input sets it.
+	set bool
+	// own says that the pod itself sets it.
+	own bool
+}
+
+// settings reads the pod's annotations and, for those it does not have, the
 // installation's values.
-func settingsOf(config *model.MeshConfig, w *model.Workload) settings {
-	ports := func(annotation, value string) portSet {
-		text, from := setting(config, w, annotation, value, "")
-		set := portSet{because: from}
-		for _, p := range splitList(text) {
-			if p == "*" {
-				set.all = true
-			} else if n, err := strconv.ParseUint(p, 10, 16); err == nil {
-				set.ports = append(set.ports, uint16(n))
-			}
-		}
-		return set
+func (s *subject) settings() *settings {
+	if args := s.initArgs(); args != nil {
+		return read(args.text)
 	}
-	ranges := func(annotation, value, unset string) rangeSet {
-		text, from := setting(config, w, annotation, value, unset)
-		set := rangeSet{because: from}
-		for _, r := range splitList(text) {
-			if r == "*" {
-				set.all = true
-			} else if p, err := netip.ParsePrefix(r); err == nil {
-				set.prefixes = append(set.prefixes, p.Masked())
-			}
-		}
-		return set
+	out := read(s.setting)
+	if on, _ := s.pluginInstalled(); on {
+		s.pluginDefaults(out)
 	}
-	return settings{
-		excludePorts:  ports("excludeOutboundPorts", "excludeOutboundPorts"),
-		includePorts:  ports("includeOutboundPorts", "includeOutboundPorts"),
-		excludeRanges: ranges("excludeOutboundIPRanges", "excludeIPRanges", ""),
-		includeRanges: ranges("includeOutboundIPRanges", "includeIPRanges", "*"),
+	return out
+}
+
+// read interprets the settings that lookup returns by the names of their
+// annotations.
+func read(lookup func(name string) text) *settings {
+	out := &settings{}
+	ports := func(name string) portSet {
+		t := lookup(name)
+		list, err := parsePorts(t.value)
+		if err != nil {
+			out.reject(name, err, t)
+		}
+		return portSet{ports: list, because: t.from}
+	}
+	ranges := func(name string, wildcard bool) rangeSet {
+		t := lookup(name)
+		if t.value == "*" && wildcard {
+			return rangeSet{all: true, because: t.from}
+		}
+		list, err := parseRanges(t.value)
+		if err != nil {
+			out.reject(name, err, t)
+		}
+		return rangeSet{prefixes: list, because: t.from}
+	}
+	out.excludePorts, out.includePorts = ports("excludeOutboundPorts"), ports("includeOutboundPorts")
+	out.excludeRanges, out.includeRanges = ranges("excludeOutboundIPRanges", false), ranges("includeOutboundIPRanges", true)
+	t := lookup("excludeInterfaces")
+	out.interfaces, out.interfacesFrom = splitList(t.value), t.from
+	return out
+}
+
+func (s *settings) reject(name string, err error, t text) {
+	if s.wrong == "" {
+		s.wrong, s.wrongFrom = fmt.Sprintf("%s%s=%q is not accepted (%v): its pods do not start", trafficPrefix, name, t.value, err), t.from
 	}
 }
 
-// setting returns the value of traffic.sidecar.istio.io/<annotation>, else of
-// global.proxy.<value>, else unset, and where it stands. An annotation that is
-// present wins even if it is empty.
-func setting(config *model.MeshConfig, w *model.Workload, annotation, value, unset string) (string, []flow.Because) {
-	key := "traffic.sidecar.istio.io/" + annotation
-	if text, ok := w.Annotations[key]; ok {
-		return text, []flow.Because{because(w, "metadata.annotations['"+key+"']")}
+// parsePorts reads a list as the injector does (istio pkg/kube/inject/validate.go).
+func parsePorts(list string) ([]uint16, error) {
+	if list = strings.TrimSpace(list); list == "" {
+		return nil, nil
 	}
-	if v, ok := Value(config, "global", "proxy", value); ok {
-		return fmt.Sprint(v), valueBecause(config, "global.proxy."+value)
+	var out []uint16
+	for _, p := range strings.Split(list, ",") {
+		n, err := strconv.ParseUint(strings.TrimSpace(p), 10, 16)
+		if err != nil {
+			return out, fmt.Errorf("%q is no port", p)
+		}
+		out = append(out, uint16(n))
 	}
-	return unset, nil
+	return out, nil
+}
+
+// parseRanges reads a list as the injector does: a space is an error, and so is
+// an address without prefix length.
+func parseRanges(list string) ([]netip.Prefix, error) {
+	if list == "" {
+		return nil, nil
+	}
+	var out []netip.Prefix
+	for _, r := range strings.Split(list, ",") {
+		p, err := netip.ParsePrefix(r)
+		if err != nil {
+			return out, fmt.Errorf("%q is no address range", r)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// valueOf gives the installation's value for an annotation, and the value
+// without one.
+var valueOf = map[string]struct{ name, unset string }{
+	"excludeOutboundPorts":    {"excludeOutboundPorts", ""},
+	"includeOutboundPorts":    {"includeOutboundPorts", ""},
+	"excludeOutboundIPRanges": {"excludeIPRanges", ""},
+	"includeOutboundIPRanges": {"includeIPRanges", "*"},
+}
+
+// setting returns an annotation, else the installation's value of its name. An
+// annotation that is present wins even if it is empty.
+func (s *subject) setting(name string) text {
+	key := trafficPrefix + name
+	if value, ok := s.w.Annotations[key]; ok {
+		return text{value, s.podAnnotation(key), true, true}
+	}
+	value, ok := valueOf[name]
+	if !ok {
+		return text{}
+	}
+	if v, ok := Value(s.config, "global", "proxy", value.name); ok {
+		return text{fmt.Sprint(v), valueBecause(s.config, "global.proxy."+value.name), true, false}
+	}
+	return text{value: value.unset}
+}
+
+// pluginDefaults are what the CNI plugin does differently from istio-init: it
+// reads the annotations that the injector leaves behind, and the injector leaves
+// out some empty ones, in place of which the plugin has defaults of its own
+// (istio manifests/charts/istio-control/istio-discovery/files/injection-template.yaml,
+// cni/pkg/plugin/sidecar_redirect.go).
+func (s *subject) pluginDefaults(out *settings) {
+	if t := s.setting("includeOutboundIPRanges"); !t.own && t.value == "" {
+		out.includeRanges.all = true
+	}
+	if t := s.setting("excludeOutboundPorts"); !t.own && t.value == "" {
+		out.excludePorts = portSet{ports: []uint16{15020}}
+	}
 }
 
 func splitList(text string) []string {
@@ -121,7 +208,7 @@ func splitList(text string) []string {
 	return out
 }
 
-// Value looks up a Helm value of the installation.
+// Value looks up a Helm value of the installation; null is as good as absent.
 func Value(config *model.MeshConfig, path ...string) (any, bool) {
 	var at any = config.Values
 	for _, key := range path {
@@ -133,7 +220,7 @@ func Value(config *model.MeshConfig, path ...string) (any, bool) {
 			return nil, false
 		}
 	}
-	return at, true
+	return at, at != nil
 }
 
 func valueBecause(config *model.MeshConfig, path string) []flow.Because {
@@ -144,92 +231,4 @@ func valueBecause(config *model.MeshConfig, path string) []flow.Because {
 		path = config.ValuesPrefix + "." + path
 	}
 	return []flow.Because{{Object: config.ValuesSource, Field: path}}
-}
-
-// proxyConfigOf returns the pod's own proxy configuration
-// (proxy.istio.io/config), nil if it has none or if it does not parse.
-func proxyConfigOf(w *model.Workload) map[string]any {
-	text, ok := w.Annotations["proxy.istio.io/config"]
-	if !ok {
-		return nil
-	}
-	var out map[string]any
-	if yaml.Unmarshal([]byte(text), &out) != nil {
-		return nil
-	}
-	return out
-}
-
-// interceptionMode returns REDIRECT, TPROXY or NONE.
-func interceptionMode(config *model.MeshConfig, w *model.Workload) (string, []flow.Because) {
-	const annotation = "sidecar.istio.io/interceptionMode"
-	if mode, ok := w.Annotations[annotation]; ok {
-		return mode, []flow.Because{because(w, "metadata.annotations['"+annotation+"']")}
-	}
-	if mode, ok := proxyConfigOf(w)["interceptionMode"].(string); ok {
-		return mode, []flow.Because{because(w, "metadata.annotations['proxy.istio.io/config']")}
-	}
-	var from []flow.Because
-	if object, field := config.Because("defaultConfig.interceptionMode"); object != nil {
-		from = []flow.Because{{Object: object, Field: field}}
-	}
-	return config.GetDefaultConfig().GetInterceptionMode().String(), from
-}
-
-// dnsCapture reports whether the sidecar answers the pod's name lookups.
-func dnsCapture(config *model.MeshConfig, w *model.Workload) bool {
-	if metadata, ok := proxyConfigOf(w)["proxyMetadata"].(map[string]any); ok {
-		if v, ok := metadata["ISTIO_META_DNS_CAPTURE"]; ok {
-			return fmt.Sprint(v) == "true"
-		}
-	}
-	return config.GetDefaultConfig().GetProxyMetadata()["ISTIO_META_DNS_CAPTURE"] == "true"
-}
-
-// proxyIdentity reports whether every application container of the pod runs
-// with the proxy's user or group id, and where that is said.
-func proxyIdentity(w *model.Workload) (from []flow.Because, all bool) {
-	if w.Pod == nil {
-		return nil, false
-	}
-	is := func(id *int64) bool { return id != nil && *id == ProxyID }
-	all = true
-	found := false
-	for i, c := range w.Pod.Containers {
-		if c.Name == model.ProxyContainer {
-			continue
-		}
-		found = true
-		user, userField := effectiveID(w.Pod, c, i, "runAsUser")
-		group, groupField := effectiveID(w.Pod, c, i, "runAsGroup")
-		switch {
-		case is(user):
-			from = append(from, because(w, userField))
-		case is(group):
-			from = append(from, because(w, groupField))
-		default:
-			all = false
-		}
-	}
-	return from, all && found
-}
-
-// effectiveID returns the user or group id that a container runs with, nil if
-// the image decides, and the field that sets it.
-func effectiveID(pod *corev1.PodSpec, c corev1.Container, i int, field string) (*int64, string) {
-	own, inherited := (*int64)(nil), (*int64)(nil)
-	if sc := c.SecurityContext; sc != nil {
-		if own = sc.RunAsUser; field == "runAsGroup" {
-			own = sc.RunAsGroup
-		}
-	}
-	if own != nil {
-		return own, fmt.Sprintf("spec.containers[%d].securityContext.%s", i, field)
-	}
-	if sc := pod.SecurityContext; sc != nil {
-		if inherited = sc.RunAsUser; field == "runAsGroup" {
-			inherited = sc.RunAsGroup
-		}
-	}
-	return inherited, "spec.securityContext." + field
 }

@@ -101,7 +101,7 @@ func (w *walker) ztunnelDirect(s *model.Service, conn connection) *flow.Trace {
 		}
 		return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
 	}
-	var alternatives []*flow.Trace
+	var alternatives []flow.Branch
 	for i := range endpoints {
 		e := &endpoints[i]
 		to := conn
@@ -118,7 +118,7 @@ func (w *walker) ztunnelDirect(s *model.Service, conn connection) *flow.Trace {
 		}
 		h := hop
 		h.Decision = fmt.Sprintf("ztunnel sends it to %s on port %d as it is", e.Address, e.Port)
-		alternatives = append(alternatives, after([]flow.Hop{h}, w.network(nil, to)))
+		alternatives = append(alternatives, flow.Branch{Weight: 1, Trace: *after([]flow.Hop{h}, w.network(nil, to))})
 		if len(alternatives) == 8 {
 			break // more alike tell nothing more
 		}

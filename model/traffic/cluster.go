@@ -3,6 +3,7 @@ package traffic
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -216,7 +217,6 @@ func (p *proxy) missingSubset(c *cluster, rule *model.MergedDestinationRule, sub
 // convertResolution).
 func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *model.Subset) {
 	s := c.service
-	policy := p.policyOf(c, rule, subset)
 	switch {
 	case p.dynamicForward(s):
 		switch c.port.Protocol {
@@ -234,11 +234,18 @@ func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *
 			c.overridePort = c.port.TargetPort
 		}
 		return
-	case policy.GetLoadBalancer().GetSimple() == networking.LoadBalancerSettings_PASSTHROUGH:
+	}
+	dns := s.Resolution == model.DNSLB || s.Resolution == model.DNSRoundRobinLB
+	if p.passthrough(c, rule, subset) {
+		// The cluster is made of its endpoints first, and not at all where names
+		// have none (istio cluster_builder.go buildCluster).
+		if dns && len(p.push.Endpoints(s, c.port)) == 0 {
+			c.missing = fmt.Sprintf("%s has no endpoint", s.Object)
+			return
+		}
 		c.kind = toOriginal
 		return
 	}
-	dns := s.Resolution == model.DNSLB || s.Resolution == model.DNSRoundRobinLB
 	for _, e := range p.push.Endpoints(s, c.port) {
 		if !labelsMatch(c.labels, e.Labels) {
 			continue
@@ -259,6 +266,16 @@ func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *
 	case p.push.SelectsNothing(s):
 		c.unsure = fmt.Sprintf("no workload in the input has the labels that %s selects", s.Object)
 	}
+}
+
+// passthrough reports whether a rule sends what a cluster gets to the address
+// that the application dialled. A subset cannot undo it: its cluster begins as
+// that of the whole service is (istio cluster_builder.go buildSubsetCluster).
+func (p *proxy) passthrough(c *cluster, rule *model.MergedDestinationRule, subset *model.Subset) bool {
+	asks := func(policy *networking.TrafficPolicy) bool {
+		return policy.GetLoadBalancer().GetSimple() == networking.LoadBalancerSettings_PASSTHROUGH
+	}
+	return asks(p.policyOf(c, rule, nil)) || subset != nil && (asks(subset.GetTrafficPolicy()) || asks(p.policyOf(c, rule, subset)))
 }
 
 // policyOf resolves the traffic policy of a cluster: an entry of
@@ -330,7 +347,7 @@ func (p *proxy) applyTLS(c *cluster, rule *model.MergedDestinationRule, subset *
 	if settings == nil {
 		c.because = append(c.because, from...)
 		c.endpointMode = endpointMode(rule, subset, c.port.Number)
-		p.inferTLS(c, subset)
+		p.inferTLS(c, rule, subset)
 		return
 	}
 	sni := settings.GetSni()
@@ -341,7 +358,11 @@ func (p *proxy) applyTLS(c *cluster, rule *model.MergedDestinationRule, subset *
 		if sni == "" {
 			sni = meshSNI(c, subset)
 		}
-		c.tls = &upstreamTLS{mode: settings.GetMode(), sni: sni, sans: settings.GetSubjectAltNames(), because: from}
+		sans := settings.GetSubjectAltNames()
+		if sans == nil {
+			sans = p.push.ServiceIdentities(c.service)
+		}
+		c.tls = &upstreamTLS{mode: settings.GetMode(), sni: sni, sans: sans, because: from}
 	case networking.ClientTLSSettings_SIMPLE, networking.ClientTLSSettings_MUTUAL:
 		// Without workloadSelector every sidecar would need the Secret: istiod
 		// then sends no TLS at all.
@@ -400,23 +421,32 @@ func endpointMode(rule *model.MergedDestinationRule, subset *model.Subset, port 
 
 // inferTLS turns mesh TLS on where no rule says anything: for each endpoint that
 // takes it; for connections to the dialled address, if all endpoints do.
-func (p *proxy) inferTLS(c *cluster, subset *model.Subset) {
+func (p *proxy) inferTLS(c *cluster, rule *model.MergedDestinationRule, subset *model.Subset) {
 	if !p.infersMTLS(c) {
 		return
+	}
+	// Only where the rule itself, or the kind of service, says that the dialled
+	// address counts are the endpoints looked at, not where an entry of
+	// portLevelSettings does (istio push_context.go
+	// BestEffortInferServiceMTLSMode).
+	var policy *networking.TrafficPolicy
+	if rule != nil {
+		policy = rule.Policy
+	}
+	if subset != nil {
+		policy = subset.GetTrafficPolicy()
+	}
+	if c.service.Resolution == model.Passthrough || policy.GetLoadBalancer().GetSimple() == networking.LoadBalancerSettings_PASSTHROUGH {
+		endpoints := p.push.NumberedEndpoints(c.service, c.port)
+		if len(endpoints) == 0 || slices.ContainsFunc(endpoints, func(e model.Endpoint) bool { return p.mode(&e) == "" }) {
+			return
+		}
 	}
 	if c.kind != toOriginal {
 		c.autoMTLS = true
 		return
 	}
-	endpoints := p.push.Endpoints(c.service, c.port)
-	for i := range endpoints {
-		if !p.takesMTLS(&endpoints[i]) {
-			return
-		}
-	}
-	if len(endpoints) > 0 {
-		c.tls = &upstreamTLS{mode: networking.ClientTLSSettings_ISTIO_MUTUAL, sni: meshSNI(c, subset)}
-	}
+	c.tls = &upstreamTLS{mode: networking.ClientTLSSettings_ISTIO_MUTUAL, sni: meshSNI(c, subset), sans: p.push.ServiceIdentities(c.service)}
 }
 
 // infersMTLS reports whether mesh TLS is used towards endpoints that take it
@@ -427,21 +457,32 @@ func (p *proxy) infersMTLS(c *cluster) bool {
 		p.push.NamespaceMTLS(c.service.Namespace) != model.MTLSDisable
 }
 
-// takesMTLS reports whether an endpoint is marked to take mesh TLS: by label, or
-// because its sidecar is injected with that label; and whether no
-// PeerAuthentication turns it off (istio xds/endpoints/mtls_checker.go).
+// takesMTLS reports whether an endpoint takes mesh TLS, and no PeerAuthentication
+// turns it off (istio xds/endpoints/mtls_checker.go).
 func (p *proxy) takesMTLS(e *model.Endpoint) bool {
-	mode := e.TLSMode
+	if !p.labelled(e) {
+		return false
+	}
 	namespace := e.Object.Namespace
 	if e.Workload != nil {
 		namespace = e.Workload.Namespace
-		if mode == "" && p.sim.capture(e.Workload).Mode == capture.Sidecar {
-			mode = "istio"
-		}
-	}
-	if mode != "istio" {
-		return false
 	}
 	m, _, _ := p.push.WorkloadMTLS(namespace, e.Labels, e.Port)
 	return m != model.MTLSDisable
+}
+
+// labelled reports whether an endpoint has the label by which it takes mesh TLS.
+func (p *proxy) labelled(e *model.Endpoint) bool { return p.mode(e) == "istio" }
+
+// mode is the TLS mode of an endpoint: its label, which an injected sidecar
+// sets, too; "" where it has none.
+func (p *proxy) mode(e *model.Endpoint) string {
+	switch {
+	case e.TLSMode == "disabled":
+		return ""
+	case e.TLSMode == "" && e.Workload != nil && p.sim.capture(e.Workload).Mode == capture.Sidecar:
+		return "istio"
+	default:
+		return e.TLSMode
+	}
 }

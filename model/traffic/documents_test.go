@@ -55,10 +55,10 @@ func (d *document) name() string {
 	kind, _ := d.fields["kind"].(string)
 	name, _ := metadata["name"].(string)
 	namespace, _ := metadata["namespace"].(string)
-	switch {
-	case kind == "":
+	switch kind {
+	case "":
 		return "HelmValues " + d.file
-	case kind == "Namespace":
+	case "Namespace":
 		return kind + " " + name
 	default:
 		return kind + " " + namespace + "/" + name

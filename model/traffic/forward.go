@@ -61,7 +61,7 @@ func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.T
 	case c.kind == toEndpoints && len(c.endpoints) == 0:
 		return end(p.noEndpointsText(c), blocked(flow.NoEndpoints, failed))
 	}
-	var alternatives []*flow.Trace
+	var alternatives []flow.Branch
 	seen := w.seen
 	for _, to := range w.nextHops(p, c, conn) {
 		w.seen = slices.Clone(seen)
@@ -75,17 +75,17 @@ func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.T
 			}
 			label(p, c, t)
 		})
-		alternatives = append(alternatives, after([]flow.Hop{h}, n))
+		alternatives = append(alternatives, flow.Branch{Weight: to.weight, Trace: *after([]flow.Hop{h}, n)})
 	}
 	return united(alternatives)
 }
 
 // united makes one answer of those of endpoints that a connection may be led to:
 // that of all, or branches.
-func united(alternatives []*flow.Trace) *flow.Trace {
+func united(alternatives []flow.Branch) *flow.Trace {
 	branches := byVerdict(alternatives)
 	if len(branches) == 1 {
-		return alternatives[0]
+		return &alternatives[0].Trace
 	}
 	return merge(branches)
 }
@@ -106,15 +106,24 @@ func eachEnd(t *flow.Trace, change func(*flow.Trace)) *flow.Trace {
 }
 
 // byVerdict turns endpoints that fare differently into branches, weighted by
-// their number.
-func byVerdict(alternatives []*flow.Trace) []flow.Branch {
+// their number in lowest terms.
+func byVerdict(alternatives []flow.Branch) []flow.Branch {
 	var out []flow.Branch
 	for _, a := range alternatives {
-		if i := slices.IndexFunc(out, func(b flow.Branch) bool { return sameVerdict(&b.Trace, a) }); i >= 0 {
-			out[i].Weight++
+		if i := slices.IndexFunc(out, func(b flow.Branch) bool { return sameVerdict(&b.Trace, &a.Trace) }); i >= 0 {
+			out[i].Weight += a.Weight
 		} else {
-			out = append(out, flow.Branch{Weight: 1, Trace: *a})
+			out = append(out, a)
 		}
+	}
+	divisor := 0
+	for _, b := range out {
+		for rest := b.Weight; rest != 0; {
+			divisor, rest = rest, divisor%rest
+		}
+	}
+	for i := range out {
+		out[i].Weight /= max(divisor, 1)
 	}
 	return out
 }
@@ -144,7 +153,9 @@ func (p *proxy) noEndpointsText(c *cluster) string {
 
 // nextHop is one place that a cluster leads to.
 type nextHop struct {
-	conn     connection
+	conn connection
+	// weight is the number of endpoints that it stands for.
+	weight   int
 	text     string
 	tls, sni string
 	because  []flow.Because
@@ -187,7 +198,7 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 		mesh bool // marked for mesh TLS
 	}
 	var out []nextHop
-	seen := map[place]bool{}
+	seen := map[place]int{}
 	for i := range c.endpoints {
 		e := &c.endpoints[i]
 		to := conn
@@ -209,18 +220,19 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 		if to.standIn {
 			key.dst = netip.AddrPortFrom(netip.Addr{}, to.dst.Port())
 		}
-		if seen[key] {
+		if n := seen[key]; n > 0 {
+			out[n-1].weight++
 			continue
 		}
-		seen[key] = true
+		if len(out) == maxNextHops {
+			continue
+		}
+		seen[key] = len(out) + 1
 		text := fmt.Sprintf("it goes to %s on port %d", e.Address, e.Port)
 		if e.Workload != nil {
 			text = fmt.Sprintf("it goes to %s on pod port %d, behind %s", e.Workload.ID(), e.Port, c.service.Object)
 		}
 		out = append(out, p.originate(c, to, text, e, from))
-		if len(out) == maxNextHops {
-			break
-		}
 	}
 	return out
 }
@@ -228,10 +240,10 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 // originate wraps a connection into the TLS that the cluster adds. from is the
 // workload whose identity the proxy has: sidecars share their configuration.
 func (p *proxy) originate(c *cluster, conn connection, text string, e *model.Endpoint, from *model.Workload) nextHop {
-	n := nextHop{conn: conn, text: text}
+	n := nextHop{conn: conn, text: text, weight: 1}
 	settings := c.tls
 	if settings == nil && c.autoMTLS && e != nil && p.marked(c, e) {
-		settings = &upstreamTLS{mode: networking.ClientTLSSettings_ISTIO_MUTUAL, sni: strings.ReplaceAll(c.name, "|", "_.")}
+		settings = &upstreamTLS{mode: networking.ClientTLSSettings_ISTIO_MUTUAL, sni: strings.ReplaceAll(c.name, "|", "_."), sans: p.push.ServiceIdentities(c.service)}
 	}
 	n.conn.added = flow.UpstreamNone
 	if settings == nil {
@@ -262,10 +274,12 @@ func (p *proxy) originate(c *cluster, conn connection, text string, e *model.End
 	return n
 }
 
-// marked reports whether EDS marks an endpoint for mesh TLS.
+// marked reports whether EDS marks an endpoint for mesh TLS: a rule can only
+// take the mark away, or keep it against a PeerAuthentication (istio
+// pilot/pkg/xds/endpoints/endpoint_builder.go buildEnvoyLbEndpoint).
 func (p *proxy) marked(c *cluster, e *model.Endpoint) bool {
 	if c.endpointMode != nil {
-		return *c.endpointMode == networking.ClientTLSSettings_ISTIO_MUTUAL
+		return *c.endpointMode == networking.ClientTLSSettings_ISTIO_MUTUAL && p.labelled(e)
 	}
 	return p.takesMTLS(e)
 }
@@ -297,7 +311,7 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 		return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
 	}
 	// WorkloadEntries are Istio's; the cluster's network does not know them.
-	endpoints := slices.DeleteFunc(w.push.Endpoints(svc, port), func(e model.Endpoint) bool { return e.Object.Kind == "WorkloadEntry" })
+	endpoints := slices.DeleteFunc(w.push.OwnEndpoints(svc, port), func(e model.Endpoint) bool { return e.Object.Kind == "WorkloadEntry" })
 	if len(endpoints) == 0 {
 		if len(svc.Selector) > 0 && !w.push.SelectsNothing(svc) {
 			hop.Decision = fmt.Sprintf("the cluster's network knows no pod behind port %d of %s", port.Number, svc.Object)
@@ -311,7 +325,7 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 		hop.Decision = fmt.Sprintf("%s has no endpoint", svc.Object)
 		return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
 	}
-	var alternatives []*flow.Trace
+	var alternatives []flow.Branch
 	seen := w.seen
 	for i := range min(len(endpoints), maxNextHops) {
 		e := &endpoints[i]
@@ -324,11 +338,11 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 		h.Because = []flow.Because{{Object: svc.Object, Field: port.Field}}
 		if e.Workload == nil {
 			h.Decision = fmt.Sprintf("the cluster's network leads %s port %d to %s port %d", svc.Object, conn.dst.Port(), e.Address, e.Port)
-			alternatives = append(alternatives, after([]flow.Hop{h}, w.outside(p, to)))
+			alternatives = append(alternatives, flow.Branch{Weight: 1, Trace: *after([]flow.Hop{h}, w.outside(p, to))})
 			continue
 		}
 		h.Decision = fmt.Sprintf("the cluster's network leads %s port %d to %s, pod port %d", svc.Object, conn.dst.Port(), e.Workload.ID(), e.Port)
-		alternatives = append(alternatives, after([]flow.Hop{h}, w.cross(p, e.Workload, to)))
+		alternatives = append(alternatives, flow.Branch{Weight: 1, Trace: *after([]flow.Hop{h}, w.cross(p, e.Workload, to))})
 	}
 	return united(alternatives)
 }

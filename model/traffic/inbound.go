@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/protocol"
@@ -123,6 +124,9 @@ func (p *proxy) open(ch *chain, conn connection, who *subject) (connection, *flo
 		return conn, unknown(flow.ViaGateway, flow.CustomCert,
 			fmt.Sprintf("%s uses certificates of its own (%s): whether the client takes them, and the server the client's, depends on files that the manifests do not hold",
 				ch.server.Title(), mode))
+	case outer.origin == proxyMutual:
+		return conn, unknown(flow.ViaGateway, flow.CustomCert,
+			fmt.Sprintf("%s asks for a certificate of the mesh: whether the one that the sender presents is one, is in files that the manifests do not hold", ch.server.Title()))
 	case outer.origin != meshTLS:
 		return fail(fmt.Sprintf("%s, but the connection brings TLS without a mesh certificate", ch.what))
 	case len(outer.expects) > 0 && !slices.Contains(outer.expects, p.push.Identity(p.workload)):
@@ -184,8 +188,13 @@ func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
 		return stop("takes only TLS, but the connection is plaintext", flow.NoFilterChain)
 	case ch.none:
 		return stop("takes plaintext or mesh TLS, but the connection brings TLS without a mesh certificate", flow.NoFilterChain)
+	case ch.opens && outer.origin == proxyMutual:
+		hop.Decision = fmt.Sprintf("the sidecar of %s asks for a certificate of the mesh%s: whether the one that the sender presents is one, is in files that the manifests do not hold", to.ID(), why)
+		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.CustomCert, hop.Decision))
 	case ch.opens && outer.origin != meshTLS:
 		return stop("takes only mesh TLS, but the connection brings TLS without a mesh certificate", flow.TLSMismatch)
+	case ch.opens && len(outer.expects) > 0 && !slices.Contains(outer.expects, w.push.Identity(to)):
+		return stop(fmt.Sprintf("is %s, but the client expects one of %s", w.push.Identity(to), strings.Join(outer.expects, ", ")), flow.TLSMismatch)
 	case ch.opens:
 		who.identity = outer.identity
 		conn = conn.opened()
@@ -271,7 +280,7 @@ func (w *walker) inboundKind(to *model.Workload, port int) portKind {
 			continue
 		}
 		for _, sp := range s.Ports {
-			if slices.ContainsFunc(w.push.Endpoints(s, sp), func(e model.Endpoint) bool { return e.Workload == to && e.Port == port }) {
+			if slices.ContainsFunc(w.push.OwnEndpoints(s, sp), func(e model.Endpoint) bool { return e.Workload == to && e.Port == port }) {
 				oldest, found = s, sp
 				break
 			}

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -53,6 +54,23 @@ type customRule struct {
 	policyRule
 	provider string
 	denies   bool
+	// dry: the policy is annotated as a dry run.
+	dry bool
+}
+
+func truth(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// why says why a rule denies what it should ask about.
+func (r *customRule) why() string {
+	if r.dry {
+		return "and although it is annotated as a dry run, Istio turns what its rules match into a refusal"
+	}
+	return "which the mesh configuration does not define for it, or whose service is in no registry: what its rules match is denied"
 }
 
 // clause is a conjunction of conditions.
@@ -177,13 +195,20 @@ func (p *proxy) compileCustom(policies []*model.AuthorizationPolicy, tcp bool) [
 		if usable && http && tcp && !several {
 			continue
 		}
-		if model.DryRun(policy) && (several || !usable) {
+		dry := model.DryRun(policy)
+		if dry && (several || !usable) {
 			continue
 		}
 		for _, r := range p.compileRules(policy, tcp) {
-			out = append(out, customRule{policyRule: r, provider: name, denies: several || !usable})
+			out = append(out, customRule{policyRule: r, provider: name, denies: several || !usable || dry, dry: dry})
 		}
 	}
+	// A pair of filters for each provider, by name; the rules of a filter by
+	// theirs. What a dry run matches its filter denies at once: istiod gives
+	// it as rules to enforce, whose action is DENY (builder.go buildHTTP).
+	slices.SortStableFunc(out, func(a, b customRule) int {
+		return cmp.Or(strings.Compare(a.provider, b.provider), cmp.Compare(truth(b.dry), truth(a.dry)), strings.Compare(a.name(), b.name()))
+	})
 	return out
 }
 
@@ -228,7 +253,7 @@ func (t *policyTables) decide(s *subject) decision {
 				because: []flow.Because{r.because()}}
 		}
 		return decision{policies: []*model.AuthorizationPolicy{r.policy}, rule: r.index, because: []flow.Because{r.because()},
-			text: fmt.Sprintf("AuthorizationPolicy %s asks the external authorizer %q, which the mesh configuration does not define for it, or whose service is in no registry: what its rules match is denied", r.policy.ID(), r.provider)}
+			text: fmt.Sprintf("AuthorizationPolicy %s asks the external authorizer %q, %s", r.policy.ID(), r.provider, r.why())}
 	}
 	for i := range t.deny {
 		r := &t.deny[i]

@@ -133,7 +133,7 @@ func (b *listenerBuilder) addEgress(egress *model.EgressListener) {
 // addHeadless adds a TCP port of a service that has endpoints but no address:
 // one listener for each endpoint; without endpoints, as any other service.
 func (b *listenerBuilder) addHeadless(o *outbound) {
-	endpoints := b.push.Endpoints(o.service, o.port)
+	endpoints := b.push.NumberedEndpoints(o.service, o.port)
 	if !o.service.Kubernetes() && len(endpoints) == 0 && o.service.Selector == nil {
 		b.add(o)
 		return

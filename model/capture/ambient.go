@@ -1,0 +1,166 @@
+package capture
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// ambient recognises pods of ambient mode, whose traffic ztunnel takes; nil for
+// all others (istio cni/pkg/util/enablement_selector.go Matches,
+// cni/pkg/plugin/plugin.go).
+func (s *subject) ambient() *Capture {
+	w := s.w
+	if w.Pod != nil && w.Pod.HostNetwork || slices.Contains(s.excludedNamespaces(), w.Namespace) {
+		return nil
+	}
+	from, why := s.enrolled()
+	if why == "" {
+		return nil
+	}
+	if _, ok := w.Annotations[statusKey]; ok {
+		return &Capture{Mode: None, Why: why + ", but its pods are annotated " + statusKey + ", which keeps them out of ambient mode", Because: s.podAnnotation(statusKey)}
+	}
+	if without, where := s.withoutAmbient(); without != "" {
+		return &Capture{Mode: Undecided, Why: fmt.Sprintf("%s, but %s: nothing says that a ztunnel takes its traffic", why, without), Because: slices.Concat(from, where)}
+	}
+	c := &Capture{Mode: Ambient, Because: from, Why: why, DNSCapture: true}
+	if on, _, ok := s.cni("ambient", "dnsCapture"); ok {
+		c.DNSCapture = truth(on)
+	}
+	if on, err := strconv.ParseBool(w.Annotations[dnsCaptureKey]); err == nil {
+		c.DNSCapture = on
+	}
+	return c
+}
+
+// enrolled evaluates the selectors of the CNI agent, "" for a pod that none
+// selects.
+func (s *subject) enrolled() ([]flow.Because, string) {
+	w := s.w
+	const why = "it is in ambient mode"
+	if v, field, ok := s.cni("ambient", "enablementSelectors"); ok {
+		var selectors []struct {
+			PodSelector       metav1.LabelSelector `json:"podSelector"`
+			NamespaceSelector metav1.LabelSelector `json:"namespaceSelector"`
+		}
+		if decodeValue(v, &selectors) != nil {
+			return nil, ""
+		}
+		pod := admitted(w)
+		for i := range selectors {
+			onPod, err := selects(&selectors[i].PodSelector, pod)
+			inNamespace, err2 := selects(&selectors[i].NamespaceSelector, s.ns.Labels)
+			if err != nil || err2 != nil {
+				return nil, "" // the agent refuses the whole list
+			}
+			if onPod && inNamespace {
+				return valueBecause(s.config, fmt.Sprintf("%s[%d]", field, i)), why + ": an enablementSelector of the installation selects its pods"
+			}
+		}
+		return nil, ""
+	}
+	switch mode := w.Labels[modeKey]; {
+	case mode == "ambient":
+		return s.podLabel(modeKey), why
+	case s.ns.Labels[modeKey] == "ambient" && mode != "none":
+		return labelBecause(s.ns, modeKey), why
+	}
+	return nil, ""
+}
+
+// withoutAmbient says why the installation in the input is not one of ambient
+// mode, "" if it is or if the input does not tell. istiod serves ztunnels only
+// with PILOT_ENABLE_AMBIENT (istio pilot/pkg/features/ambient.go), which
+// profile ambient sets.
+func (s *subject) withoutAmbient() (string, []flow.Because) {
+	for _, w := range s.mesh.Workloads {
+		if w.Kind == "DaemonSet" && (w.Name == "ztunnel" || w.Labels["app"] == "ztunnel") {
+			return "", nil
+		}
+	}
+	c := s.config
+	if v, field, ok := s.cni("ambient", "enabled"); ok && !truth(v) {
+		return "the installation of the input has no ambient mode (" + field + ")", valueBecause(c, field)
+	}
+	const variable = "PILOT_ENABLE_AMBIENT"
+	text, set := c.Environment[variable]
+	if v, ok := Value(c, "pilot", "env", variable); ok && !set {
+		text = fmt.Sprint(v)
+	}
+	if on, err := strconv.ParseBool(text); err == nil && on || c.Environment == nil && c.ValuesSource == nil {
+		return "", nil
+	}
+	var from []flow.Because
+	if c.ValuesSource != nil {
+		from = []flow.Because{{Object: c.ValuesSource, Field: c.ValuesPrefix}}
+	}
+	return "the control plane of the input is installed without ambient mode (" + variable + " is not true; profile ambient sets it)", from
+}
+
+// cni looks up a value of the chart istio-cni, among the values of an
+// installation or in values of that chart alone, and returns its path too.
+func (s *subject) cni(path ...string) (value any, field string, ok bool) {
+	for _, prefix := range []string{"cni", ""} {
+		at := path
+		if prefix != "" {
+			at = append([]string{prefix}, path...)
+		}
+		if v, ok := Value(s.config, at...); ok {
+			for i, key := range at {
+				if i > 0 {
+					field += "."
+				}
+				field += key
+			}
+			return v, field, true
+		}
+	}
+	return nil, "", false
+}
+
+// excludedNamespaces are those that the CNI plugin leaves alone.
+func (s *subject) excludedNamespaces() []string {
+	if v, _, ok := s.cni("excludeNamespaces"); ok {
+		var list []string
+		if decodeValue(v, &list) == nil {
+			return list
+		}
+	}
+	return []string{"kube-system"}
+}
+
+// pluginInstalled reports whether the sidecars are made for the CNI plugin;
+// known is false where the input does not tell.
+func (s *subject) pluginInstalled() (on, known bool) {
+	if v, ok := Value(s.config, "pilot", "cni", "enabled"); ok {
+		return truth(v), true
+	}
+	// Until Istio 1.22 it was this value.
+	if v, ok := Value(s.config, "istio_cni", "enabled"); ok {
+		return truth(v), true
+	}
+	return false, s.config.Values != nil
+}
+
+// plugin recognises pods that do not start because of the CNI plugin: it
+// refuses interception mode NONE (istio cni/pkg/plugin/sidecar_redirect.go
+// validateInterceptionMode), and where it sets up no redirect, the init
+// container istio-validation fails.
+func (s *subject) plugin() *Capture {
+	if on, _ := s.pluginInstalled(); !on {
+		return nil
+	}
+	mode, from := s.interceptionMode()
+	switch {
+	case mode == "NONE":
+		return refused("its interception mode is NONE, which the CNI plugin refuses: its pods do not start", from...)
+	case slices.Contains(s.excludedNamespaces(), s.w.Namespace):
+		return refused(fmt.Sprintf("the CNI plugin leaves namespace %s alone, so that nothing redirects to its sidecar and its pods do not start", s.w.Namespace))
+	}
+	return nil
+}
