@@ -22,15 +22,14 @@ func TestVirtualServicesForGateway(t *testing.T) {
 			route("a-public", "other", "", "{hosts: [a.example.com], exportTo: ['*'], "+answers+"}")+
 			route("z-private", "default", "", "{hosts: [a.example.com], exportTo: ['.'], "+answers+"}")+
 			route("y-named", "other", "", "{hosts: [a.example.com], exportTo: [default], "+answers+"}")+
-			route("x-everybody", "other", "", "{hosts: [a.example.com], exportTo: ['*', '.'], "+answers+"}")+
 			route("old", "other", "2001-01-01T00:00:00Z", "{hosts: [a.example.com], "+answers+"}")+
 			route("gateway", "other", "", "{hosts: [a.example.com], gateways: [egress, default/egress, mesh], "+answers+"}"))
 	for _, test := range []struct {
 		namespace, gateway string
 		want               []string
 	}{
-		{"default", model.MeshGateway, []string{"default/z-private", "other/y-named", "other/a-public", "default/b-public", "other/gateway", "other/x-everybody", "other/old"}},
-		{"third", model.MeshGateway, []string{"other/a-public", "default/b-public", "other/gateway", "other/x-everybody", "other/old"}},
+		{"default", model.MeshGateway, []string{"default/z-private", "other/y-named", "other/a-public", "default/b-public", "other/gateway", "other/old"}},
+		{"third", model.MeshGateway, []string{"other/a-public", "default/b-public", "other/gateway", "other/old"}},
 		{"third", "other/egress", []string{"other/gateway"}},
 		{"third", "default/egress", []string{"other/gateway"}},
 		{"third", "third/egress", nil},

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"slices"
 
+	networking "istio.io/api/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/netpol"
 )
 
 // The guarantees of a verdict.
@@ -65,10 +67,13 @@ func (s *Simulation) fronts(push *model.PushContext, svc *model.Service) bool {
 	return false
 }
 
+// EnforcedIf is what [Enforced] rests on beside the manifests.
+const EnforcedIf = "the network enforces NetworkPolicies, and no other pod that the client may connect to forwards for it"
+
 // guarantee says what holds a verdict up: that network policies close the way
-// straight out, and that no gateway or waypoint takes the request from a process
-// that comes to it without its proxy; or nothing but the client's own proxy. ""
-// where that is not known.
+// straight out, by TCP and by UDP, and that no gateway or waypoint forwards to the
+// host for a process that comes to it without a mesh identity; or nothing but the
+// client's own proxy. "" where that is not known.
 func (s *Simulation) guarantee(f flow.Flow, t *flow.Trace) string {
 	if f.Bypass || f.ConnectTo != "" || t.Outcome == flow.Unknown {
 		return ""
@@ -81,11 +86,24 @@ func (s *Simulation) guarantee(f flow.Flow, t *flow.Trace) string {
 	if t.Outcome != flow.Blocked && !steered {
 		return NoGuarantee
 	}
-	open := s.network.Internet(client, f.Port, corev1.ProtocolTCP)
-	if !open.Isolated && !s.internal(client, f) {
-		return BestEffort // no policy holds the process back
-	}
+	internal := s.internal(client, f)
 	unsure := false
+	if !internal {
+		for _, protocol := range []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP} {
+			switch open := s.network.Internet(client, f.Port, protocol); {
+			case open.Unknown != nil:
+				unsure = true
+			case !open.Isolated || !open.Closed():
+				return BestEffort // nothing holds the process back
+			}
+		}
+		switch s.openGateway(client, f) {
+		case netpol.Allowed:
+			return BestEffort
+		case netpol.Undecided:
+			unsure = true
+		}
+	}
 	for _, bypass := range s.Bypasses(f) {
 		switch around := s.trace(bypass); around.Outcome {
 		case flow.Allowed, flow.Mixed:
@@ -98,6 +116,68 @@ func (s *Simulation) guarantee(f flow.Flow, t *flow.Trace) string {
 		return ""
 	}
 	return Enforced
+}
+
+// openGateway asks whether a client may connect to a gateway's pod on a port
+// whose servers ask nobody who he is and forward to the host of a flow, whatever
+// name the request then has to carry.
+func (s *Simulation) openGateway(client *model.Workload, f flow.Flow) netpol.Decision {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	result := netpol.Denied
+	for _, g := range s.mesh.Workloads {
+		if s.capture(g).Mode != capture.Router {
+			continue
+		}
+		p := s.gateway(g)
+		for key, l := range p.listeners {
+			if !p.forwardsUnasked(l, f.Host) {
+				continue
+			}
+			to := netpol.Peer{Workload: g, Addr: p.push.PodAddress(g), Port: key.port, Protocol: corev1.ProtocolTCP}
+			from := netpol.Peer{Workload: client, Addr: p.push.PodAddress(client)}
+			out, in := s.network.Egress(client, to).Decision, s.network.Ingress(g, key.port, corev1.ProtocolTCP, from).Decision
+			switch {
+			case out == netpol.Denied || in == netpol.Denied:
+			case out == netpol.Allowed && in == netpol.Allowed:
+				return netpol.Allowed
+			default:
+				result = netpol.Undecided
+			}
+		}
+	}
+	return result
+}
+
+// forwardsUnasked reports whether a gateway's listener leads to a host for a
+// connection that brings no mesh identity. Policies are not asked: without an
+// identity only some of them can tell the process from another.
+func (p *proxy) forwardsUnasked(l *listener, h string) bool {
+	leads := func(targets []target) bool {
+		return slices.ContainsFunc(targets, func(t target) bool {
+			c := p.cluster(t.cluster)
+			return c.service != nil && c.service.Hostname.Matches(hostName(h))
+		})
+	}
+	for _, c := range l.chains {
+		if c.opens && c.server.GetTls().GetMode() == networking.ServerTLSSettings_ISTIO_MUTUAL {
+			continue
+		}
+		if !c.http() {
+			if leads(c.targets) {
+				return true
+			}
+			continue
+		}
+		for _, vh := range p.table(c.table).hosts {
+			for _, r := range vh.routes {
+				if leads(r.targets) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // internal reports whether a host is a Service of the cluster.

@@ -75,7 +75,9 @@ func (s *Simulation) Capture(w *model.Workload) *capture.Capture {
 // outcome unknown and reason no_such_workload or bad_flow.
 func (s *Simulation) Trace(f flow.Flow) *flow.Trace {
 	t := s.Verdict(f)
-	t.Guarantee = s.guarantee(f, t)
+	if t.Guarantee = s.guarantee(f, t); t.Guarantee == Enforced {
+		t.Assumptions = append(t.Assumptions, "it stays so whatever the process does if "+EnforcedIf)
+	}
 	return t
 }
 
