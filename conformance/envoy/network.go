@@ -67,17 +67,17 @@ type tcpProxy tcp.TcpProxy
 
 func (f *tcpProxy) apply(s *session, v *Verdict) bool {
 	proxy := (*tcp.TcpProxy)(f)
+	opaque := ""
 	if proxy.GetTunnelingConfig() != nil {
-		v.stop(&Stop{Reason: UnknownFilter, Detail: "tunnel through HTTP CONNECT"})
-		return true
+		opaque = "tunnel through HTTP CONNECT"
 	}
 	if weighted := proxy.GetWeightedClusters(); weighted != nil {
 		for _, cluster := range weighted.GetClusters() {
-			v.Forwards = append(v.Forwards, Forward{Weight: cluster.GetWeight(), Cluster: cluster.GetName(), Message: s.message})
+			v.Forwards = append(v.Forwards, Forward{Weight: cluster.GetWeight(), Cluster: cluster.GetName(), Message: s.message, Opaque: opaque})
 		}
 		return true
 	}
-	v.Forwards = []Forward{{Weight: 1, Cluster: proxy.GetCluster(), Message: s.message}}
+	v.Forwards = []Forward{{Weight: 1, Cluster: proxy.GetCluster(), Message: s.message, Opaque: opaque}}
 	return true
 }
 

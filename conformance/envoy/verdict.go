@@ -31,6 +31,9 @@ type Forward struct {
 	// NotFound is the status of the answer where the cluster does not exist, 0
 	// for Envoy's default.
 	NotFound int
+	// Opaque says what happens on the way to the cluster that is not decided
+	// here, empty for nothing.
+	Opaque string
 	// Stop ends this share of the traffic, as a fault does.
 	Stop *Stop
 }

@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/egresslint/egresslint/conformance/envoy"
-	"github.com/egresslint/egresslint/model/flow"
 )
 
 // Mesh is a set of manifests with a control plane over it. It is safe for
@@ -59,13 +58,9 @@ func (m *Mesh) Close() {
 	}
 }
 
-// family returns the mesh whose pods can dial the address of a flow.
-func (m *Mesh) family(f flow.Flow) (*Mesh, error) {
-	text := f.DstIP
-	if text == "" {
-		text = f.Host
-	}
-	if address, err := netip.ParseAddr(text); err != nil || !address.Unmap().Is6() || m.manifests.again == nil {
+// family returns the mesh whose pods can dial an address.
+func (m *Mesh) family(address netip.Addr) (*Mesh, error) {
+	if !address.Is6() || m.manifests.again == nil {
 		return m, nil
 	}
 	m.mu.Lock()

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"hash/fnv"
 	"net/netip"
 	"sort"
@@ -50,7 +51,7 @@ type target struct {
 
 // route says where packets to an address arrive, any of several for the
 // address of a Service. None means that nobody answers.
-func (n *network) route(to netip.AddrPort) []target {
+func (n *network) route(to netip.AddrPort, protocol corev1.Protocol) []target {
 	if w := n.pods[to.Addr()]; w != nil {
 		return []target{{workload: w, address: to}}
 	}
@@ -64,7 +65,7 @@ func (n *network) route(to netip.AddrPort) []target {
 			continue
 		}
 		for _, servicePort := range service.Spec.Ports {
-			if servicePort.Port != int32(to.Port()) || servicePort.Protocol == corev1.ProtocolUDP {
+			if servicePort.Port != int32(to.Port()) || cmp.Or(servicePort.Protocol, corev1.ProtocolTCP) != protocol {
 				continue
 			}
 			for _, port := range slice.Ports {
@@ -141,8 +142,8 @@ func (n *network) resolve(name, namespace string) netip.Addr {
 }
 
 // listed is the first address of the ServiceEntry of a host: of one in the
-// client's own namespace, else of the oldest; of equal age by name, then
-// namespace. Whatever istiod leaves to chance, the client's resolver is one.
+// client's own namespace, else of the oldest; of equal age by namespace,
+// then name. Whatever istiod leaves to chance, the client's resolver is one.
 func (n *network) listed(name, namespace string) (netip.Addr, bool) {
 	type entry struct {
 		own       bool
@@ -159,7 +160,7 @@ func (n *network) listed(name, namespace string) (netip.Addr, bool) {
 			if strings.EqualFold(host, name) && len(spec.Addresses) > 0 {
 				entries = append(entries, entry{
 					own:       cfg.Namespace == namespace,
-					key:       cfg.CreationTimestamp.UTC().Format("20060102150405") + "/" + cfg.Name + "." + cfg.Namespace,
+					key:       cfg.CreationTimestamp.UTC().Format("20060102150405") + "/" + cfg.Namespace + "/" + cfg.Name,
 					addresses: spec.Addresses,
 				})
 			}

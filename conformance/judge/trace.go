@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/egresslint/egresslint/conformance/envoy"
 	"github.com/egresslint/egresslint/model/flow"
 )
@@ -13,11 +15,6 @@ import (
 // Trace answers a flow as the mesh's proxies would.
 func (m *Mesh) Trace(f flow.Flow) *flow.Trace {
 	question := &flow.Trace{Outcome: flow.Unknown, Via: flow.ViaNone, ID: f.ID}
-	m, err := m.family(f)
-	if err != nil {
-		question.Reason, question.Detail = flow.Assumption, err.Error()
-		return question
-	}
 	source, problem := m.source(f.From)
 	if problem != "" {
 		question.Reason, question.Detail = flow.NoSuchWorkload, problem
@@ -27,6 +24,12 @@ func (m *Mesh) Trace(f flow.Flow) *flow.Trace {
 	if problem != "" {
 		question.Reason, question.Detail = flow.BadFlow, problem
 		return question
+	}
+	if other, err := m.family(conn.Destination.Addr()); err != nil {
+		question.Reason, question.Detail = flow.Assumption, err.Error()
+		return question
+	} else if other != m {
+		return other.Trace(f)
 	}
 	answer := m.start(f, source, conn)
 	for _, chance := range m.chances {
@@ -159,13 +162,17 @@ func (m *Mesh) proxyMetadata(key string) string {
 // start sends a connection on its way.
 func (m *Mesh) start(f flow.Flow, source *Workload, conn envoy.Connection) *flow.Trace {
 	w := &walk{mesh: m, seen: map[string]bool{}}
+	protocol := corev1.ProtocolTCP
+	if f.Scheme == flow.UDP {
+		protocol = corev1.ProtocolUDP
+	}
 	switch {
 	case source.Role == GatewayProxy:
 		return &flow.Trace{Outcome: flow.Unknown, Via: flow.ViaNone, Reason: flow.SourceIsGateway}
 	case source.Role == NoProxy:
-		return w.direct(source, conn, flow.NoProxy)
+		return w.direct(protocol, conn, flow.NoProxy)
 	case f.Bypass || f.Scheme == flow.UDP || !captured(source, conn.Destination, m.manifests.ProxyValues):
-		return w.direct(source, conn, flow.NotCaptured)
+		return w.direct(protocol, conn, flow.NotCaptured)
 	}
 	proxy, err := m.proxy(source)
 	if err != nil {

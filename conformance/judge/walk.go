@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/egresslint/egresslint/conformance/envoy"
 	"github.com/egresslint/egresslint/model/flow"
 )
@@ -36,9 +38,19 @@ type hop struct {
 }
 
 // direct is a connection that no proxy of the sender sees.
-func (w *walk) direct(source *Workload, conn envoy.Connection, reason flow.Reason) *flow.Trace {
+func (w *walk) direct(protocol corev1.Protocol, conn envoy.Connection, reason flow.Reason) *flow.Trace {
 	var answers []*flow.Trace
-	for _, t := range w.mesh.network.route(conn.Destination) {
+	for _, t := range w.mesh.network.route(conn.Destination, protocol) {
+		if protocol == corev1.ProtocolUDP && t.workload != nil {
+			// Proxies take TCP alone: sidecars let the rest by, gateways listen
+			// to nothing else.
+			answer := accepted(conn.Message, flow.ViaUncaptured, reason, "")
+			if t.workload.Role == GatewayProxy {
+				answer = blocked(flow.NoListener, flow.ViaGateway, 0)
+			}
+			answers = append(answers, answer)
+			continue
+		}
 		arriving := conn
 		arriving.Destination = t.address
 		answer := w.arrive(t, arriving, flow.ViaUncaptured, "", 0)
@@ -171,6 +183,9 @@ func (w *walk) deliver(h hop, f envoy.Forward) *flow.Trace {
 	if !delivery.Known {
 		return blocked(flow.NoCluster, stopVia, f.NotFound)
 	}
+	if f.Opaque != "" && len(delivery.Upstreams) > 0 {
+		return &flow.Trace{Outcome: flow.Unknown, Via: h.via, Reason: flow.OpaqueFilter, Detail: f.Opaque}
+	}
 	via := h.via
 	if via != flow.ViaGateway {
 		via = flow.ViaDirect
@@ -194,9 +209,9 @@ func (w *walk) deliver(h hop, f envoy.Forward) *flow.Trace {
 		var targets []target
 		switch {
 		case u.Address.IsValid():
-			targets = w.mesh.network.route(netip.AddrPortFrom(u.Address, u.Port))
+			targets = w.mesh.network.route(netip.AddrPortFrom(u.Address, u.Port), corev1.ProtocolTCP)
 		case w.mesh.network.service(u.Name, h.workload.Pod.Namespace) != nil:
-			targets = w.mesh.network.route(netip.AddrPortFrom(w.mesh.network.resolve(u.Name, h.workload.Pod.Namespace), u.Port))
+			targets = w.mesh.network.route(netip.AddrPortFrom(w.mesh.network.resolve(u.Name, h.workload.Pod.Namespace), u.Port), corev1.ProtocolTCP)
 		default:
 			targets = []target{{address: netip.AddrPortFrom(public(u.Name), u.Port)}}
 		}

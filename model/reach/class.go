@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 )
@@ -21,7 +24,8 @@ func (r *Reach) classify() {
 			continue
 		}
 		var b strings.Builder
-		fmt.Fprintf(&b, "%q %q %q", w.Namespace, w.ServiceAccount, c.Signature())
+		hostNetwork := w.Pod != nil && w.Pod.HostNetwork // which network policies do not isolate
+		fmt.Fprintf(&b, "%q %q %q %t %q", w.Namespace, w.ServiceAccount, c.Signature(), hostNetwork, w.PodUnknown)
 		for _, k := range keys {
 			if v, ok := w.Labels[k]; ok {
 				fmt.Fprintf(&b, " %q=%q", k, v)
@@ -73,7 +77,49 @@ func selectorKeys(mesh *model.Mesh) []string {
 			}
 		}
 	}
+	for _, policy := range mesh.AuthorizationPolicies {
+		add(policy.Spec.GetSelector().GetMatchLabels())
+	}
+	for _, np := range mesh.NetworkPolicies {
+		keys = append(keys, networkPolicyKeys(&np.Spec.Spec)...)
+	}
+	if len(mesh.ClusterNetworkPolicies) > 0 || len(mesh.Unmodelled) > 0 {
+		// Policies and extensions whose selectors are read elsewhere, or not at
+		// all: any label may matter.
+		for _, w := range mesh.Workloads {
+			add(w.Labels)
+		}
+	}
 	keys = append(keys, "istio.io/rev")
 	slices.Sort(keys)
 	return slices.Compact(keys)
+}
+
+// networkPolicyKeys returns the label keys that a policy asks pods for, its own
+// and those that connect to them.
+func networkPolicyKeys(spec *networkingv1.NetworkPolicySpec) []string {
+	var keys []string
+	add := func(s *metav1.LabelSelector) {
+		if s == nil {
+			return
+		}
+		for k := range s.MatchLabels {
+			keys = append(keys, k)
+		}
+		for _, e := range s.MatchExpressions {
+			keys = append(keys, e.Key)
+		}
+	}
+	add(&spec.PodSelector)
+	for _, rule := range spec.Ingress {
+		for _, peer := range rule.From {
+			add(peer.PodSelector)
+		}
+	}
+	for _, rule := range spec.Egress {
+		for _, peer := range rule.To {
+			add(peer.PodSelector)
+		}
+	}
+	return keys
 }
