@@ -31,6 +31,8 @@ type PushContext struct {
 	// byKey gives all services of a host and a namespace, in the order in which
 	// istiod unites their endpoints.
 	byKey map[serviceKey][]*Service
+	// tied are the groups of services whose order is chance.
+	tied [][]*Service
 	// listed are the services with addresses, as clients find them.
 	listed map[host.Name][]*Service
 	// byClusterIP finds Kubernetes Services by their addresses.
@@ -58,10 +60,9 @@ type PushContext struct {
 // NewPushContext computes the push context of a mesh under one of its mesh
 // configurations.
 //
-// tie chooses among what istiod itself leaves undetermined: the order of
-// ServiceEntries for one host in one namespace that were created in the same
-// second. 0 takes them as the input has them, n rotates each such group by n
-// (see [PushContext.Ties]).
+// tie chooses among what istiod itself leaves undetermined, the order of the
+// services of one host in one namespace that are of the same age. 0 takes them
+// as the input has them; up to [PushContext.Ties] choices differ.
 func NewPushContext(mesh *Mesh, config *MeshConfig, tie int) *PushContext {
 	all := mesh
 	watched := discovers(mesh, config)

@@ -39,45 +39,6 @@ func (p *PushContext) Visible(s *Service, namespace string) bool {
 	return s != nil && p.serviceExportTo(s).VisibleTo(s.Namespace, namespace)
 }
 
-// Ties returns the largest number of ServiceEntries for one host in one
-// namespace whose order istiod leaves to chance (same creation time; it sorts
-// by host and namespace only and reads them from a map:
-// istio pilot/pkg/model/push_context.go SortServicesByCreationTime); 1 if there
-// are none.
-func (p *PushContext) Ties() int {
-	most := 1
-	for _, group := range p.tieGroups() {
-		most = max(most, len(group))
-	}
-	return most
-}
-
-// tieGroups returns, for each host and namespace that several ServiceEntries of
-// the same age define, those entries in input order.
-func (p *PushContext) tieGroups() [][]*ServiceEntry {
-	type key struct{ host, namespace, created string }
-	groups := map[key][]*ServiceEntry{}
-	var order []key
-	for _, entry := range p.Mesh.ServiceEntries {
-		for _, h := range entry.Spec.GetHosts() {
-			k := key{h, entry.Namespace, entry.Created.String()}
-			if len(groups[k]) == 0 {
-				order = append(order, k)
-			}
-			if !slices.Contains(groups[k], entry) {
-				groups[k] = append(groups[k], entry)
-			}
-		}
-	}
-	var out [][]*ServiceEntry
-	for _, k := range order {
-		if len(groups[k]) > 1 {
-			out = append(out, groups[k])
-		}
-	}
-	return out
-}
-
 // listClusterIPs makes a Kubernetes Service known by its addresses.
 func (p *PushContext) listClusterIPs(s *Service) {
 	if !s.Kubernetes() || s.Address == UnspecifiedIP {
@@ -103,24 +64,11 @@ func (p *PushContext) initServices(tie int) {
 			}
 		}
 	}
-	rank := map[*ServiceEntry]int{}
-	if tie > 0 {
-		for _, group := range p.tieGroups() {
-			for i, entry := range group {
-				rank[entry] = (i + len(group) - tie%len(group)) % len(group)
-			}
-		}
-	}
 	for _, entry := range p.Mesh.ServiceEntries {
 		p.services = append(p.services, p.entryServices(entry)...)
 	}
-	slices.SortStableFunc(p.services, func(a, b *Service) int {
-		c := cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.Name, b.Name), strings.Compare(a.Namespace, b.Namespace))
-		if c == 0 && a.Entry != nil && b.Entry != nil {
-			c = cmp.Compare(rank[a.Entry], rank[b.Entry])
-		}
-		return c
-	})
+	slices.SortStableFunc(p.services, compareServices)
+	p.untie(tie)
 	p.resolveAliases()
 
 	p.initKeys()
@@ -312,7 +260,3 @@ func (p *PushContext) resolveAliases() {
 		}
 	}
 }
-
-// TiedEntries returns the ServiceEntries whose order istiod leaves to chance (see
-// [PushContext.Ties]), those of one host and namespace together, in input order.
-func (p *PushContext) TiedEntries() [][]*ServiceEntry { return p.tieGroups() }

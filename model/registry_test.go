@@ -3,6 +3,7 @@ package model_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -153,7 +154,8 @@ spec:
 }
 
 // Which of several entries of one host, namespace and second counts is left to
-// chance; another time or namespace settles it.
+// chance, and so is which address of an entry; another time or namespace settles
+// it.
 func TestTies(t *testing.T) {
 	p := pushOf(t, entry("one", "default", "a.example.com", "")+entry("two", "default", "a.example.com", "")+
 		entry("three", "other", "a.example.com", "")+entry("four", "default", "b.example.com", "2024-05-01T00:00:00Z")+
@@ -162,10 +164,8 @@ func TestTies(t *testing.T) {
 		t.Errorf("%d choices, want 2", got)
 	}
 	var names []string
-	for _, group := range p.TiedEntries() {
-		for _, e := range group {
-			names = append(names, e.ID())
-		}
+	for _, group := range p.TiedServices() {
+		names = append(names, ids(group)...)
 	}
 	if want := []string{"default/one", "default/two"}; !slices.Equal(names, want) {
 		t.Errorf("tied are %v, want %v", names, want)
@@ -177,6 +177,43 @@ func TestTies(t *testing.T) {
 	}
 	if got := pushOf(t, entry("one", "default", "a.example.com", "")).Ties(); got != 1 {
 		t.Errorf("a single entry gives %d choices, want 1", got)
+	}
+}
+
+// Each choice puts another address of an entry first, and more than eight are
+// not tried unless a flow asks for one of them.
+func TestTiesOfAddresses(t *testing.T) {
+	many := entry("e", "default", "a.example.com", "", "addresses: [192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4, 192.0.2.5, 192.0.2.6, 192.0.2.7, 192.0.2.8, 192.0.2.9, 192.0.2.10]")
+	few := entry("e", "default", "a.example.com", "", "addresses: [192.0.2.1, 192.0.2.2, 192.0.2.3]")
+	p := pushOf(t, few)
+	if got := p.Ties(); got != 3 {
+		t.Errorf("%d choices, want 3", got)
+	}
+	var first []string
+	for tie := range p.Ties() {
+		first = append(first, model.NewPushContext(p.Mesh, p.Config, tie).ServiceIn("a.example.com", "default").Address)
+	}
+	if want := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"}; !slices.Equal(first, want) {
+		t.Errorf("first are %v, want %v", first, want)
+	}
+	for tie := range 3 {
+		if r := model.NewPushContext(p.Mesh, p.Config, tie).Resolve("default", "a.example.com", false); r.Addr.String() != "192.0.2.1" {
+			t.Errorf("with choice %d clients find %s, want the address listed first", tie, r.Addr)
+		}
+	}
+	p = pushOf(t, many)
+	if got := p.Ties(); got != 8 {
+		t.Errorf("%d choices, want 8", got)
+	}
+	place, tied := p.Tied(netip.MustParseAddr("192.0.2.9"))
+	if !tied || place != 8 {
+		t.Errorf("an address in the ninth is at %d, %v", place, tied)
+	}
+	if got := model.NewPushContext(p.Mesh, p.Config, model.TieWithFirst(8)).ServiceIn("a.example.com", "default").Address; got != "192.0.2.9" {
+		t.Errorf("asked for the ninth, %s is first", got)
+	}
+	if _, tied := p.Tied(netip.MustParseAddr("203.0.113.1")); tied {
+		t.Error("an address that no entry lists ties")
 	}
 }
 

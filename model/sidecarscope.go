@@ -135,13 +135,29 @@ func sidecarPolicy(s *Sidecar) *networking.OutboundTrafficPolicy {
 
 // NewGatewayScope computes what gateways in a namespace see: everything
 // exported there; Sidecars do not apply (istio pilot/pkg/model/sidecar.go
-// DefaultSidecarScopeForGateway).
+// DefaultSidecarScopeForGateway). Where sidecars of the namespace see what no
+// Sidecar limits, and one of them is served before the gateway, istiod takes
+// their scope instead (push_context.go doGetSidecarScope): NewSidecarScope with
+// none.
 func (p *PushContext) NewGatewayScope(namespace string) *SidecarScope {
 	scope := &SidecarScope{Namespace: namespace, byHost: map[host.Name]*Service{}}
 	for _, s := range p.servicesExportedTo(namespace) {
 		scope.add(s)
 	}
 	return scope
+}
+
+// SameServices reports whether two scopes find the same services by host.
+func (s *SidecarScope) SameServices(other *SidecarScope) bool {
+	if len(s.byHost) != len(other.byHost) {
+		return false
+	}
+	for h, a := range s.byHost {
+		if b := other.byHost[h]; a != b && (b == nil || a.Object != b.Object || a.Address != b.Address || !a.samePorts(b)) {
+			return false
+		}
+	}
+	return true
 }
 
 // hostSet is what egress.hosts says about one namespace.

@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -129,10 +130,29 @@ func (p *Proxy) endpoints(c *cluster.Cluster, conn Connection, f Forward) []cand
 		}
 		return []candidate{{upstream: Upstream{Address: conn.Destination.Addr(), Port: port, Original: true}}}
 	case cluster.Cluster_EDS:
-		return assignment(p.config.Endpoints[c.GetName()])
+		return distinct(assignment(p.config.Endpoints[c.GetName()]))
 	default:
 		return assignment(c.GetLoadAssignment())
 	}
+}
+
+// distinct keeps the first endpoint of an address, as Envoy's EDS clusters do;
+// those that resolve names keep one for each name.
+func distinct(list []candidate) []candidate {
+	type at struct {
+		address netip.Addr
+		port    uint16
+	}
+	seen := map[at]bool{}
+	return slices.DeleteFunc(list, func(c candidate) bool {
+		if c.unknown != "" || !c.upstream.Address.IsValid() {
+			return false
+		}
+		key := at{c.upstream.Address, c.upstream.Port}
+		known := seen[key]
+		seen[key] = true
+		return known
+	})
 }
 
 // forwardProxy is a cluster that connects to whatever host the request or the

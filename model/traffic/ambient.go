@@ -157,6 +157,7 @@ func (w *walker) ztunnelInbound(to *model.Workload, conn connection) *flow.Trace
 // waypointInbound decides what a waypoint does with a connection.
 func (w *walker) waypointInbound(to *model.Workload, conn connection) *flow.Trace {
 	p := w.sim.waypoint(to)
+	w.shared = w.shared || w.sim.shares(to.Namespace)
 	hop := flow.Hop{At: flow.AtWaypoint, Proxy: to.ID(), SNI: conn.sni()}
 	stop := func(decision string, because []flow.Because, t *flow.Trace) *flow.Trace {
 		hop.Decision, hop.Because = decision, because

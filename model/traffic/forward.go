@@ -375,6 +375,17 @@ func (w *walker) outside(p *proxy, conn connection) *flow.Trace {
 // arrive hands a connection to a workload of the cluster.
 func (w *walker) arrive(to *model.Workload, conn connection) *flow.Trace {
 	c := w.sim.capture(to)
+	if proxied := c.Mode == capture.Router || c.Mode == capture.Sidecar; proxied && w.flow.Scheme == flow.UDP {
+		hop := flow.Hop{At: flow.AtNetwork, Proxy: to.ID(), Because: []flow.Because{{Object: to.Object}}}
+		if c.Mode == capture.Router {
+			hop.Decision = fmt.Sprintf("gateway %s takes no UDP", to.ID())
+			t := blocked(flow.NoListener, 0)
+			t.Via = flow.ViaGateway
+			return after([]flow.Hop{hop}, t)
+		}
+		hop.Decision = fmt.Sprintf("it reaches %s; its sidecar takes no UDP", to.ID())
+		return after([]flow.Hop{hop}, accepted(to, conn))
+	}
 	switch c.Mode {
 	case capture.Router:
 		return w.gatewayInbound(to, conn)

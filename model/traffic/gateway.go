@@ -17,7 +17,7 @@ import (
 func newGateway(sim *Simulation, push *model.PushContext, w *model.Workload) *proxy {
 	p := &proxy{
 		sim: sim, push: push, namespace: w.Namespace, labels: w.Labels, workload: w, role: gatewayRole,
-		scope: push.NewGatewayScope(w.Namespace), gateway: push.MergeGateways(w),
+		scope: sim.gatewayScope(push, w.Namespace), gateway: push.MergeGateways(w),
 		tables: map[string]*routeTable{}, clusters: map[string]*cluster{},
 	}
 	p.listeners = p.gatewayListeners()

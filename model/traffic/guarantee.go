@@ -105,7 +105,7 @@ func (s *Simulation) guarantee(f flow.Flow, t *flow.Trace) string {
 		}
 	}
 	for _, bypass := range s.Bypasses(f) {
-		switch around := s.trace(bypass); around.Outcome {
+		switch around, _ := s.trace(bypass); around.Outcome {
 		case flow.Allowed, flow.Mixed:
 			return BestEffort
 		case flow.Unknown:

@@ -21,6 +21,7 @@ const maxProxies = 8
 // pod.
 func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace {
 	p := w.sim.gateway(to)
+	w.shared = w.shared || w.sim.shares(to.Namespace)
 	hop := flow.Hop{At: flow.AtGateway, Proxy: to.ID(), SNI: conn.sni()}
 	stop := func(decision string, because []flow.Because, t *flow.Trace) *flow.Trace {
 		hop.Decision, hop.Because = decision, because

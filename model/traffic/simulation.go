@@ -13,7 +13,6 @@ import (
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
-	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/model/netpol"
 )
 
@@ -30,25 +29,21 @@ type Simulation struct {
 	gateways  map[*model.Workload]*proxy
 	waypoints map[*model.Workload]*proxy
 	captures  map[*model.Workload]*capture.Capture
-	// tie is the choice made where istiod leaves the order of ServiceEntries to
-	// chance; others are the simulations of the other choices.
-	tie    int
-	others []*Simulation
+	// chance is the choice made where istiod leaves something to chance.
+	chance chance
+	*alternatives
 }
 
 // New returns a simulation of mesh.
 func New(mesh *model.Mesh) *Simulation {
-	s := newSimulation(mesh, 0)
-	ties := s.push(mesh.Config).Ties()
-	for tie := 1; tie < ties; tie++ {
-		s.others = append(s.others, newSimulation(mesh, tie))
-	}
+	s := newSimulation(mesh, chance{})
+	s.alternatives = s.findAlternatives()
 	return s
 }
 
-func newSimulation(mesh *model.Mesh, tie int) *Simulation {
+func newSimulation(mesh *model.Mesh, c chance) *Simulation {
 	return &Simulation{
-		mesh: mesh, network: netpol.New(mesh), tie: tie,
+		mesh: mesh, network: netpol.New(mesh), chance: c,
 		pushes: map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
 		sidecars: map[string]*proxy{}, gateways: map[*model.Workload]*proxy{}, waypoints: map[*model.Workload]*proxy{}, captures: map[*model.Workload]*capture.Capture{},
 	}
@@ -83,23 +78,23 @@ func (s *Simulation) Trace(f flow.Flow) *flow.Trace {
 
 // Verdict is Trace without the guarantee, which takes several times as long.
 func (s *Simulation) Verdict(f flow.Flow) *flow.Trace {
-	t := s.trace(f)
-	for _, other := range s.others {
-		if o := other.trace(f); !sameVerdict(t, o) {
-			return undetermined(s, t, o)
+	t, w := s.trace(f)
+	for _, other := range s.choices(w) {
+		if o, _ := other.trace(f); !sameVerdict(t, o) {
+			return undetermined(s, other, t, o)
 		}
 	}
 	return t
 }
 
 // trace decides a flow under one choice of what istiod leaves to chance.
-func (s *Simulation) trace(f flow.Flow) *flow.Trace {
+func (s *Simulation) trace(f flow.Flow) (*flow.Trace, *walker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &walker{sim: s, flow: f}
 	t := w.start()
 	t.ID = f.ID
-	return t
+	return t, w
 }
 
 func sameVerdict(a, b *flow.Trace) bool {
@@ -115,54 +110,11 @@ func sameVerdict(a, b *flow.Trace) bool {
 	return true
 }
 
-// undetermined answers for a flow whose verdict depends on which of several
-// ServiceEntries istiod happens to take.
-func undetermined(s *Simulation, a, b *flow.Trace) *flow.Trace {
-	t := &flow.Trace{ID: a.ID, Outcome: flow.Unknown, Via: flow.ViaNone, Reason: flow.Undetermined, Hops: a.Hops, Assumptions: a.Assumptions}
-	var names []string
-	hop := flow.Hop{At: flow.AtSidecar}
-	if len(a.Hops) > 0 {
-		hop.Proxy = a.Hops[0].Proxy
-	}
-	groups := s.Push().TiedEntries()
-	// Those that neither trace mentions have nothing to do with it, unless they
-	// are all hidden by what follows from them.
-	cited := slices.DeleteFunc(slices.Clone(groups), func(group []*model.ServiceEntry) bool {
-		return !slices.ContainsFunc(group, func(e *model.ServiceEntry) bool { return cites(a, e.Object) || cites(b, e.Object) })
-	})
-	if len(cited) > 0 {
-		groups = cited
-	}
-	for _, group := range groups {
-		for _, e := range group {
-			if !slices.Contains(names, e.ID()) {
-				names = append(names, e.ID())
-				hop.Because = append(hop.Because, flow.Because{Object: e.Object, Field: "spec.hosts"})
-			}
-		}
-	}
-	hop.Decision = fmt.Sprintf("several ServiceEntries of one namespace and the same age define one host differently (%s), and istiod may take any of them: with one the flow is %s (%s), with another %s (%s)",
-		strings.Join(names, ", "), a.Outcome, a.Reason, b.Outcome, b.Reason)
-	t.Detail = hop.Decision + "; creation timestamps that differ, or one entry, would settle it"
-	t.Hops = append(slices.Clone(t.Hops), hop)
-	return t
-}
-
-// cites reports whether a hop of a trace points to an object.
-func cites(t *flow.Trace, o *manifest.Object) bool {
-	for _, hop := range t.Hops {
-		if slices.ContainsFunc(hop.Because, func(b flow.Because) bool { return b.Object == o }) {
-			return true
-		}
-	}
-	return slices.ContainsFunc(t.Branches, func(b flow.Branch) bool { return cites(&b.Trace, o) })
-}
-
 // push returns the push context of a mesh configuration.
 func (s *Simulation) push(config *model.MeshConfig) *model.PushContext {
 	p := s.pushes[config.Revision]
 	if p == nil {
-		p = model.NewPushContext(s.mesh, config, s.tie)
+		p = model.NewPushContext(s.mesh, config, s.chance.tie)
 		s.pushes[config.Revision] = p
 	}
 	return p

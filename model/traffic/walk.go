@@ -22,6 +22,11 @@ type walker struct {
 	seen []string
 	// forwards counts the clusters that the flow was sent to, on all ways.
 	forwards int
+	// dialled is the address of the first connection, asked the host of its
+	// request; shared says that a gateway was passed whose view is chance.
+	dialled netip.Addr
+	asked   string
+	shared  bool
 	// hasToken: the client sends a token that a proxy may validate.
 	hasToken bool
 }
@@ -60,6 +65,10 @@ func (w *walker) start() *flow.Trace {
 	conn, dialled, detail := w.dial(c)
 	if detail != "" {
 		return unknown(flow.ViaNone, flow.BadFlow, detail)
+	}
+	w.dialled = conn.dst.Addr()
+	if conn.request != nil {
+		w.asked = conn.request.authority
 	}
 	t := after(dialled, w.leave(c, conn))
 	if c.Assumption != "" && !f.Bypass {

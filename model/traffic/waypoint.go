@@ -19,7 +19,7 @@ import (
 func newWaypoint(sim *Simulation, push *model.PushContext, g *model.KubeGateway, w *model.Workload) *proxy {
 	return &proxy{
 		sim: sim, push: push, namespace: w.Namespace, labels: w.Labels, workload: w, role: waypointRole,
-		scope: push.NewGatewayScope(w.Namespace), waypoint: g, services: push.WaypointServices(g),
+		scope: sim.gatewayScope(push, w.Namespace), waypoint: g, services: push.WaypointServices(g),
 		tables: map[string]*routeTable{}, clusters: map[string]*cluster{}, servicePolicies: map[*model.Service]*policySet{},
 	}
 }

@@ -1,0 +1,131 @@
+package reach_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
+	"github.com/egresslint/egresslint/model/reach"
+	"github.com/egresslint/egresslint/model/traffic"
+)
+
+const meshRoot = "../../testdata/mesh"
+
+// eachMesh runs a test on every mesh of testdata.
+func eachMesh(t *testing.T, test func(t *testing.T, r *reach.Reach)) {
+	t.Helper()
+	for _, name := range meshNames(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, loadMesh(t, filepath.Join(meshRoot, name, "manifests"), flagsOf(t, name)))
+		})
+	}
+}
+
+func meshNames(t *testing.T) []string {
+	t.Helper()
+	entries, err := os.ReadDir(meshRoot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	if len(names) == 0 {
+		t.Fatalf("%s has no mesh", meshRoot)
+	}
+	return names
+}
+
+// flagsOf reads the flags of a mesh, one a line as they are typed.
+func flagsOf(t *testing.T, name string) model.Options {
+	t.Helper()
+	var opts model.Options
+	text, err := os.ReadFile(filepath.Join(meshRoot, name, "flags"))
+	if os.IsNotExist(err) {
+		return opts
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		name, value, _ := strings.Cut(line, " ")
+		switch name {
+		case "--set":
+			opts.Set = append(opts.Set, value)
+		case "--namespace-label":
+			namespace, label, _ := strings.Cut(value, ":")
+			key, value, _ := strings.Cut(label, "=")
+			opts.NamespaceLabels = append(opts.NamespaceLabels, model.NamespaceLabel{Namespace: namespace, Key: key, Value: value})
+		default:
+			t.Fatalf("%q is no flag that this test knows", name)
+		}
+	}
+	return opts
+}
+
+func loadMesh(t *testing.T, dir string, opts model.Options) *reach.Reach {
+	t.Helper()
+	m, _, err := model.Load(context.Background(), manifest.Options{Paths: []manifest.Path{{Name: dir}}}, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reach.New(traffic.New(m))
+}
+
+// loadText makes a mesh of one manifest file.
+func loadText(t *testing.T, text string) *reach.Reach {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "mesh.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return loadMesh(t, dir, model.Options{})
+}
+
+// seeded returns a source of random numbers and prints the seed that makes it.
+func seeded(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+func letters(random *rand.Rand, n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = 'a' + byte(random.IntN(26))
+	}
+	return string(b)
+}
+
+func jsonText(v any) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// fate is what a trace says becomes of a request, without the hops.
+func fate(t *flow.Trace) string {
+	var branches []string
+	for _, b := range t.Branches {
+		branches = append(branches, jsonText(b.Weight)+fate(&b.Trace))
+	}
+	return jsonText([]any{t.Outcome, t.Via, t.Reason, t.Policy, t.Rule, t.Guarantee, t.UpstreamTLS, t.HTTPStatus, branches})
+}
