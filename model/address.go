@@ -162,6 +162,9 @@ func (p *PushContext) Resolve(namespace, name string, dnsCapture bool) Resolved 
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return Resolved{Addr: addr.Unmap()}
 	}
+	if strings.EqualFold(name, "localhost") {
+		return Resolved{Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1})}
+	}
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
 	for range 8 { // ExternalName chains; a loop resolves to nothing
 		svc := p.clusterService(namespace, name)

@@ -95,18 +95,19 @@ func Attached(namespace string, policy TargetablePolicy, w *Workload) bool {
 // AttachedToWaypoint reports whether a policy of a namespace applies to what a
 // waypoint does for a service: only by reference, to the Gateway in its own
 // namespace, to the service in the service's, or to the GatewayClass in the
-// root namespace; never by selector (istio pilot/pkg/model/policyattachment.go
+// root namespace; never by selector. Without a service only what is attached to
+// the waypoint as a whole counts (istio pilot/pkg/model/policyattachment.go
 // ShouldAttachPolicy).
 func (p *PushContext) AttachedToWaypoint(namespace string, policy TargetablePolicy, g *KubeGateway, s *Service) bool {
 	for _, ref := range TargetRefs(policy) {
 		group := ref.GetGroup()
 		switch ref.GetKind() {
 		case "Service":
-			if (group == "" || group == "core") && s.Kubernetes() && ref.GetName() == s.Object.Name && namespace == s.Namespace {
+			if s != nil && (group == "" || group == "core") && s.Kubernetes() && ref.GetName() == s.Object.Name && namespace == s.Namespace {
 				return true
 			}
 		case "ServiceEntry":
-			if group == "networking.istio.io" && !s.Kubernetes() && ref.GetName() == s.Object.Name && namespace == s.Namespace {
+			if s != nil && group == "networking.istio.io" && !s.Kubernetes() && ref.GetName() == s.Object.Name && namespace == s.Namespace {
 				return true
 			}
 		case "GatewayClass":
@@ -161,13 +162,32 @@ func (p *PushContext) RequestAuthenticationsForWaypoint(g *KubeGateway, s *Servi
 	return out
 }
 
-// EnvoyFiltersForWaypoint returns the EnvoyFilters that are attached to a
-// waypoint or to a service of it.
-func (p *PushContext) EnvoyFiltersForWaypoint(g *KubeGateway, s *Service) []*EnvoyFilter {
+// EnvoyFiltersForWaypoint returns the EnvoyFilters of a waypoint: those of its
+// own and of the root namespace that refer to its Gateway or GatewayClass;
+// references to services match nothing (istio pilot/pkg/model/push_context.go
+// getMatchedEnvoyFilters).
+func (p *PushContext) EnvoyFiltersForWaypoint(g *KubeGateway) []*EnvoyFilter {
 	var out []*EnvoyFilter
 	for _, f := range p.Mesh.EnvoyFilters {
-		if p.AttachedToWaypoint(f.Namespace, envoyFilterTarget{f.Spec}, g, s) {
+		if (f.Namespace == g.Namespace || f.Namespace == p.RootNamespace()) && p.AttachedToWaypoint(f.Namespace, envoyFilterTarget{f.Spec}, g, nil) {
 			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// LayeredAuthorizationPolicies returns the policies that a waypoint enforces on
+// tunnels as such: with ENABLE_LAYERED_WAYPOINT_AUTHORIZATION_POLICIES those
+// that hold by namespace or selector (istio
+// pilot/pkg/networking/core/listener_waypoint.go buildHCMConnectTerminateChain).
+func (p *PushContext) LayeredAuthorizationPolicies(w *Workload) []*AuthorizationPolicy {
+	if !p.flag("ENABLE_LAYERED_WAYPOINT_AUTHORIZATION_POLICIES", false) {
+		return nil
+	}
+	var out []*AuthorizationPolicy
+	for _, policy := range sortedByAge(p.Mesh.AuthorizationPolicies) {
+		if (policy.Namespace == p.RootNamespace() || policy.Namespace == w.Namespace) && len(TargetRefs(policy.Spec)) == 0 && Attached(policy.Namespace, policy.Spec, w) {
+			out = append(out, policy)
 		}
 	}
 	return out

@@ -34,6 +34,9 @@ func (p *PushContext) ServiceIn(h host.Name, namespace string) *Service {
 	return p.byHost[h][namespace]
 }
 
+// Registered returns the services of a host by namespace, empty if there is none.
+func (p *PushContext) Registered(h host.Name) map[string]*Service { return p.byHost[h] }
+
 // Visible reports whether proxies in namespace see a service.
 func (p *PushContext) Visible(s *Service, namespace string) bool {
 	return s != nil && p.serviceExportTo(s).VisibleTo(s.Namespace, namespace)

@@ -41,7 +41,7 @@ func (p traceWriter) body(t *flow.Trace, indent string, first int) {
 	for i, h := range t.Hops {
 		p.hop(h, indent, first+i)
 	}
-	if t.Detail != "" {
+	if t.Detail != "" && t.Outcome == flow.Unknown {
 		p.printf("\n%s%s %s\n", indent, p.yellow("not known:"), Printable(t.Detail))
 	}
 	if t.UpstreamTLS == flow.UpstreamSimple || t.UpstreamTLS == flow.UpstreamMutual {

@@ -133,4 +133,22 @@ func TestDifferences(t *testing.T) {
 	if len(Differences(a, b)) == 0 {
 		t.Error("branches that end otherwise are not the same")
 	}
+	mixed := func(branches ...flow.Branch) *flow.Trace {
+		return &flow.Trace{Outcome: flow.Mixed, Branches: branches}
+	}
+	nested := flow.Branch{Weight: 3, Trace: *mixed(branch(1, flow.NoRoute), branch(2, flow.NoCluster))}
+	for _, test := range []struct {
+		name   string
+		other  *flow.Trace
+		differ bool
+	}{
+		{"branches of a branch count as its own", mixed(branch(1, flow.Loop), branch(1, flow.NoRoute), branch(2, flow.NoCluster)), false},
+		{"shares count, not weights", mixed(branch(10, flow.Loop), branch(10, flow.NoRoute), branch(20, flow.NoCluster)), false},
+		{"other shares", mixed(branch(1, flow.Loop), branch(1, flow.NoRoute), branch(1, flow.NoCluster)), true},
+		{"another branch", mixed(branch(1, flow.Loop), branch(3, flow.NoRoute)), true},
+	} {
+		if got := Differences(mixed(branch(1, flow.Loop), nested), test.other); (len(got) > 0) != test.differ {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
 }

@@ -4,6 +4,7 @@ package agree
 
 import (
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -43,21 +44,53 @@ func Differences(judge, product *flow.Trace) []string {
 		}
 		return out
 	}
-	if len(judge.Branches) != len(product.Branches) {
-		return append(out, fmt.Sprintf("branches: judge %d, product %d", len(judge.Branches), len(product.Branches)))
+	ours, theirs := leaves(judge), leaves(product)
+	if len(ours) != len(theirs) {
+		return append(out, fmt.Sprintf("branches: judge %d, product %d", len(ours), len(theirs)))
 	}
-	for i := range judge.Branches {
-		if missing(&judge.Branches[i].Trace, &product.Branches[i].Trace) {
+	for i := range ours {
+		if missing(ours[i].trace, theirs[i].trace) {
 			// What the branches have in common then differs, too.
 			out = nil
 			break
 		}
 	}
-	for i := range judge.Branches {
-		a, b := &judge.Branches[i], &product.Branches[i]
-		differ(fmt.Sprintf("branch %d: weight", i), a.Weight, b.Weight)
-		for _, d := range Differences(&a.Trace, &b.Trace) {
+	for i := range ours {
+		if ours[i].share.Cmp(theirs[i].share) != 0 {
+			out = append(out, fmt.Sprintf("branch %d: share: judge %s, product %s", i, ours[i].share, theirs[i].share))
+		}
+		for _, d := range Differences(ours[i].trace, theirs[i].trace) {
 			out = append(out, fmt.Sprintf("branch %d: %s", i, d))
+		}
+	}
+	return out
+}
+
+// leaf is a branch that has none itself, with its share of the traffic.
+type leaf struct {
+	share *big.Rat
+	trace *flow.Trace
+}
+
+// leaves are the branches of an answer, those of branches in place of them:
+// where a fault strikes before a choice, it matters not which of them is drawn
+// as the first.
+func leaves(answer *flow.Trace) []leaf {
+	if len(answer.Branches) == 0 {
+		return []leaf{{big.NewRat(1, 1), answer}}
+	}
+	total := 0
+	for i := range answer.Branches {
+		total += answer.Branches[i].Weight
+	}
+	var out []leaf
+	for i := range answer.Branches {
+		share := new(big.Rat)
+		if total > 0 {
+			share.SetFrac64(int64(answer.Branches[i].Weight), int64(total))
+		}
+		for _, l := range leaves(&answer.Branches[i].Trace) {
+			out = append(out, leaf{l.share.Mul(l.share, share), l.trace})
 		}
 	}
 	return out

@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"net/netip"
+	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -182,7 +183,8 @@ func (l *compiledListener) inspect(conn Connection) inspected {
 		switch {
 		case inspector.tls && len(conn.Message.TLS) > 0:
 			in.transport = "tls"
-			in.serverName = conn.Message.TLS[0].SNI
+			// The socket keeps it in lower case.
+			in.serverName = strings.ToLower(conn.Message.TLS[0].SNI)
 			in.applications = conn.Message.TLS[0].ALPN
 		case inspector.http && in.transport == "raw_buffer" && conn.Message.plaintextHTTP():
 			if conn.Message.HTTP.HTTP2 {

@@ -1,78 +1,183 @@
 package reach_test
 
 import (
-	"sync/atomic"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
+	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/reach"
 )
 
-// The members of a class cannot be told apart.
-func TestClassesFareAlike(t *testing.T) {
-	schemes := []flow.Scheme{flow.HTTP, flow.TLS, flow.TCP}
-	var compared atomic.Int64
-	t.Cleanup(func() {
-		if compared.Load() == 0 {
-			t.Error("no mesh has two workloads of one class")
-		}
-	})
+// Each client is in one class, gateways are in none.
+func TestEachClientIsInOneClass(t *testing.T) {
 	eachMesh(t, func(t *testing.T, r *reach.Reach) {
-		random := seeded(t)
-		universe := r.Universe()
+		var members []*model.Workload
 		for _, class := range r.Classes() {
-			for _, w := range class[1:] {
-				for range 10 {
-					d := universe[random.IntN(len(universe))]
-					f := flow.Flow{From: reach.From(class[0]), Host: d.Host, Port: d.Port, Scheme: schemes[random.IntN(len(schemes))]}
-					g := f
-					g.From = reach.From(w)
-					compared.Add(1)
-					if a, b := fate(r.Trace(f)), fate(r.Trace(g)); a != b {
-						t.Errorf("%s:%d %s: %s fares %s, %s fares %s", d.Host, d.Port, f.Scheme, f.From, a, g.From, b)
-					}
-				}
-			}
+			members = append(members, class...)
+		}
+		if want, got := names(r.Clients()), names(members); !slices.Equal(want, got) {
+			t.Errorf("the classes have %q, the clients are %q", got, want)
 		}
 	})
 }
 
-// Labels that only a network policy asks for tell workloads apart, and so does
-// the host's network, where policies do not hold.
-func TestClassesByNetworkPolicy(t *testing.T) {
-	r := loadText(t, `
-apiVersion: v1
-kind: Pod
-metadata: {name: locked, namespace: shop, labels: {tier: locked}}
-spec: {containers: [{name: app, image: app}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: free, namespace: shop, labels: {tier: free}}
-spec: {containers: [{name: app, image: app}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: host, namespace: shop, labels: {tier: locked}}
-spec: {hostNetwork: true, containers: [{name: app, image: app}]}
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: lock, namespace: shop}
-spec:
-  podSelector: {matchExpressions: [{key: tier, operator: In, values: [locked]}]}
-  policyTypes: [Egress]
-`)
-	if n := len(r.Classes()); n != 3 {
-		t.Fatalf("%d classes, want 3", n)
-	}
-	for _, w := range r.Clients() {
-		want := flow.Allowed
-		if w.Name == "locked" {
-			want = flow.Blocked
+// Two workloads of one class have the same answer to everything, whatever their
+// labels, accounts and annotations: the meshes of testdata, with copies of their
+// workloads that differ a little.
+func TestMembersOfAClassHaveTheSameAnswers(t *testing.T) {
+	random := seeded(t)
+	compared := 0
+	for _, name := range meshNames(t) {
+		opts := flagsOf(t, name)
+		dir, copies := withCopies(t, random, filepath.Join(meshRoot, name, "manifests"))
+		r := loadMesh(t, dir, opts)
+		if n := len(r.Mesh.Workloads); n < copies {
+			t.Errorf("%s: %d workloads, but %d were added", name, n, copies)
 		}
-		if a := r.Answer(w, reach.Destination{Host: "example.com", Port: 443}, flow.TLS); a.Outcome != want {
-			t.Errorf("%s: %s, want %s", w.ID(), a.Outcome, want)
+		for _, class := range r.Classes() {
+			for _, w := range class[1:] {
+				compared++
+				for _, diff := range unequal(r, class[0], w) {
+					t.Errorf("%s with copies: %s and %s are of one class\n%s", name, describe(class[0]), describe(w), diff)
+				}
+				if t.Failed() {
+					t.FailNow()
+				}
+			}
 		}
 	}
+	if compared < len(meshNames(t)) {
+		t.Errorf("only %d workloads were in the class of another", compared)
+	}
+}
+
+func describe(w *model.Workload) string {
+	return fmt.Sprintf("%s (account %s, labels %s)", reach.From(w), w.ServiceAccount, jsonText(w.Labels))
+}
+
+// unequal lists the requests that fare differently from two workloads.
+func unequal(r *reach.Reach, a, b *model.Workload) []string {
+	var out []string
+	for _, d := range r.Universe() {
+		for _, scheme := range []flow.Scheme{flow.HTTP, flow.TLS, flow.TCP} {
+			for _, dial := range []string{"", "192.0.2.77"} {
+				f := flow.Flow{From: reach.From(a), Host: d.Host, Port: d.Port, Scheme: scheme, DstIP: dial}
+				g := f
+				g.From = reach.From(b)
+				if x, y := fate(r.Trace(f)), fate(r.Trace(g)); x != y {
+					out = append(out, fmt.Sprintf("\t%s: %s\n\t%s: %s", jsonText(f), x, jsonText(g), y))
+				}
+			}
+		}
+	}
+	return out
+}
+
+// withCopies writes the manifests of a directory and, for each workload in them,
+// copies that differ from it in one or two things. It returns how many.
+func withCopies(t *testing.T, random *rand.Rand, dir string) (string, int) {
+	t.Helper()
+	out := t.TempDir()
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %v", dir, err)
+	}
+	var copies []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(out, filepath.Base(file)), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, document := range strings.Split("\n"+string(text), "\n---") {
+			for i := range 3 {
+				if c := changedCopy(t, random, document, i); c != "" {
+					copies = append(copies, c)
+				}
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(out, "copies.yaml"), []byte(strings.Join(copies, "---\n")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return out, len(copies)
+}
+
+// changedCopy returns a document with another name and a few other things
+// changed, or nothing if it is no workload or a gateway.
+func changedCopy(t *testing.T, random *rand.Rand, document string, number int) string {
+	t.Helper()
+	var o map[string]any
+	if err := yaml.Unmarshal([]byte(document), &o); err != nil || strings.Contains(document, "router") || strings.Contains(document, "inject.istio.io/templates") {
+		return "" // whatever else is wrong with it, it is no workload to copy
+	}
+	var pod map[string]any
+	switch o["kind"] {
+	case "Deployment":
+		pod = field(field(o, "spec"), "template")
+		// The copies' labels need not fit; istiod looks at pods.
+		delete(field(o, "spec"), "selector")
+	case "Pod":
+		pod = o
+	default:
+		return ""
+	}
+	meta := field(o, "metadata")
+	meta["name"] = fmt.Sprintf("%v-copy-%d", meta["name"], number)
+	labels, annotations := field(field(pod, "metadata"), "labels"), field(field(pod, "metadata"), "annotations")
+	for range random.IntN(3) {
+		change(random, labels, annotations, field(pod, "spec"))
+	}
+	text, err := yaml.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// change changes one thing of a pod.
+func change(random *rand.Rand, labels, annotations, spec map[string]any) {
+	keys := slices.Sorted(maps.Keys(labels))
+	pick := func() string { return keys[random.IntN(len(keys))] }
+	switch n := random.IntN(9); {
+	case n == 0 && len(keys) > 0:
+		delete(labels, pick())
+	case n == 1 && len(keys) > 0:
+		labels[pick()] = letters(random, 3)
+	case n == 2:
+		labels[letters(random, 4)] = letters(random, 3)
+	case n == 3:
+		spec["serviceAccountName"] = []string{"default", "sleep", "other"}[random.IntN(3)]
+	case n == 4:
+		annotations["sidecar.istio.io/inject"] = "false"
+	case n == 5:
+		annotations["traffic.sidecar.istio.io/excludeOutboundPorts"] = []string{"80", "443", "80,443"}[random.IntN(3)]
+	case n == 6:
+		annotations["traffic.sidecar.istio.io/excludeOutboundIPRanges"] = "192.0.2.0/24"
+	case n == 7:
+		spec["hostNetwork"] = true
+	case n == 8:
+		annotations["proxy.istio.io/config"] = `{"proxyMetadata": {"ISTIO_META_DNS_CAPTURE": "true"}}`
+	}
+}
+
+// field returns a field that is an object, and makes it if it is not there.
+func field(o map[string]any, name string) map[string]any {
+	f, ok := o[name].(map[string]any)
+	if !ok {
+		f = map[string]any{}
+		o[name] = f
+	}
+	return f
 }

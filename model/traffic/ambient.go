@@ -5,9 +5,6 @@ import (
 	"net/netip"
 	"slices"
 
-	networking "istio.io/api/networking/v1alpha3"
-	"istio.io/istio/pkg/config/protocol"
-
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
@@ -15,55 +12,110 @@ import (
 
 // ztunnel decides what the client's ztunnel does with a connection: only its
 // address counts, no REGISTRY_ONLY, no exportTo and no Sidecar (istio/ztunnel
-// src/proxy/outbound.rs build_request).
+// src/proxy/outbound.rs build_request). Where istiod or ztunnel may take one of
+// several services, all of them must come to the same.
 func (w *walker) ztunnel(c *capture.Capture, conn connection) *flow.Trace {
-	name := w.client.ID()
-	hop := flow.Hop{At: flow.AtZtunnel, Proxy: name, Because: slices.Clone(c.Because)}
-	address := conn.dst.Addr()
-	if w.push.WorkloadAt(address) != nil {
-		hop.Decision = fmt.Sprintf("the ztunnel of %s takes the connection (%s): the address is a pod's", name, c.Why)
-		return after([]flow.Hop{hop}, w.network(nil, conn))
-	}
-	if entry := w.push.EndpointAt(address); entry != nil {
-		// A workload's address is looked up before any service's.
-		hop.Decision = fmt.Sprintf("the ztunnel of %s takes the connection (%s): %s lists the address as an endpoint, so it goes there without waypoint", name, c.Why, entry)
-		hop.Because = append(hop.Because, flow.Because{Object: entry, Field: "spec"})
-		return after([]flow.Hop{hop}, w.network(nil, conn))
-	}
-	s, ties := w.push.AmbientServiceAt(w.client.Namespace, address)
-	for _, t := range ties {
-		if *w.push.WaypointOf(t) != *w.push.WaypointOf(s) {
-			hop.Decision = fmt.Sprintf("%s and %s have the same address, and ztunnel may take either", s.Object, t.Object)
-			hop.Because = append(hop.Because, flow.Because{Object: s.Object, Field: s.HostField}, flow.Because{Object: t.Object, Field: t.HostField})
-			return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.Undetermined, hop.Decision))
+	ways := w.ztunnelAt(c, conn)
+	if c.DNSCapture && w.flow.DstIP == "" && w.flow.ConnectTo == "" {
+		for _, rival := range w.push.AmbientRivals(w.client.Namespace, w.flow.Host) {
+			to := conn
+			to.dst = netip.AddrPortFrom(rival, conn.dst.Port())
+			ways = append(ways, w.ztunnelAt(c, to)...)
 		}
 	}
-	if s == nil || s.Resolution == model.DynamicDNS && w.push.WaypointOf(s).Waypoint == nil {
-		hop.Decision = fmt.Sprintf("the ztunnel of %s takes the connection (%s), knows no service at its address and passes it on: ztunnel has no REGISTRY_ONLY", name, c.Why)
-		return after([]flow.Hop{hop}, eachEnd(w.network(nil, conn), func(t *flow.Trace) {
+	for _, other := range ways[1:] {
+		if sameVerdict(ways[0], other) {
+			continue
+		}
+		hop := flow.Hop{At: flow.AtZtunnel, Proxy: w.client.ID(), Because: append(slices.Clone(ways[0].Hops[0].Because), other.Hops[0].Because...),
+			Decision: fmt.Sprintf("several services have this name or address, and it is left to chance which of them ztunnel takes: with one the flow is %s (%s), with another %s (%s)",
+				ways[0].Outcome, ways[0].Reason, other.Outcome, other.Reason)}
+		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.Undetermined, hop.Decision+"; creation timestamps that differ, or one entry, would settle it"))
+	}
+	return ways[0]
+}
+
+// ztunnelAt returns what ztunnel may do with a connection to an address, never
+// nothing.
+func (w *walker) ztunnelAt(c *capture.Capture, conn connection) []*flow.Trace {
+	hop := flow.Hop{At: flow.AtZtunnel, Proxy: w.client.ID(), Because: slices.Clone(c.Because),
+		Decision: fmt.Sprintf("the ztunnel of %s takes the connection (%s)", w.client.ID(), c.Why)}
+	address := conn.dst.Addr()
+	// A workload's address is looked up before any service's.
+	if to := w.push.WorkloadAt(address); to != nil {
+		hop.Decision += ": the address is a pod's"
+		return []*flow.Trace{w.ztunnelToWorkload(hop, w.push.WorkloadWaypoint(to.Labels, to.Object, to.Namespace), func() *flow.Trace { return w.ztunnelToPod(to, conn) })}
+	}
+	s, ties := w.push.AmbientServiceAt(w.client.Namespace, address)
+	if entry, field, labels := w.push.EndpointAt(address); entry != nil {
+		hop.Decision += fmt.Sprintf(": %s lists the address as an endpoint, so it goes there without waypoint", entry)
+		hop.Because = append(hop.Because, flow.Because{Object: entry, Field: field})
+		return []*flow.Trace{w.ztunnelToWorkload(hop, w.push.WorkloadWaypoint(labels, entry, entry.Namespace), func() *flow.Trace {
+			// Without a waypoint the service of the address comes first after all
+			// (istio/ztunnel src/state.rs find_upstream), if it has the port.
+			if s != nil && !s.Kubernetes() && s.Resolution != model.Passthrough && s.PortByNumber(int(conn.dst.Port())) != nil {
+				return w.ztunnelDirect(s, conn)
+			}
+			return w.network(nil, conn)
+		})}
+	}
+	if s == nil {
+		hop.Decision += ", knows no service at its address and passes it on: ztunnel has no REGISTRY_ONLY"
+		return []*flow.Trace{after([]flow.Hop{hop}, eachEnd(w.network(nil, conn), func(t *flow.Trace) {
 			if t.Outcome == flow.Allowed && t.Via == flow.ViaDirect && t.Reason == flow.OK {
 				t.Via = flow.ViaPassthrough
 			}
-		}))
+		}))}
 	}
-	hop.Because = append(hop.Because, flow.Because{Object: s.Object, Field: s.HostField})
+	var ways []*flow.Trace
+	for _, s := range append([]*model.Service{s}, ties...) {
+		seen := slices.Clone(w.seen)
+		ways = append(ways, w.ztunnelToService(hop, s, conn))
+		w.seen = seen
+	}
+	return ways
+}
+
+// ztunnelToWorkload answers for a connection to the address of a workload, which
+// may have a waypoint of its own.
+func (w *walker) ztunnelToWorkload(hop flow.Hop, b *model.WaypointBinding, direct func() *flow.Trace) *flow.Trace {
+	switch {
+	case b.Unknown != "":
+		hop.Decision += "; " + b.Unknown
+		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.MissingObject, b.Unknown))
+	case b.Waypoint != nil:
+		hop.Decision += "; " + b.Why + ", and what that does with connections to workloads is not simulated"
+		hop.Because = append(hop.Because, flow.Because{Object: b.Waypoint.Object, Field: "metadata.labels"})
+		return after([]flow.Hop{hop}, unknown(flow.ViaWaypoint, flow.OpaqueFilter, hop.Decision))
+	}
+	return after([]flow.Hop{hop}, direct())
+}
+
+// ztunnelToService sends to a service, through its waypoint if it has one.
+func (w *walker) ztunnelToService(hop flow.Hop, s *model.Service, conn connection) *flow.Trace {
+	hop.Because = append(slices.Clone(hop.Because), flow.Because{Object: s.Object, Field: s.HostField})
 	b := w.push.WaypointOf(s)
 	if b.Object != nil {
 		hop.Because = append(hop.Because, flow.Because{Object: b.Object, Field: b.Field})
 	}
-	hop.Decision = fmt.Sprintf("the ztunnel of %s takes the connection (%s) and knows its address as %s of %s", name, c.Why, s.Hostname, s.Object)
+	hop.Decision += fmt.Sprintf(" and knows its address as %s of %s", s.Hostname, s.Object)
 	switch {
 	case b.Unknown != "":
 		hop.Decision += ": " + b.Unknown
 		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.MissingObject, b.Unknown))
 	case b.Waypoint == nil:
 		hop.Decision += "; " + b.Why + ", so it goes straight there"
-		return after([]flow.Hop{hop}, w.ztunnelDirect(s, conn))
+		t := after([]flow.Hop{hop}, w.ztunnelDirect(s, conn))
+		if b.Assumption != "" && !slices.Contains(t.Assumptions, b.Assumption) {
+			t.Assumptions = append(t.Assumptions, b.Assumption)
+		}
+		return t
 	}
 	hop.Decision += "; " + b.Why
 	if b.Canary == nil {
 		return after([]flow.Hop{hop}, w.toWaypoint(b.Waypoint, conn))
 	}
+	hop.Decision += fmt.Sprintf(", and %d%% of connections go to waypoint %s", b.CanaryWeight, b.Canary.ID())
 	seen := slices.Clone(w.seen)
 	canary := w.toWaypoint(b.Canary, conn)
 	w.seen = seen
@@ -75,10 +127,11 @@ func (w *walker) ztunnel(c *capture.Capture, conn connection) *flow.Trace {
 	}))
 }
 
-// ztunnelDirect sends to one of the endpoints of a service without waypoint.
+// ztunnelDirect sends to one of the endpoints of a service without waypoint
+// (istio/ztunnel src/state.rs find_upstream_from_service, load_balance).
 func (w *walker) ztunnelDirect(s *model.Service, conn connection) *flow.Trace {
 	if s.Kubernetes() {
-		return w.network(nil, conn)
+		return w.ztunnelToKubernetes(s, conn)
 	}
 	if s.Resolution == model.Passthrough {
 		conn.name = w.flow.Host
@@ -87,12 +140,16 @@ func (w *walker) ztunnelDirect(s *model.Service, conn connection) *flow.Trace {
 	hop := flow.Hop{At: flow.AtZtunnel, Proxy: w.client.ID(), Because: []flow.Because{{Object: s.Object, Field: "spec.ports"}}}
 	port := s.PortByNumber(int(conn.dst.Port()))
 	if port == nil {
-		// istio/ztunnel src/state.rs load_balance: the port is invalid, and
-		// build_request refuses what has a service but no endpoint.
 		hop.Decision = fmt.Sprintf("%s has no port %d: ztunnel closes the connection", s.Object, conn.dst.Port())
 		return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
 	}
 	hop.Because[0].Field = port.Field
+	if s.Hostname.IsWildCarded() && len(s.Entry.Spec.GetEndpoints()) == 0 && len(s.Selector) == 0 && s.Resolution != model.ClientSideLB {
+		// istiod makes the host itself the endpoint's name (istio
+		// ambient/workloads.go serviceEntryWorkloadBuilder).
+		hop.Decision = fmt.Sprintf("ztunnel looks up the name %s as it stands, with the asterisk, and what DNS answers to that is not known", s.Hostname)
+		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.Undetermined, hop.Decision))
+	}
 	endpoints := w.push.Endpoints(s, port)
 	if len(endpoints) == 0 {
 		hop.Decision = fmt.Sprintf("%s has no endpoint: ztunnel closes the connection", s.Object)
@@ -101,9 +158,30 @@ func (w *walker) ztunnelDirect(s *model.Service, conn connection) *flow.Trace {
 		}
 		return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
 	}
+	return w.ztunnelToEndpoints(hop, endpoints, conn)
+}
+
+// ztunnelToKubernetes sends to a Kubernetes Service. What ztunnel knows no pod
+// for is left to what the cluster's network would do with it.
+func (w *walker) ztunnelToKubernetes(s *model.Service, conn connection) *flow.Trace {
+	port := s.PortByNumber(int(conn.dst.Port()))
+	if port == nil {
+		return w.network(nil, conn)
+	}
+	endpoints := slices.DeleteFunc(w.push.OwnEndpoints(s, port), func(e model.Endpoint) bool { return e.Workload == nil })
+	if !slices.ContainsFunc(endpoints, func(e model.Endpoint) bool { return w.sim.capture(e.Workload).Mode == capture.Ambient }) {
+		return w.network(nil, conn)
+	}
+	return w.ztunnelToEndpoints(flow.Hop{At: flow.AtZtunnel, Proxy: w.client.ID(), Because: []flow.Because{{Object: s.Object, Field: port.Field}}}, endpoints, conn)
+}
+
+// ztunnelToEndpoints sends to any of several endpoints.
+func (w *walker) ztunnelToEndpoints(hop flow.Hop, endpoints []model.Endpoint, conn connection) *flow.Trace {
 	var alternatives []flow.Branch
-	for i := range endpoints {
+	seen := w.seen
+	for i := range min(len(endpoints), maxNextHops) {
 		e := &endpoints[i]
+		w.seen = slices.Clone(seen)
 		to := conn
 		to.name, to.standIn = e.Address, false
 		number := uint16(e.Port) //nolint:gosec // a port
@@ -117,13 +195,28 @@ func (w *walker) ztunnelDirect(s *model.Service, conn connection) *flow.Trace {
 			to.dst, to.standIn = netip.AddrPortFrom(w.push.PublicAddress(e.Address), number), true
 		}
 		h := hop
-		h.Decision = fmt.Sprintf("ztunnel sends it to %s on port %d as it is", e.Address, e.Port)
-		alternatives = append(alternatives, flow.Branch{Weight: 1, Trace: *after([]flow.Hop{h}, w.network(nil, to))})
-		if len(alternatives) == 8 {
-			break // more alike tell nothing more
+		var t *flow.Trace
+		if e.Workload != nil {
+			h.Decision = fmt.Sprintf("ztunnel sends it to %s, pod port %d", e.Workload.ID(), e.Port)
+			t = w.ztunnelToPod(e.Workload, to)
+		} else {
+			h.Decision = fmt.Sprintf("ztunnel sends it to %s on port %d as it is", e.Address, e.Port)
+			t = w.network(nil, to)
 		}
+		alternatives = append(alternatives, flow.Branch{Weight: 1, Trace: *after([]flow.Hop{h}, t)})
 	}
 	return united(alternatives)
+}
+
+// ztunnelToPod sends to a pod: through a tunnel if that is in ambient mode too,
+// so that network policies see the tunnel's port.
+func (w *walker) ztunnelToPod(to *model.Workload, conn connection) *flow.Trace {
+	if w.sim.capture(to).Mode != capture.Ambient {
+		return w.cross(nil, to, conn)
+	}
+	conn.hbone = &tunnel{target: conn.dst, identity: w.push.Identity(w.client)}
+	conn.dst = netip.AddrPortFrom(conn.dst.Addr(), model.HBONEPort)
+	return w.cross(nil, to, conn)
 }
 
 // toWaypoint sends a connection through an HBONE tunnel to a waypoint.
@@ -145,90 +238,15 @@ func (w *walker) toWaypoint(g *model.KubeGateway, conn connection) *flow.Trace {
 func (w *walker) ztunnelInbound(to *model.Workload, conn connection) *flow.Trace {
 	hop := flow.Hop{At: flow.AtZtunnel, Proxy: to.ID(), Because: []flow.Because{{Object: to.Object}},
 		Decision: fmt.Sprintf("it reaches the ztunnel of %s", to.ID())}
+	tunnelled := conn.hbone != nil
+	if tunnelled {
+		conn.dst, conn.hbone = conn.hbone.target, nil
+	}
 	attached := w.push.AuthorizationPoliciesFor(to)
 	mode, _, _ := w.push.WorkloadMTLS(to.Namespace, to.Labels, int(conn.dst.Port()))
-	if len(attached.Allow)+len(attached.Deny) > 0 || mode == model.MTLSStrict {
+	if len(attached.Allow)+len(attached.Deny) > 0 || mode == model.MTLSStrict && !tunnelled {
 		hop.Decision += "; policies that ztunnel enforces for workloads of the mesh are not simulated"
 		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.Capture, hop.Decision))
 	}
 	return after([]flow.Hop{hop}, inMesh())
-}
-
-// waypointInbound decides what a waypoint does with a connection.
-func (w *walker) waypointInbound(to *model.Workload, conn connection) *flow.Trace {
-	p := w.sim.waypoint(to)
-	w.shared = w.shared || w.sim.shares(to.Namespace)
-	hop := flow.Hop{At: flow.AtWaypoint, Proxy: to.ID(), SNI: conn.sni()}
-	stop := func(decision string, because []flow.Because, t *flow.Trace) *flow.Trace {
-		hop.Decision, hop.Because = decision, because
-		t.Via = flow.ViaWaypoint
-		return after([]flow.Hop{hop}, t)
-	}
-	switch {
-	case p == nil:
-		return stop(fmt.Sprintf("%s is a waypoint, and the input does not hold its Gateway", to.ID()), []flow.Because{{Object: to.Object}},
-			unknown(flow.ViaWaypoint, flow.MissingObject, fmt.Sprintf("the Gateway of waypoint %s is not in the input", to.ID())))
-	case conn.hbone == nil && conn.dst.Port() == model.HBONEPort:
-		return stop("the waypoint takes only tunnels (HBONE) with a mesh identity on this port", []flow.Because{{Object: p.waypoint.Object, Field: "spec.listeners"}},
-			blocked(flow.TLSMismatch, 0))
-	case conn.hbone == nil:
-		return stop(fmt.Sprintf("the waypoint does not listen on port %d", conn.dst.Port()), []flow.Because{{Object: p.waypoint.Object, Field: "spec.listeners"}},
-			blocked(flow.NoListener, 0))
-	}
-	identity := conn.hbone.identity
-	conn.dst, conn.hbone = conn.hbone.target, nil
-	s := p.servedAt(conn.dst.Addr())
-	if s == nil {
-		return stop(fmt.Sprintf("no service that the waypoint serves has the address %s: the connection is closed", conn.dst.Addr()), nil, blocked(flow.NoFilterChain, 0))
-	}
-	port := s.PortByNumber(int(conn.dst.Port()))
-	if port == nil || port.Protocol == protocol.UDP ||
-		port.Protocol.IsTLS() && s.Hostname.IsWildCarded() && s.Resolution == model.DynamicDNS && !p.enabled("ENABLE_WILDCARD_HOST_SERVICE_ENTRIES_FOR_TLS") {
-		return stop(fmt.Sprintf("%s has no port %d that the waypoint serves: the connection is closed", s.Object, conn.dst.Port()),
-			[]flow.Because{{Object: s.Object, Field: "spec.ports"}}, blocked(flow.NoFilterChain, 0))
-	}
-	place := fmt.Sprint(to.ID(), conn.dst, conn.sni())
-	if conn.request != nil {
-		place += conn.request.fingerprint()
-	}
-	if slices.Contains(w.seen, place) || len(w.seen) >= maxProxies {
-		return stop("the waypoint has forwarded this before: it goes round in a loop", nil, blocked(flow.Loop, 503))
-	}
-	w.seen = append(w.seen, place)
-	ch := p.waypointChain(s, port, conn.plaintextHTTP())
-	hop.FilterChain = ch.name
-	if t := p.waypointFiltered(s, port, ch); t != nil {
-		return stop(t.Detail, ch.because, t)
-	}
-	who := &subject{connection: &conn, identity: identity, sni: conn.sni(), port: port.Number, service: s}
-	hop.Decision, hop.Because = fmt.Sprintf("waypoint %s takes it: %s; the client is known as %s", to.ID(), ch.what, identity), ch.because
-	if ch.http() {
-		return after([]flow.Hop{hop}, w.http(p, ch, conn, who))
-	}
-	hops := []flow.Hop{hop}
-	if t := w.authorize(p, ch, who, true); t != nil {
-		if t.Outcome != flow.Allowed {
-			return after(hops, t)
-		}
-		hops = append(hops, t.Hops...)
-	}
-	return after(hops, w.tcp(p, ch, conn))
-}
-
-// waypointFiltered answers unknown where an EnvoyFilter is attached to a
-// waypoint or to the service.
-func (p *proxy) waypointFiltered(s *model.Service, port *model.Port, ch *chain) *flow.Trace {
-	for _, f := range p.push.EnvoyFiltersForWaypoint(p.waypoint, s) {
-		for i, patch := range f.Spec.GetConfigPatches() {
-			if c := patch.GetMatch().GetContext(); c != networking.EnvoyFilter_ANY && c != networking.EnvoyFilter_WAYPOINT || !touches(patch, port.Number, ch, nil) {
-				continue
-			}
-			detail := fmt.Sprintf("EnvoyFilter %s changes the waypoint's %s, and what that does is not simulated", f.ID(), patch.GetApplyTo())
-			t := unknown(flow.ViaWaypoint, flow.EnvoyFilter, detail)
-			t.Hops = []flow.Hop{{At: flow.AtWaypoint, Proxy: p.workload.ID(), Decision: detail,
-				Because: []flow.Because{{Object: f.Object, Field: fmt.Sprintf("spec.configPatches[%d]", i)}}}}
-			return t
-		}
-	}
-	return p.extended(ch)
 }

@@ -173,7 +173,9 @@ func (p *proxy) compileCluster(name string) *cluster {
 	if c.missing == "" {
 		p.applyTLS(c, rule, chosen)
 	}
-	c.unmodelled = p.push.UnmodelledBackend(c.service)
+	if u := p.push.UnmodelledBackend(c.service); u != nil {
+		c.unmodelled = u
+	}
 	return c
 }
 
@@ -342,6 +344,12 @@ func tlsField(policy *networking.TrafficPolicy) string {
 // applyTLS decides which TLS the cluster originates (istio cluster_tls.go
 // buildUpstreamTLSSettings, buildUpstreamClusterTLSContext).
 func (p *proxy) applyTLS(c *cluster, rule *model.MergedDestinationRule, subset *model.Subset) {
+	if rule != nil && (rule.Policy.GetProxyProtocol() != nil || subset != nil && subset.GetTrafficPolicy().GetProxyProtocol() != nil) {
+		c.unmodelled = &model.Unmodelled{
+			Why:   fmt.Sprintf("DestinationRule %s puts a line of the PROXY protocol in front, and whether the server expects one is not in the manifests", rule),
+			Place: model.Place{Object: rule.From[0].Object, Field: "spec.trafficPolicy"},
+		}
+	}
 	settings := p.policyOf(c, rule, subset).GetTls()
 	from := tlsSource(rule, subset, c.port.Number)
 	if settings == nil {

@@ -66,6 +66,9 @@ func (w *walker) start() *flow.Trace {
 	if detail != "" {
 		return unknown(flow.ViaNone, flow.BadFlow, detail)
 	}
+	if why := w.unseenService(); why != "" {
+		return after([]flow.Hop{{At: flow.AtNetwork, Proxy: client.ID(), Decision: why}}, unknown(flow.ViaNone, flow.MissingObject, why))
+	}
 	w.dialled = conn.dst.Addr()
 	if conn.request != nil {
 		w.asked = conn.request.authority
@@ -81,6 +84,31 @@ func (w *walker) start() *flow.Trace {
 		clearStatus(t) // the client's TLS hides it
 	}
 	return t
+}
+
+// unseenService says that a host is the name of a Service of the cluster of which
+// the input shows nothing: its namespace is not part of the input, or it is the
+// API server's, which every cluster has. "" where that is not so.
+func (w *walker) unseenService() string {
+	f := &w.flow
+	if f.DstIP != "" || f.ConnectTo != "" {
+		return ""
+	}
+	name, isService := strings.CutSuffix(strings.TrimSuffix(strings.ToLower(strings.TrimSuffix(f.Host, ".")), "."+model.DomainSuffix), ".svc")
+	i := strings.LastIndexByte(name, '.')
+	if !isService || i < 0 {
+		return ""
+	}
+	service, namespace := name[:i], name[i+1:]
+	api := service == "kubernetes" && namespace == "default"
+	if w.push.KubeServiceIn(service, namespace) != nil || len(w.push.Registered(model.ServiceHost(service, namespace))) > 0 ||
+		!api && w.sim.mesh.HoldsWorkloadsOf(namespace) {
+		return ""
+	}
+	if api {
+		return "Service default/kubernetes is the API server's, and the input does not show it"
+	}
+	return fmt.Sprintf("%s is a Service of namespace %s, of which the input holds no workload and no Service", f.Host, namespace)
 }
 
 func clearStatus(t *flow.Trace) {

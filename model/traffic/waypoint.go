@@ -35,19 +35,57 @@ func (p *proxy) serves(h string) *model.Service {
 	return nil
 }
 
-// servedAt returns the service that a waypoint finds at an address: the most
-// specific (istio listener_waypoint.go buildWaypointInternal).
-func (p *proxy) servedAt(address netip.Addr) *model.Service {
-	var best *model.Service
-	bits := -1
-	for _, s := range p.services {
-		for _, prefix := range p.push.AmbientAddresses(s) {
-			if prefix.Contains(address) && prefix.Bits() > bits {
-				best, bits = s, prefix.Bits()
+// servedAt returns the service and port that a waypoint finds at an address: the
+// most specific that has a chain for the port, of equal ones the oldest, because
+// Envoy goes on to the next range where the port matches nothing (istio
+// listener_waypoint.go buildWaypointInternal). Without one nearest is the most
+// specific service at all, nil if there is none.
+func (p *proxy) servedAt(dst netip.AddrPort) (s *model.Service, port *model.Port, nearest *model.Service) {
+	best, any := -1, -1
+	for _, o := range p.services {
+		for _, prefix := range p.push.AmbientAddresses(o) {
+			if !prefix.Contains(dst.Addr()) {
+				continue
+			}
+			if prefix.Bits() > any {
+				any, nearest = prefix.Bits(), o
+			}
+			if q := p.servedPort(o, int(dst.Port())); q != nil && prefix.Bits() > best {
+				best, s, port = prefix.Bits(), o, q
 			}
 		}
 	}
-	return best
+	return s, port, nearest
+}
+
+// servedPort returns the port of a service for which a waypoint has a chain, nil
+// if there is none.
+func (p *proxy) servedPort(s *model.Service, number int) *model.Port {
+	for _, port := range s.Ports {
+		if port.Number == number && port.Protocol != protocol.UDP &&
+			!(port.Protocol.IsTLS() && p.dynamicForward(s) && !p.enabled("ENABLE_WILDCARD_HOST_SERVICE_ENTRIES_FOR_TLS")) {
+			return port
+		}
+	}
+	return nil
+}
+
+// unsureService says why it is left to chance whether a waypoint serves a
+// service, "" if it is not: of services with one host it serves one (istio
+// waypoint.go findWaypointResources puts them into a map), and of several
+// addresses of a ServiceEntry, each of which is a service in istiod's registry,
+// it knows one (istio pilot/pkg/model/push_context.go initServiceRegistry,
+// service.go getAllAddressesForProxy).
+func (p *proxy) unsureService(s *model.Service) string {
+	for _, o := range p.services {
+		if o != s && o.Hostname == s.Hostname {
+			return fmt.Sprintf("%s and %s define %s and both use waypoint %s, which serves one of them only: which is left to chance", s.Object, o.Object, s.Hostname, p.waypoint.ID())
+		}
+	}
+	if n := len(p.push.AmbientAddresses(s)); !s.Kubernetes() && n > 1 {
+		return fmt.Sprintf("%s lists %d addresses, of which a waypoint serves one only: which is left to chance; an entry for each address would settle it", s.Object, n)
+	}
+	return ""
 }
 
 // waypointChain compiles what a waypoint does on a port of a service; sniffed
@@ -65,10 +103,36 @@ func (p *proxy) waypointChain(s *model.Service, port *model.Port, plaintextHTTP 
 		return ch
 	}
 	ch.targets = p.waypointTargets(s, port)
-	if rule := p.destinationRule(s); rule != nil && rule.Policy.GetTunnel() != nil {
-		ch.tunnel = &flow.Because{Object: rule.From[0].Object, Field: "spec.trafficPolicy.tunnel"}
-	}
+	ch.tunnel = p.waypointTunnel(s, port)
 	return ch
+}
+
+// waypointTunnel points to the DestinationRule that wraps connections into HTTP
+// CONNECT, nil if there is none: the rule of the first destination counts for
+// all, with its subset if it is the only one (istio listener_waypoint.go
+// buildWaypointNetworkFilters, tunnelingconfig).
+func (p *proxy) waypointTunnel(s *model.Service, port *model.Port) *flow.Because {
+	_, _, routes := p.waypointTCPRoutes(s, port)
+	h := s.Hostname
+	if len(routes) > 0 {
+		h = hostName(routes[0].GetDestination().GetHost())
+	}
+	if s = p.scope.Service(h); s == nil {
+		return nil
+	}
+	rule := p.push.DestinationRule(p.namespace, p.labels, s)
+	if rule == nil {
+		return nil
+	}
+	if len(routes) == 1 && routes[0].GetDestination().GetSubset() != "" {
+		if subset := rule.SubsetByName(routes[0].GetDestination().GetSubset()); subset.GetTrafficPolicy().GetTunnel() != nil {
+			return &flow.Because{Object: subset.From.Object, Field: subset.Field + ".trafficPolicy.tunnel"}
+		}
+	}
+	if rule.Policy.GetTunnel() != nil {
+		return &flow.Because{Object: rule.From[0].Object, Field: "spec.trafficPolicy.tunnel"}
+	}
+	return nil
 }
 
 func inboundVIP(port int, subset, hostname string) string {
@@ -94,30 +158,43 @@ func (p *proxy) waypointVirtualServices(s *model.Service) []*model.MergedVirtual
 	return out
 }
 
-// waypointTargets are where a TCP chain leads: TLS routes before TCP routes, else
-// the service itself (istio listener_waypoint.go getWaypointTCPRoutes).
+// waypointTargets are where a TCP chain leads: where its routes say, else to the
+// service itself.
 func (p *proxy) waypointTargets(s *model.Service, port *model.Port) []target {
+	vs, field, routes := p.waypointTCPRoutes(s, port)
+	if len(routes) == 0 {
+		return []target{{cluster: inboundVIP(port.Number, "tcp", string(s.Hostname))}}
+	}
+	return p.waypointDestinations(vs, field, routes, port)
+}
+
+// waypointTCPRoutes are the destinations of a TCP chain: TLS routes before TCP
+// routes, each of the first rule that matches (istio listener_waypoint.go
+// getWaypointTCPRoutes).
+func (p *proxy) waypointTCPRoutes(s *model.Service, port *model.Port) (*model.MergedVirtualService, string, []*networking.RouteDestination) {
 	list := p.waypointVirtualServices(s)
 	for _, vs := range list {
-		for i, r := range vs.TLS {
-			if len(r.GetMatch()) == 0 || slices.ContainsFunc(r.GetMatch(), func(m *networking.TLSMatchAttributes) bool {
+		i := slices.IndexFunc(vs.TLS, func(r *networking.TLSRoute) bool {
+			return len(r.GetMatch()) == 0 || slices.ContainsFunc(r.GetMatch(), func(m *networking.TLSMatchAttributes) bool {
 				return len(m.GetSniHosts()) == 1 && m.GetSniHosts()[0] == string(s.Hostname) &&
 					meshMatch(m.GetGateways(), m.GetSourceLabels(), m.GetSourceNamespace(), int(m.GetPort()), port.Number)
-			}) {
-				return p.waypointDestinations(vs, fmt.Sprintf("spec.tls[%d]", i), r.GetRoute(), port)
-			}
+			})
+		})
+		if i >= 0 && len(vs.TLS[i].GetRoute()) > 0 {
+			return vs, fmt.Sprintf("spec.tls[%d]", i), vs.TLS[i].GetRoute()
 		}
 	}
 	for _, vs := range list {
-		for i, r := range vs.TCP {
-			if len(r.GetMatch()) == 0 || slices.ContainsFunc(r.GetMatch(), func(m *networking.L4MatchAttributes) bool {
+		i := slices.IndexFunc(vs.TCP, func(r *networking.TCPRoute) bool {
+			return len(r.GetMatch()) == 0 || slices.ContainsFunc(r.GetMatch(), func(m *networking.L4MatchAttributes) bool {
 				return meshMatch(m.GetGateways(), m.GetSourceLabels(), m.GetSourceNamespace(), int(m.GetPort()), port.Number)
-			}) {
-				return p.waypointDestinations(vs, fmt.Sprintf("spec.tcp[%d]", i), r.GetRoute(), port)
-			}
+			})
+		})
+		if i >= 0 && len(vs.TCP[i].GetRoute()) > 0 {
+			return vs, fmt.Sprintf("spec.tcp[%d]", i), vs.TCP[i].GetRoute()
 		}
 	}
-	return []target{{cluster: inboundVIP(port.Number, "tcp", string(s.Hostname))}}
+	return nil, "", nil
 }
 
 // meshMatch evaluates the part of a match that does not depend on the
@@ -190,12 +267,19 @@ func (p *proxy) waypointTable(name string) *routeTable {
 	return newRouteTable(name, []*virtualHost{vh})
 }
 
-// destinationRule is the one that a waypoint applies to a service of its own.
+// destinationRule is the one that a waypoint applies to a service of its own:
+// that of the service which the waypoint's namespace sees under the host, and
+// none with a workload selector, because the direction is inbound (istio
+// pilot/pkg/model/sidecar.go DestinationRule).
 func (p *proxy) destinationRule(s *model.Service) *model.MergedDestinationRule {
-	if p.scope.Service(s.Hostname) == nil {
+	seen := p.scope.Service(s.Hostname)
+	if seen == nil {
 		return nil
 	}
-	return p.push.DestinationRule(p.namespace, p.labels, s)
+	if rule := p.push.DestinationRule(p.namespace, nil, seen); rule != nil && !rule.HasSelector {
+		return rule
+	}
+	return nil
 }
 
 // compileVIP compiles a cluster that leads to a service of the waypoint itself

@@ -1,0 +1,158 @@
+package analyzers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// escape is one finding in the making: workloads whose controlled requests no
+// proxy sees, all for one reason and with the same fate.
+type escape struct {
+	leak
+	cause
+	// places are where the cause stands, once each, in the order of the workloads.
+	places []exclusion
+}
+
+// cause is why no proxy sees what a workload sends.
+type cause struct {
+	// why is a clause, todo what to do about it.
+	why, todo string
+	place     exclusion
+}
+
+// escapes gathers workloads by namespace (or the object to mend), cause and fate, in the order in which
+// they come: a message that names several workloads has to hold for each.
+type escapes struct {
+	order []*escape
+	of    map[string]*escape
+}
+
+// add takes in what gets around the controls of a workload and returns the
+// finding that it belongs to, nil if there is nothing to report.
+func (e *escapes) add(w *model.Workload, c cause, found leak) *escape {
+	if !found.found() {
+		return nil
+	}
+	home := w.Namespace
+	if c.place.object != w.Object {
+		home = c.place.object.String() // one place to mend, wherever the workloads are
+	}
+	key := strings.Join([]string{home, c.why, c.todo, found.signature()}, "\n")
+	if e.of == nil {
+		e.of = map[string]*escape{}
+	}
+	x := e.of[key]
+	if x == nil {
+		x = &escape{cause: c}
+		e.of[key] = x
+		e.order = append(e.order, x)
+	}
+	x.add(found, w)
+	if !slices.Contains(x.places, c.place) {
+		x.places = append(x.places, c.place)
+	}
+	return x
+}
+
+// signature is the same for leaks through which the same requests go.
+func (l *leak) signature() string {
+	var b strings.Builder
+	for _, c := range l.requests() {
+		fmt.Fprintf(&b, "%s:%d %s|", c.To.Host, c.To.Port, c.Request.Scheme)
+	}
+	fmt.Fprint(&b, len(l.open) > 0, l.more)
+	return b.String()
+}
+
+// finding fills in the place, the other places, and what the requests prove.
+func (x *escape) finding(p *Pass, f Finding) Finding {
+	f.Object, f.Field = x.place.object, x.place.field
+	f = x.leak.finding(p, f)
+	for i, other := range x.places[1:] {
+		if i == maxNamed {
+			break
+		}
+		f.Related = append(f.Related, Related{other.object, other.field, "so does this one"})
+	}
+	return f
+}
+
+// subject names the workloads at the head of a message, with the verb: that for
+// one, or that for several.
+func (l *leak) subject(one, several string) string {
+	if len(l.workloads) == 1 {
+		return l.workloads[0].String() + " " + one
+	}
+	return upTo3(workloadIDs(l.workloads)) + " " + several
+}
+
+// without says what the controls lose: "REGISTRY_ONLY blocks nothing".
+func (l *leak) without() string {
+	for _, c := range l.requests() {
+		if c.Steering == nil {
+			return "REGISTRY_ONLY blocks nothing"
+		}
+	}
+	return "no route to a gateway holds"
+}
+
+// leaves is what becomes of the requests.
+func (l *leak) leaves() string {
+	if len(l.open) == 0 {
+		return "would go out without a sidecar"
+	}
+	return "go out without a sidecar"
+}
+
+// placeOf returns the first place that stands in a file, else the pod template of
+// the workload: what a flag of the command line says has no place.
+func placeOf(w *model.Workload, list []flow.Because) exclusion {
+	for _, b := range list {
+		if b.Object != nil && b.Object.At(b.Field).File != "" {
+			return exclusion{b.Object, b.Field}
+		}
+	}
+	return exclusion{w.Object, strings.TrimSuffix(w.Field(""), ".")}
+}
+
+// anyTrace accepts every trace.
+func anyTrace(*flow.Trace) bool { return true }
+
+// systemNamespace reports whether a namespace belongs to Kubernetes or to Istio
+// itself: nobody means the mesh to control what these send.
+func systemNamespace(p *Pass, namespace string) bool {
+	switch {
+	case strings.HasPrefix(namespace, "kube-"), strings.HasPrefix(namespace, "openshift-"):
+		return true
+	case slices.Contains([]string{"local-path-storage", "istio-system", "istio-operator", "istio-cni", p.Mesh.Config.GetRootNamespace()}, namespace):
+		return true
+	}
+	return slices.ContainsFunc(p.Mesh.Workloads, func(w *model.Workload) bool {
+		return w.Namespace == namespace && slices.Contains([]string{"istiod", "ztunnel", "istio-cni-node"}, w.Labels["app"])
+	})
+}
+
+// captureIf returns the proxy that a workload would have if its pod were other
+// than it is.
+func captureIf(p *Pass, w *model.Workload, edit func(*model.Workload, *corev1.PodSpec)) *capture.Capture {
+	other, pod := *w, *w.Pod
+	other.Labels, other.Annotations, other.Pod = copyOf(w.Labels), copyOf(w.Annotations), &pod
+	edit(&other, &pod)
+	return capture.Of(p.Mesh, p.Mesh.ConfigFor(&other), &other)
+}
+
+func copyOf(m map[string]string) map[string]string {
+	out := make(map[string]string, len(m))
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
