@@ -3,6 +3,7 @@ package reach
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/egresslint/egresslint/model/flow"
 )
@@ -69,12 +70,23 @@ func (c *Condition) add(dim int, texts []string) {
 	case 0:
 		c.Methods = texts
 	case 1:
-		c.Paths = texts
+		c.Paths = joinPrefixes(texts)
 	case 2:
 		c.Hosts = texts
 	default:
 		c.Headers = append(slices.Clone(texts), c.Headers...)
 	}
+}
+
+// joinPrefixes leaves out what a prefix in the list covers: "/p" and "/p/*" beside
+// "/p*".
+func joinPrefixes(texts []string) []string {
+	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool {
+		return slices.ContainsFunc(texts, func(other string) bool {
+			prefix, ok := strings.CutSuffix(other, "*")
+			return ok && other != text && (text == prefix || text == prefix+"/*")
+		})
+	})
 }
 
 // oneByOne describes the cases in which one dimension was varied at a time.

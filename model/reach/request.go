@@ -44,6 +44,7 @@ func (r *Reach) requestsFor(d Destination) *requests {
 		return q
 	}
 	c := &collector{headers: map[string][]value{}}
+	var rewrites []rewrite
 	for _, vs := range r.Sim.Push().VirtualServices() {
 		covers := slices.ContainsFunc(vs.Hosts, func(h host.Name) bool {
 			return host.Name(strings.ToLower(d.Host)).SubsetOf(host.Name(strings.ToLower(string(h))))
@@ -54,15 +55,35 @@ func (r *Reach) requestsFor(d Destination) *requests {
 		for _, route := range vs.HTTP {
 			for _, m := range route.GetMatch() {
 				c.match(m)
+				if to := route.GetRewrite().GetUri(); to != "" && m.GetUri().GetPrefix() != "" {
+					rewrites = append(rewrites, rewrite{m.GetUri().GetPrefix(), to})
+				}
 			}
 		}
 	}
 	for _, p := range r.Mesh.AuthorizationPolicies {
 		c.policy(p.Spec, d)
 	}
+	c.rewritten(rewrites)
 	q := c.requests()
 	r.samples[key] = q
 	return q
+}
+
+// rewrite is what a route makes of the beginning of a path.
+type rewrite struct{ from, to string }
+
+// rewritten adds the paths that become one of the collected ones on the way.
+func (c *collector) rewritten(list []rewrite) {
+	for _, w := range list {
+		for _, v := range slices.Clone(c.paths) {
+			var f flow.Flow
+			v.apply(&f)
+			if rest, ok := strings.CutPrefix(f.Path, w.to); ok && w.from != w.to {
+				c.path(w.from+rest, w.from+rest)
+			}
+		}
+	}
 }
 
 // flows returns one flow for each combination of values, the plainest first.

@@ -18,6 +18,11 @@ func witnesses(m *networking.StringMatch) []witness {
 	case *networking.StringMatch_Exact:
 		return []witness{{t.Exact, t.Exact}}
 	case *networking.StringMatch_Prefix:
+		if strings.HasPrefix(t.Prefix, "/") && !strings.HasSuffix(t.Prefix, "/") {
+			// The prefix itself, a segment below it, and any text after it: the
+			// Gateway API's prefixes end with a segment, Istio's do not.
+			return []witness{{t.Prefix, t.Prefix}, {t.Prefix + "/*", t.Prefix + "/x"}, {t.Prefix + "*", t.Prefix + "x"}}
+		}
 		return []witness{{t.Prefix + "*", t.Prefix + "x"}}
 	case *networking.StringMatch_Regex:
 		re, err := syntax.Parse(t.Regex, syntax.Perl)
