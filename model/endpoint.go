@@ -10,6 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
+	"istio.io/istio/pkg/config/visibility"
+
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
@@ -90,12 +92,39 @@ func distinct(endpoints []Endpoint) []Endpoint {
 
 // NumberedEndpoints returns the endpoints of a port as istiod indexes them when
 // it makes clusters and listeners: by the port's number where a ServiceEntry
-// gives them, whatever the port is called there (istio
-// pilot/pkg/model/endpointshards.go CopyEndpoints, "LegacyClusterPortKey").
+// gives them, whatever the port is called there; those of a Kubernetes Service
+// by name, in the ports of the youngest service of the host and namespace for
+// which there is any endpoint (istio pilot/pkg/model/endpointshards.go
+// CopyEndpoints, "LegacyClusterPortKey"; push_context.go initServiceRegistry).
 func (p *PushContext) NumberedEndpoints(s *Service, port *Port) []Endpoint {
+	entries, named := p.numberedEntries(s, port.Number), p.kubeEndpointsByName(s)
+	for _, indexed := range slices.Backward(p.byAge(s)) {
+		out := slices.Clone(entries)
+		number := map[string]int{}
+		for _, q := range indexed.Ports {
+			number[q.Name] = q.Number
+		}
+		for _, q := range named {
+			if n, ok := number[q.name]; ok && n == port.Number {
+				out = append(out, q.endpoints...)
+			}
+		}
+		if len(out) > 0 && indexed.PortByNumber(port.Number) != nil {
+			return out
+		}
+	}
+	return nil
+}
+
+// numberedEntries returns the endpoints that ServiceEntries give to a port of a
+// service's host and namespace.
+func (p *PushContext) numberedEntries(s *Service, port int) []Endpoint {
 	var out []Endpoint
 	taken := map[int]bool{}
 	for _, o := range p.siblings(s) {
+		if o.Kubernetes() {
+			continue
+		}
 		for _, q := range o.Ports {
 			own := p.OwnEndpoints(o, q)
 			// Of those that are resolved to one address at a time only the
@@ -107,12 +136,46 @@ func (p *PushContext) NumberedEndpoints(s *Service, port *Port) []Endpoint {
 				own = own[:1]
 			}
 			taken[q.Number] = taken[q.Number] || len(own) > 0
-			if o.Kubernetes() && q.Name == port.Name || !o.Kubernetes() && q.Number == port.Number {
+			if q.Number == port {
 				out = append(out, own...)
 			}
 		}
 	}
 	return out
+}
+
+// namedEndpoints are what a Kubernetes Service has behind a port of a name.
+type namedEndpoints struct {
+	name      string
+	endpoints []Endpoint
+}
+
+// kubeEndpointsByName returns the endpoints of the Kubernetes Service of a
+// service's host and namespace, by the names of its ports.
+func (p *PushContext) kubeEndpointsByName(s *Service) []namedEndpoints {
+	var out []namedEndpoints
+	for _, o := range p.siblings(s) {
+		// What is exported to nobody has no endpoints for istiod (istio
+		// kube/controller/endpointslice.go).
+		if !o.Kubernetes() || slices.Contains(o.ExportTo, string(visibility.None)) {
+			continue
+		}
+		for _, q := range o.Ports {
+			if own := p.OwnEndpoints(o, q); len(own) > 0 {
+				out = append(out, namedEndpoints{q.Name, own})
+			}
+		}
+	}
+	return out
+}
+
+// byAge returns all services of a service's host and namespace, itself among
+// them, in the order of the registry.
+func (p *PushContext) byAge(s *Service) []*Service {
+	if all := p.aged[serviceKey{s.Hostname, s.Namespace}]; len(all) > 0 && !slices.Contains(p.hidden, s) {
+		return all
+	}
+	return []*Service{s}
 }
 
 // siblings returns all services of a service's host and namespace, itself among
@@ -264,7 +327,10 @@ func (p *PushContext) kubeEndpoints(s *Service, port *Port) []Endpoint {
 			}
 			out = append(out, p.podEndpoint(w, n))
 		}
-		if len(mesh.WorkloadEntries) > 0 {
+		// Headless Services take pods only (istio
+		// pilot/pkg/serviceregistry/kube/controller/controller.go
+		// collectWorkloadInstanceEndpoints).
+		if len(mesh.WorkloadEntries) > 0 && s.Resolution == ClientSideLB {
 			for _, e := range p.workloadEntries(s, port) {
 				// Kubernetes Services take WorkloadEntries by address only.
 				if _, err := netip.ParseAddr(e.Address); err == nil {

@@ -31,6 +31,8 @@ type PushContext struct {
 	// byKey gives all services of a host and a namespace, in the order in which
 	// istiod unites their endpoints.
 	byKey map[serviceKey][]*Service
+	// aged gives them in the order of the registry.
+	aged map[serviceKey][]*Service
 	// tied are the groups of services whose order is chance.
 	tied [][]*Service
 	// listed are the services with addresses, as clients find them.

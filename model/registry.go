@@ -115,12 +115,13 @@ func (p *PushContext) initServices(tie int) {
 // their object (istio pilot/pkg/serviceregistry/serviceentry/controller.go
 // sortServicesByCreationTime), whatever else istiod leaves to chance.
 func (p *PushContext) initKeys() {
-	p.byKey = map[serviceKey][]*Service{}
+	p.byKey, p.aged = map[serviceKey][]*Service{}, map[serviceKey][]*Service{}
 	for _, s := range p.services {
 		k := serviceKey{s.Hostname, s.Namespace}
 		p.byKey[k] = append(p.byKey[k], s)
 	}
-	for _, all := range p.byKey {
+	for k, all := range p.byKey {
+		p.aged[k] = slices.Clone(all)
 		slices.SortStableFunc(all, func(a, b *Service) int {
 			return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.Object.Name, b.Object.Name), strings.Compare(a.Address, b.Address))
 		})

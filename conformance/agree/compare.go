@@ -45,6 +45,9 @@ func Differences(judge, product *flow.Trace) []string {
 		return out
 	}
 	ours, theirs := leaves(judge), leaves(product)
+	if sameFates(ours, theirs) {
+		return out
+	}
 	if len(ours) != len(theirs) {
 		return append(out, fmt.Sprintf("branches: judge %d, product %d", len(ours), len(theirs)))
 	}
@@ -94,6 +97,35 @@ func leaves(answer *flow.Trace) []leaf {
 		}
 	}
 	return out
+}
+
+// sameFates reports whether the same share of both fares in every way: the order
+// of endpoints is nobody's business.
+func sameFates(ours, theirs []leaf) bool {
+	shares := map[string]*big.Rat{}
+	add := func(list []leaf, sign int64) {
+		for _, l := range list {
+			key := fmt.Sprint(l.trace.Outcome, " ", l.trace.Reason)
+			if l.trace.Outcome != flow.Unknown {
+				key = fmt.Sprint(key, " ", l.trace.Via, " ", names(l.trace.Policy), " ", l.trace.HTTPStatus)
+			}
+			if l.trace.Outcome == flow.Allowed {
+				key += " " + string(orNone(l.trace.UpstreamTLS))
+			}
+			if shares[key] == nil {
+				shares[key] = new(big.Rat)
+			}
+			shares[key].Add(shares[key], new(big.Rat).Mul(l.share, big.NewRat(sign, 1)))
+		}
+	}
+	add(ours, 1)
+	add(theirs, -1)
+	for _, share := range shares {
+		if share.Sign() != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // open tells whether a branch is unknown.

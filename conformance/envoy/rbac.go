@@ -152,7 +152,8 @@ func permits(p *rbac.Permission, s *subject) bool {
 		port := int32(s.conn.Destination.Port())
 		return port >= rule.DestinationPortRange.GetStart() && port < rule.DestinationPortRange.GetEnd()
 	case *rbac.Permission_RequestedServerName:
-		return matchString(rule.RequestedServerName, s.serverName)
+		// Envoy keeps it in lower case (ConnectionSocketImpl).
+		return matchString(rule.RequestedServerName, strings.ToLower(s.serverName))
 	case *rbac.Permission_Metadata:
 		// No filter that the mesh uses leaves metadata that a rule reads,
 		// except the verifier of tokens, and requests with a token have been

@@ -73,6 +73,7 @@ type world struct {
 	clients    []string // workloads that flows start from
 	gateways   []gatewayPods
 	services   []service
+	headless   []string // of the services
 	// tidy is a mesh whose paths hardly meet anything else.
 	tidy bool
 	// tokens says that requests are authenticated.

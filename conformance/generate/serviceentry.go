@@ -161,5 +161,11 @@ func (w *world) workloadEntry(namespace string) {
 	if w.chance(0.2) {
 		spec["labels"].(map[string]any)["security.istio.io/tlsMode"] = "istio"
 	}
+	if labels := spec["labels"].(map[string]any); slices.Contains(w.headless, namespace+"/"+labels["app"].(string)) {
+		// Whether machines count for a headless Service depends on what happened
+		// last: istiod adds them when its pods change, not when they themselves do
+		// (pilot/pkg/serviceregistry/kube/controller WorkloadInstanceHandler).
+		labels["app"] = "vm"
+	}
 	w.istio("networking", "WorkloadEntry", namespace, w.name("we"), spec)
 }

@@ -165,6 +165,7 @@ func (w *world) server(namespace, name string, ports []servicePort) {
 	o := w.kubeService(s, map[string]any{"app": name}, targets)
 	if w.chance(0.15) {
 		o["spec"].(map[string]any)["clusterIP"] = "None"
+		w.headless = append(w.headless, namespace+"/"+name)
 	}
 	if w.chance(0.1) {
 		o["metadata"].(map[string]any)["annotations"] = map[string]any{"networking.istio.io/exportTo": pick(w, ".", "~", "default", "*")}

@@ -82,6 +82,104 @@ func unequal(r *reach.Reach, a, b *model.Workload) []string {
 	return out
 }
 
+// twoPods are two pods that differ in one label.
+const twoPods = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: one, namespace: shop, labels: {app: shop, tier: one}}
+spec: {containers: [{name: app, image: app}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: two, namespace: shop, labels: {app: shop, tier: two}}
+spec: {containers: [{name: app, image: app}]}
+---
+`
+
+// A label tells workloads apart where an object asks for it that can decide what
+// becomes of their requests, and nowhere else.
+func TestLabelsThatTellWorkloadsApart(t *testing.T) {
+	tests := []struct {
+		name, object string
+		classes      int
+	}{
+		{"nothing asks for the label", `
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: s, namespace: shop}
+spec: {workloadSelector: {labels: {app: shop}}, egress: [{hosts: ["./*"]}]}
+`, 1},
+		{"Sidecar", `
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: s, namespace: shop}
+spec: {workloadSelector: {labels: {tier: one}}, outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
+`, 2},
+		{"DestinationRule", `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: d, namespace: shop}
+spec: {host: a.example.com, workloadSelector: {matchLabels: {tier: one}}, trafficPolicy: {tls: {mode: SIMPLE}}}
+`, 2},
+		{"EnvoyFilter", `
+apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: f, namespace: shop}
+spec:
+  workloadSelector: {labels: {tier: one}}
+  configPatches:
+  - {applyTo: CLUSTER, match: {context: SIDECAR_OUTBOUND}, patch: {operation: REMOVE}}
+`, 2},
+		{"sourceLabels of an http route", `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v, namespace: shop}
+spec: {hosts: [a.example.com], http: [{match: [{sourceLabels: {tier: one}}], directResponse: {status: 451}}]}
+`, 2},
+		{"sourceLabels of a tls route", `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v, namespace: shop}
+spec: {hosts: [a.example.com], tls: [{match: [{sniHosts: [a.example.com], sourceLabels: {tier: one}}], route: [{destination: {host: a.example.com}}]}]}
+`, 2},
+		{"sourceLabels of a tcp route", `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v, namespace: shop}
+spec: {hosts: [a.example.com], tcp: [{match: [{sourceLabels: {tier: one}}], route: [{destination: {host: a.example.com}}]}]}
+`, 2},
+		{"NetworkPolicy by label", `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: lock, namespace: shop}
+spec: {podSelector: {matchLabels: {tier: one}}, policyTypes: [Egress]}
+`, 2},
+		{"NetworkPolicy by expression", `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: lock, namespace: shop}
+spec: {podSelector: {matchExpressions: [{key: tier, operator: NotIn, values: [one]}]}, policyTypes: [Egress]}
+`, 2},
+		{"NetworkPolicy of whom it lets in", `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: lock, namespace: istio-system}
+spec: {podSelector: {}, policyTypes: [Ingress], ingress: [{from: [{namespaceSelector: {}, podSelector: {matchLabels: {tier: one}}}]}]}
+`, 2},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if r := loadText(t, twoPods+test.object); len(r.Classes()) != test.classes {
+				t.Errorf("%d classes, want %d", len(r.Classes()), test.classes)
+			}
+		})
+	}
+}
+
 // withCopies writes the manifests of a directory and, for each workload in them,
 // copies that differ from it in one or two things. It returns how many.
 func withCopies(t *testing.T, random *rand.Rand, dir string) (string, int) {

@@ -26,7 +26,7 @@ func (q *requests) conditions(cases []flow.Flow, traces []*flow.Trace) []Conditi
 		if dim == len(dims) {
 			t, f := traces[next], cases[next]
 			next++
-			return []Condition{{Outcome: t.Outcome, Via: t.Via, Reason: t.Reason, Policy: t.Policy, HTTPStatus: t.HTTPStatus, Flow: f}}
+			return []Condition{{Outcome: t.Outcome, Via: t.Via, Reason: t.Reason, Policy: t.Policy, HTTPStatus: t.HTTPStatus, UpstreamTLS: t.UpstreamTLS, Flow: f}}
 		}
 		if len(dims[dim]) == 0 {
 			return build(dim + 1)
@@ -93,7 +93,7 @@ func joinPrefixes(texts []string) []string {
 func (q *requests) oneByOne(cases []flow.Flow, traces []*flow.Trace) []Condition {
 	condition := func(i int) Condition {
 		t := traces[i]
-		return Condition{Outcome: t.Outcome, Via: t.Via, Reason: t.Reason, Policy: t.Policy, HTTPStatus: t.HTTPStatus, Flow: cases[i]}
+		return Condition{Outcome: t.Outcome, Via: t.Via, Reason: t.Reason, Policy: t.Policy, HTTPStatus: t.HTTPStatus, UpstreamTLS: t.UpstreamTLS, Flow: cases[i]}
 	}
 	out := []Condition{condition(0)}
 	i := 1

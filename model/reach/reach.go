@@ -77,6 +77,8 @@ type Condition struct {
 	Reason     flow.Reason  `json:"reason"`
 	Policy     string       `json:"policy,omitempty"`
 	HTTPStatus int          `json:"http_status,omitempty"`
+	// UpstreamTLS differs where only some requests are sent by a way that adds TLS.
+	UpstreamTLS flow.UpstreamTLS `json:"upstream_tls,omitempty"`
 
 	// Flow is a request of this set.
 	Flow flow.Flow `json:"-"`

@@ -45,18 +45,24 @@ func (r *Reach) requestsFor(d Destination) *requests {
 	}
 	c := &collector{headers: map[string][]value{}}
 	var rewrites []rewrite
-	for _, vs := range r.Sim.Push().VirtualServices() {
-		covers := slices.ContainsFunc(vs.Hosts, func(h host.Name) bool {
-			return host.Name(strings.ToLower(d.Host)).SubsetOf(host.Name(strings.ToLower(string(h))))
-		})
-		if !covers {
-			continue
-		}
-		for _, route := range vs.HTTP {
-			for _, m := range route.GetMatch() {
-				c.match(m)
-				if to := route.GetRewrite().GetUri(); to != "" && m.GetUri().GetPrefix() != "" {
-					rewrites = append(rewrites, rewrite{m.GetUri().GetPrefix(), to})
+	// A route may change the host: what is routed for the new one counts too.
+	hosts := []host.Name{host.Name(strings.ToLower(d.Host))}
+	for i := 0; i < len(hosts) && i < maxHosts; i++ {
+		for _, vs := range r.Sim.Push().VirtualServices() {
+			if !slices.ContainsFunc(vs.Hosts, func(h host.Name) bool { return hosts[i].SubsetOf(host.Name(strings.ToLower(string(h)))) }) {
+				continue
+			}
+			for _, route := range vs.HTTP {
+				for _, m := range route.GetMatch() {
+					c.match(m)
+					if to := route.GetRewrite().GetUri(); to != "" && m.GetUri().GetPrefix() != "" {
+						rewrites = append(rewrites, rewrite{m.GetUri().GetPrefix(), to})
+					}
+				}
+				for _, h := range newHosts(route.HTTPRoute) {
+					if !slices.Contains(hosts, h) {
+						hosts = append(hosts, h)
+					}
 				}
 			}
 		}
@@ -68,6 +74,34 @@ func (r *Reach) requestsFor(d Destination) *requests {
 	q := c.requests()
 	r.samples[key] = q
 	return q
+}
+
+// maxHosts bounds how many changes of the host are followed.
+const maxHosts = 8
+
+// newHosts returns the hosts that a route gives to requests.
+func newHosts(route *networking.HTTPRoute) []host.Name {
+	var out []host.Name
+	add := func(h string) {
+		if h, _, _ = strings.Cut(h, ":"); h != "" {
+			out = append(out, host.Name(strings.ToLower(h)))
+		}
+	}
+	headers := func(h *networking.Headers) {
+		for _, set := range []map[string]string{h.GetRequest().GetSet(), h.GetRequest().GetAdd()} {
+			for _, name := range slices.Sorted(maps.Keys(set)) {
+				if strings.EqualFold(name, "host") || name == ":authority" {
+					add(set[name])
+				}
+			}
+		}
+	}
+	add(route.GetRewrite().GetAuthority())
+	headers(route.GetHeaders())
+	for _, d := range route.GetRoute() {
+		headers(d.GetHeaders())
+	}
+	return out
 }
 
 // rewrite is what a route makes of the beginning of a path.
@@ -189,9 +223,9 @@ func (c *collector) policy(p *security.AuthorizationPolicy, d Destination) {
 			switch {
 			case v == "*":
 			case strings.HasPrefix(v, "*"):
-				add(v, "x"+v[1:])
+				add(v, whatever+v[1:])
 			case strings.HasSuffix(v, "*"):
-				add(v, v[:len(v)-1]+"x")
+				add(v, v[:len(v)-1]+whatever)
 			default:
 				add(v, v)
 			}

@@ -11,6 +11,9 @@ import (
 // accepts.
 type witness struct{ text, sample string }
 
+// whatever stands for any text; no condition is likely to name it.
+const whatever = "egresslint"
+
 // witnesses returns strings that a condition accepts: one, or for a regular
 // expression one for each of its alternatives.
 func witnesses(m *networking.StringMatch) []witness {
@@ -21,9 +24,9 @@ func witnesses(m *networking.StringMatch) []witness {
 		if strings.HasPrefix(t.Prefix, "/") && !strings.HasSuffix(t.Prefix, "/") {
 			// The prefix itself, a segment below it, and any text after it: the
 			// Gateway API's prefixes end with a segment, Istio's do not.
-			return []witness{{t.Prefix, t.Prefix}, {t.Prefix + "/*", t.Prefix + "/x"}, {t.Prefix + "*", t.Prefix + "x"}}
+			return []witness{{t.Prefix, t.Prefix}, {t.Prefix + "/*", t.Prefix + "/" + whatever}, {t.Prefix + "*", t.Prefix + whatever}}
 		}
-		return []witness{{t.Prefix + "*", t.Prefix + "x"}}
+		return []witness{{t.Prefix + "*", t.Prefix + whatever}}
 	case *networking.StringMatch_Regex:
 		re, err := syntax.Parse(t.Regex, syntax.Perl)
 		if t.Regex == "*" || err != nil {

@@ -252,7 +252,9 @@ func (p *proxy) originate(c *cluster, conn connection, text string, e *model.End
 	}
 	n.because = settings.because
 	n.tls, n.sni = settings.mode.String(), settings.sni
-	if settings.autoSNI && conn.request != nil {
+	// Only requests have a host to send (istio cluster_tls.go sets auto_sni, which
+	// Envoy reads where it forwards HTTP).
+	if settings.autoSNI && conn.http && conn.request != nil {
 		n.sni = conn.request.host()
 	}
 	layer := tlsLayer{sni: n.sni, expects: settings.sans, http: conn.http}

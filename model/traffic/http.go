@@ -171,14 +171,19 @@ func (w *walker) authorize(p *proxy, ch *chain, who *subject, tcp bool) *flow.Tr
 	if tcp {
 		tables, status = &set.tcp, 0
 	}
-	if !tcp && w.hasToken {
+	// External authorizers come before the verifier of tokens (istio
+	// listener_builder.go buildHTTPConnectionManager).
+	d, decided := tables.decideCustom(who)
+	if !decided && !tcp && w.hasToken {
 		for _, ra := range p.requestAuthentications(who) {
 			hop.Decision = fmt.Sprintf("RequestAuthentication %s validates the token that the client sends, which the manifests do not hold", ra.ID())
 			hop.Because = []flow.Because{{Object: ra.Object, Field: "spec.jwtRules"}}
 			return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), flow.JWT, hop.Decision))
 		}
 	}
-	d := tables.decide(who)
+	if !decided {
+		d = tables.decideLocal(who)
+	}
 	hop.Decision, hop.Because = d.text, d.because
 	switch {
 	case d.asks != "":

@@ -28,15 +28,15 @@ func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace
 		t.Via = flow.ViaGateway
 		return after([]flow.Hop{hop}, t)
 	}
-	place := fmt.Sprint(to.ID(), conn.dst.Port(), conn.sni())
+	place := fmt.Sprint(to.ID(), conn.dst.Port(), conn.layers)
 	if conn.request != nil {
 		place += conn.request.fingerprint()
 	}
 	if slices.Contains(w.seen, place) {
-		return stop("the gateway has forwarded this before: it goes round in a loop", nil, blocked(flow.Loop, 503))
+		return stop("the gateway has forwarded this before: it goes round in a loop", nil, blocked(flow.Loop, 0))
 	}
 	if len(w.seen) >= maxProxies {
-		return stop(fmt.Sprintf("it has passed %d proxies, changed by each: it goes round in a loop", len(w.seen)), nil, blocked(flow.Loop, 503))
+		return stop(fmt.Sprintf("it has passed %d proxies, changed by each: it goes round in a loop", len(w.seen)), nil, blocked(flow.Loop, 0))
 	}
 	w.seen = append(w.seen, place)
 
@@ -182,7 +182,12 @@ func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
 		hop.Decision = fmt.Sprintf("the sidecar of %s %s%s", to.ID(), decision, why)
 		return after([]flow.Hop{hop}, blocked(reason, 0))
 	}
-	who := &subject{sni: conn.sni(), port: port}
+	who := &subject{port: port}
+	if mode != model.MTLSDisable {
+		// Where no chain of the port asks for TLS, nothing reads the server
+		// name (istio listener_inbound.go buildTLSInspector).
+		who.sni = conn.sni()
+	}
 	outer := conn.outer()
 	switch {
 	case ch.none && outer == nil:

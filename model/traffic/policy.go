@@ -243,6 +243,14 @@ type decision struct {
 
 // decide evaluates CUSTOM, then DENY, then ALLOW.
 func (t *policyTables) decide(s *subject) decision {
+	if d, decided := t.decideCustom(s); decided {
+		return d
+	}
+	return t.decideLocal(s)
+}
+
+// decideCustom evaluates CUSTOM policies, and reports whether one matched.
+func (t *policyTables) decideCustom(s *subject) (decision, bool) {
 	for i := range t.custom {
 		r := &t.custom[i]
 		if !r.matches(s) {
@@ -250,11 +258,16 @@ func (t *policyTables) decide(s *subject) decision {
 		}
 		if !r.denies {
 			return decision{asks: r.provider, text: fmt.Sprintf("AuthorizationPolicy %s asks the external authorizer %q", r.policy.ID(), r.provider),
-				because: []flow.Because{r.because()}}
+				because: []flow.Because{r.because()}}, true
 		}
 		return decision{policies: []*model.AuthorizationPolicy{r.policy}, rule: r.index, because: []flow.Because{r.because()},
-			text: fmt.Sprintf("AuthorizationPolicy %s asks the external authorizer %q, %s", r.policy.ID(), r.provider, r.why())}
+			text: fmt.Sprintf("AuthorizationPolicy %s asks the external authorizer %q, %s", r.policy.ID(), r.provider, r.why())}, true
 	}
+	return decision{}, false
+}
+
+// decideLocal evaluates DENY, then ALLOW.
+func (t *policyTables) decideLocal(s *subject) decision {
 	for i := range t.deny {
 		r := &t.deny[i]
 		if r.matches(s) {

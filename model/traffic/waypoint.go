@@ -62,8 +62,9 @@ func (p *proxy) servedAt(dst netip.AddrPort) (s *model.Service, port *model.Port
 // if there is none.
 func (p *proxy) servedPort(s *model.Service, number int) *model.Port {
 	for _, port := range s.Ports {
-		if port.Number == number && port.Protocol != protocol.UDP &&
-			!(port.Protocol.IsTLS() && p.dynamicForward(s) && !p.enabled("ENABLE_WILDCARD_HOST_SERVICE_ENTRIES_FOR_TLS")) {
+		skipped := port.Protocol == protocol.UDP ||
+			port.Protocol.IsTLS() && p.dynamicForward(s) && !p.enabled("ENABLE_WILDCARD_HOST_SERVICE_ENTRIES_FOR_TLS")
+		if port.Number == number && !skipped {
 			return port
 		}
 	}
