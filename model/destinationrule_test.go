@@ -12,10 +12,10 @@ func rule(name, namespace, spec string) string {
 	return object(networking, "DestinationRule", name, namespace, spec)
 }
 
-// chosen names the rules that a client's proxy uses for a host.
-func chosen(p *model.PushContext, namespace, host string, labels map[string]string) string {
+// chosen names the rules that a client's proxy uses for a.example.com.
+func chosen(p *model.PushContext, namespace string, labels map[string]string) string {
 	for _, s := range p.Services() {
-		if string(s.Hostname) == host {
+		if s.Hostname == "a.example.com" {
 			if r := p.DestinationRule(namespace, labels, s); r != nil {
 				return r.String()
 			}
@@ -54,10 +54,10 @@ func TestDestinationRuleLookup(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := pushOf(t, entry("e", "service", svc, "")+test.rules)
-			if got := chosen(p, "client", svc, nil); got != test.want {
+			if got := chosen(p, "client", nil); got != test.want {
 				t.Errorf("client: %q, want %q", got, test.want)
 			}
-			if got := chosen(p, "istio-system", svc, nil); got != test.root {
+			if got := chosen(p, "istio-system", nil); got != test.root {
 				t.Errorf("root: %q, want %q", got, test.root)
 			}
 		})
@@ -74,7 +74,7 @@ func TestDestinationRuleDefaultExport(t *testing.T) {
 		`defaultDestinationRuleExportTo: [".", "*"]`: "",
 	} {
 		p := pushOf(t, entry("e", "service", "a.example.com", "")+rule("r", "service", "{host: a.example.com}"), config)
-		if got := chosen(p, "client", "a.example.com", nil); got != want {
+		if got := chosen(p, "client", nil); got != want {
 			t.Errorf("%s: %q, want %q", config, got, want)
 		}
 	}
@@ -99,7 +99,7 @@ func TestDestinationRuleSelector(t *testing.T) {
 		{"service", map[string]string{"app": "web"}, "service/d-theirs"},
 		{"service", nil, ""},
 	} {
-		if got := chosen(p, test.namespace, "a.example.com", test.labels); got != test.want {
+		if got := chosen(p, test.namespace, test.labels); got != test.want {
 			t.Errorf("%s %v: %q, want %q", test.namespace, test.labels, got, test.want)
 		}
 	}

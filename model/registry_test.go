@@ -135,18 +135,18 @@ spec:
 `)
 	var got []string
 	for _, s := range p.Services() {
-		got = append(got, fmt.Sprint(s.Hostname, " ", s.Address, " ", s.AddressField, " ", s.HostField, " ", s.Resolution == model.Passthrough, " ", s.MeshExternal))
+		got = append(got, fmt.Sprint(s.Hostname, " ", s.Address, " ", s.AddressField, " ", s.HostField, " dialled=", s.Resolution == model.Passthrough, " external=", s.MeshExternal))
 		if len(s.Ports) != 1 || s.Ports[0].Number != 443 || s.Ports[0].TargetPort != 8443 || !s.Ports[0].Protocol.IsTLS() {
 			t.Errorf("ports %+v", s.Ports)
 		}
 	}
 	want := []string{
-		"a.example.com 192.0.2.1 spec.addresses[0] spec.hosts[0] true true",
-		"a.example.com 192.0.2.7 spec.addresses[1] spec.hosts[0] true true",
-		"a.example.com 198.51.100.0/24 spec.addresses[2] spec.hosts[0] true true",
-		"b.example.com 192.0.2.1 spec.addresses[0] spec.hosts[1] true true",
-		"b.example.com 192.0.2.7 spec.addresses[1] spec.hosts[1] true true",
-		"b.example.com 198.51.100.0/24 spec.addresses[2] spec.hosts[1] true true",
+		"a.example.com 192.0.2.1 spec.addresses[0] spec.hosts[0] dialled=true external=true",
+		"a.example.com 192.0.2.7 spec.addresses[1] spec.hosts[0] dialled=true external=true",
+		"a.example.com 198.51.100.0/24 spec.addresses[2] spec.hosts[0] dialled=true external=true",
+		"b.example.com 192.0.2.1 spec.addresses[0] spec.hosts[1] dialled=true external=true",
+		"b.example.com 192.0.2.7 spec.addresses[1] spec.hosts[1] dialled=true external=true",
+		"b.example.com 198.51.100.0/24 spec.addresses[2] spec.hosts[1] dialled=true external=true",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -83,7 +83,7 @@ func (p *PushContext) untie(tie int) {
 	rest := tie
 	for i, group := range p.tied {
 		n := len(group)
-		turn := 0
+		var turn int
 		switch {
 		case exhaustive:
 			turn, rest = rest%n, rest/n
