@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"istio.io/istio/pilot/pkg/model"
+	"istio.io/istio/pilot/pkg/serviceregistry/provider"
+	"istio.io/istio/pkg/config/protocol"
 )
 
 // orderedServices hands istiod its services in a chosen order. Of ServiceEntries
@@ -24,23 +26,60 @@ func (o orderedServices) Services() []*model.Service {
 	slices.SortStableFunc(services, func(a, b *model.Service) int {
 		return cmp.Or(compareTied(a, b), cmp.Compare(a.Attributes.ObjectName, b.Attributes.ObjectName), cmp.Compare(a.DefaultAddress, b.DefaultAddress))
 	})
-	// The first orders put each of the tied in front once; later ones mix.
-	random := rand.New(rand.NewPCG(uint64(o.order), 0)) //nolint:gosec // an order, not a secret
-	for start := 0; start < len(services); {
-		end := start + 1
-		for end < len(services) && compareTied(services[start], services[end]) == 0 {
-			end++
+	reorder(services, compareTied, o.order)
+	return services
+}
+
+// GetProxyServiceTargets hands istiod the ports of ServiceEntries that a pod
+// serves in a chosen order, too. They come out of a map; of those of one age
+// and host that lead to one port of the pod the first decides on the protocol
+// (pilot/pkg/model/context.go SetServiceTargets,
+// pilot/pkg/networking/core/listener_inbound.go getFilterChainsByServicePort).
+func (o orderedServices) GetProxyServiceTargets(node *model.Proxy) []model.ServiceTarget {
+	var ordered, entries []model.ServiceTarget
+	for _, t := range o.ServiceDiscovery.GetProxyServiceTargets(node) {
+		if t.Service.Attributes.ServiceRegistry == provider.External {
+			entries = append(entries, t)
+		} else {
+			ordered = append(ordered, t)
 		}
-		group := services[start:end]
-		if o.order < len(group) {
-			rotated := slices.Concat(group[o.order:], group[:o.order])
-			copy(group, rotated)
+	}
+	slices.SortStableFunc(entries, func(a, b model.ServiceTarget) int {
+		return cmp.Or(compareTargets(a, b), cmp.Compare(a.Port.Port, b.Port.Port), cmp.Compare(a.Service.Attributes.ObjectName, b.Service.Attributes.ObjectName))
+	})
+	reorder(entries, compareTargets, o.order)
+	return append(entries, ordered...)
+}
+
+func compareTargets(a, b model.ServiceTarget) int {
+	return cmp.Or(a.Service.CreationTime.Compare(b.Service.CreationTime), cmp.Compare(a.Service.Hostname, b.Service.Hostname))
+}
+
+// reorder puts each of those that tie in front once in the first orders; later
+// ones mix them.
+func reorder[T any](sorted []T, compare func(a, b T) int, order int) {
+	random := rand.New(rand.NewPCG(uint64(order), 0)) //nolint:gosec // an order, not a secret
+	for _, group := range groups(sorted, compare) {
+		if order < len(group) {
+			copy(group, slices.Concat(group[order:], group[:order]))
 		} else {
 			random.Shuffle(len(group), func(i, j int) { group[i], group[j] = group[j], group[i] })
 		}
+	}
+}
+
+// groups are the parts of a sorted list that tie.
+func groups[T any](sorted []T, compare func(a, b T) int) [][]T {
+	var out [][]T
+	for start := 0; start < len(sorted); {
+		end := start + 1
+		for end < len(sorted) && compare(sorted[start], sorted[end]) == 0 {
+			end++
+		}
+		out = append(out, sorted[start:end])
 		start = end
 	}
-	return services
+	return out
 }
 
 func compareTied(a, b *model.Service) int {
@@ -53,16 +92,26 @@ func compareTied(a, b *model.Service) int {
 const mixedOrders = 8
 
 // orders is the number of orders worth trying: 1 where nothing ties.
-func orders(discovery model.ServiceDiscovery) int {
-	services := orderedServices{ServiceDiscovery: discovery}.Services()
-	largest, size := 1, 1
-	for i := 1; i < len(services); i++ {
-		if compareTied(services[i-1], services[i]) == 0 {
-			size++
-		} else {
-			size = 1
+func (i *istiod) orders(workloads []*Workload) int {
+	largest := 1
+	for _, group := range groups(orderedServices{ServiceDiscovery: i.registries}.Services(), compareTied) {
+		largest = max(largest, len(group))
+	}
+	for _, w := range workloads {
+		if w.Role != SidecarProxy {
+			continue
 		}
-		largest = max(largest, size)
+		node := &model.Proxy{IPAddresses: []string{w.Pod.Status.PodIP}, Metadata: &model.NodeMetadata{Namespace: w.Pod.Namespace}}
+		targets := orderedServices{ServiceDiscovery: i.entries}.GetProxyServiceTargets(node)
+		for _, group := range groups(targets, compareTargets) {
+			protocols := map[uint32]protocol.Instance{}
+			for _, t := range group {
+				if other, found := protocols[t.Port.TargetPort]; found && other != t.Port.Protocol {
+					largest = max(largest, len(group))
+				}
+				protocols[t.Port.TargetPort] = t.Port.Protocol
+			}
+		}
 	}
 	if largest == 1 {
 		return 1

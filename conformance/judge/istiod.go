@@ -33,9 +33,11 @@ type istiod struct {
 	env *model.Environment
 	// registries hold the services of the mesh.
 	registries model.ServiceDiscovery
-	push       *model.PushContext
-	generator  *core.ConfigGeneratorImpl
-	metadata   map[string]string // of all proxies, from the mesh configuration
+	// entries are those of them that ServiceEntries register.
+	entries   model.ServiceDiscovery
+	push      *model.PushContext
+	generator *core.ConfigGeneratorImpl
+	metadata  map[string]string // of all proxies, from the mesh configuration
 	// sidecars are the namespaces that have any.
 	sidecars map[string]bool
 	// shared makes gateways come after the sidecars of their namespace.
@@ -164,7 +166,7 @@ func startIstiod(m *Manifests) (*istiod, error) {
 	}
 	entries.ResyncEDS()
 
-	i.registries = registries
+	i.registries, i.entries = registries, entries
 	env.ServiceDiscovery = orderedServices{registries, 0}
 	env.ConfigStore = stores
 	env.VirtualServiceController = virtualServices

@@ -39,7 +39,7 @@ func Open(m *Manifests) (*Mesh, error) {
 	}
 	mesh := &Mesh{manifests: m, network: newNetwork(m), istiod: istiod, proxies: map[*Workload]*envoy.Proxy{}}
 	differ := istiod.scopesDiffer(m.Workloads)
-	for order := range orders(istiod.registries) {
+	for order := range istiod.orders(m.Workloads) {
 		for _, shared := range []bool{false, true} {
 			if order == 0 && !shared || shared && !differ {
 				continue
