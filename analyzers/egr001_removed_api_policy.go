@@ -104,7 +104,7 @@ func runRemovedAPI(p *Pass) {
 		switch {
 		case routing[o.Kind]:
 			f.Severity, f.Field = Error, "kind"
-		case api.what == "Mixer configuration" && observing[o.Kind]:
+		case api.what == "Mixer configuration" && records(p, o):
 			f.Severity = Warning
 			api.effect, api.write = "nothing records what it describes", "configure Telemetry"
 		}
@@ -114,7 +114,7 @@ func runRemovedAPI(p *Pass) {
 		}
 		f.Message = fmt.Sprintf("%s (%s) is dead configuration: it is %s%s, so %s",
 			o, o.APIVersion, api.what, since, api.effect)
-		if api.what == "Mixer configuration" && !observing[o.Kind] && !routing[o.Kind] {
+		if api.what == "Mixer configuration" && !records(p, o) && !routing[o.Kind] {
 			if open == nil {
 				open = findOpenDespite(p)
 			}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -31,6 +32,9 @@ func Load(ctx context.Context, files manifest.Options, opts Options) (*Mesh, *ma
 	return Build(set, opts), set, nil
 }
 
+// modelledVersion is the release of Istio whose behaviour is simulated.
+const modelledVersion = "1.31"
+
 // Build makes a mesh of what was loaded with [Decode] as decoder. It never
 // fails: what is wrong becomes a Problem, and what is missing a Note.
 func Build(set *manifest.Set, opts Options) *Mesh {
@@ -50,6 +54,9 @@ func Build(set *manifest.Set, opts Options) *Mesh {
 	m.configure(objects)
 	m.addImplied()
 	m.InjectionAssumption = m.assumeInjection()
+	if version, object, _ := m.IstioVersion(); version != "" && !strings.HasPrefix(version, modelledVersion) {
+		m.note("%s asks for Istio %s; what is simulated is Istio %s", title(object), version, modelledVersion)
+	}
 	slices.SortStableFunc(m.Problems, func(a, b manifest.Problem) int {
 		return cmp.Or(a.Position.Compare(b.Position), cmp.Compare(a.Message, b.Message))
 	})

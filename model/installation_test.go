@@ -221,7 +221,8 @@ func TestLayersOfHelmValues(t *testing.T) {
 			t.Errorf("%s comes from %s, want %s", field, got, want)
 		}
 	}
-	wantNotes(t, m, "HelmValues values-prod.yaml is put on top of HelmValues values.yaml, as helm -f does in this order")
+	wantNotes(t, m, "HelmValues values-prod.yaml is put on top of HelmValues values.yaml, as helm -f does in this order",
+		"HelmValues values.yaml asks for Istio 1.24.1; what is simulated is Istio 1.31")
 }
 
 // TestMeshConfigurationByItself: --mesh-config names a file that holds nothing

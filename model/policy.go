@@ -36,10 +36,26 @@ func (a *AuthorizationPolicies) add(policy *AuthorizationPolicy) {
 // targetRefs never apply to sidecars and classic gateways (istio
 // pilot/pkg/model/authorization.go, policyattachment.go).
 func (p *PushContext) AuthorizationPoliciesFor(w *Workload) AuthorizationPolicies {
+	return p.authorizationPolicies(w, p.RootNamespace(), w.Namespace)
+}
+
+// AuthorizationPoliciesOnTheWayTo returns the policies by which a client's
+// sidecar filters what it sends to a service for which istiod asks it to: its
+// own, and those of the service's namespace that select the client (istio
+// pilot/pkg/model/authorization.go ListAuthorizationPolicies).
+func (p *PushContext) AuthorizationPoliciesOnTheWayTo(client *Workload, s *Service) AuthorizationPolicies {
+	return p.authorizationPolicies(client, p.RootNamespace(), client.Namespace, s.Namespace)
+}
+
+// authorizationPolicies returns the policies of some namespaces that select a
+// workload.
+func (p *PushContext) authorizationPolicies(w *Workload, in ...string) AuthorizationPolicies {
 	var out AuthorizationPolicies
-	namespaces := []string{p.RootNamespace()}
-	if w.Namespace != p.RootNamespace() {
-		namespaces = append(namespaces, w.Namespace)
+	var namespaces []string
+	for _, ns := range in {
+		if !slices.Contains(namespaces, ns) {
+			namespaces = append(namespaces, ns)
+		}
 	}
 	policies := sortedByAge(p.Mesh.AuthorizationPolicies)
 	for _, ns := range namespaces {

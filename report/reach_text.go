@@ -214,7 +214,7 @@ func addRows(rows map[flow.Outcome][]*reachRow, r reach.Rectangle) {
 		}
 		result := verdict{a.Outcome, a.Via, a.Reason, a.Policy, a.Rule, a.Guarantee, a.HTTPStatus}.because()
 		if a.Outcome == reach.Depends {
-			result = "some requests get out"
+			result = depends(a)
 		}
 		i := slices.IndexFunc(parts, func(p *part) bool {
 			return p.outcome == a.Outcome && p.row.result == result && sameConditions(p.row.conditions, a.When)
@@ -236,6 +236,20 @@ func addRows(rows map[flow.Outcome][]*reachRow, r reach.Rectangle) {
 		for _, d := range r.Destinations {
 			rows[p.outcome][i].destinations = append(rows[p.outcome][i].destinations, destination(d))
 		}
+	}
+}
+
+// depends says of an answer that depends on the request what is common to all.
+func depends(a reach.Answer) string {
+	switch {
+	case a.EveryAllowed:
+		return "all requests get out, in different ways"
+	case a.SomeAllowed:
+		return "some requests get out"
+	case slices.ContainsFunc(a.When, func(c reach.Condition) bool { return c.Outcome != flow.Blocked }):
+		return "no request is known to get out"
+	default:
+		return "no request gets out, for different reasons"
 	}
 }
 

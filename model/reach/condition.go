@@ -89,7 +89,8 @@ func joinPrefixes(texts []string) []string {
 	})
 }
 
-// oneByOne describes the cases in which one dimension was varied at a time.
+// oneByOne describes the cases in which one dimension was varied at a time, or
+// what routes and rules ask for as a whole.
 func (q *requests) oneByOne(cases []flow.Flow, traces []*flow.Trace) []Condition {
 	condition := func(i int) Condition {
 		t := traces[i]
@@ -107,5 +108,27 @@ func (q *requests) oneByOne(cases []flow.Flow, traces []*flow.Trace) []Condition
 			i++
 		}
 	}
+	for _, whole := range q.wholes {
+		if verdict(traces[i]) != verdict(traces[0]) {
+			c := condition(i)
+			for dim := range len(q.dimensions()) {
+				// What is applied last counts.
+				for _, v := range slices.Backward(whole) {
+					if min(dim, headerDimension) == v.dimension && (dim < headerDimension || has(q.headers[dim-headerDimension], v.text)) {
+						c.add(dim, []string{v.text})
+						break
+					}
+				}
+			}
+			if key := conditionKey([]Condition{c}); !slices.ContainsFunc(out, func(o Condition) bool { return conditionKey([]Condition{o}) == key }) {
+				out = append(out, c)
+			}
+		}
+		i++
+	}
 	return out
+}
+
+func has(list []value, text string) bool {
+	return slices.ContainsFunc(list, func(v value) bool { return v.text == text })
 }

@@ -70,6 +70,9 @@ func requestsOf(c *reach.Condition) []flow.Flow {
 		out = append(out, f)
 	}
 	for _, m := range c.Methods {
+		if strings.HasPrefix(m, "~") {
+			continue
+		}
 		if m = strings.ReplaceAll(m, "*", "QWERTY"); m == "any other method" {
 			m = "QWERTY"
 		}
@@ -77,6 +80,8 @@ func requestsOf(c *reach.Condition) []flow.Flow {
 	}
 	for _, p := range c.Paths {
 		switch p = literal(p); {
+		case strings.Contains(p, "~"):
+			p = c.Flow.Path // an expression; the request of the condition meets it
 		case p == "any other path":
 			p = "/qwerty-zzz"
 		case !strings.HasPrefix(p, "/"):
@@ -86,6 +91,9 @@ func requestsOf(c *reach.Condition) []flow.Flow {
 	}
 	for _, h := range c.Headers {
 		name, value, _ := strings.Cut(h, ": ")
+		if strings.HasPrefix(value, "~") {
+			continue
+		}
 		with(func(f *flow.Flow) {
 			switch value = literal(value); value {
 			case "absent":

@@ -8,6 +8,7 @@ import (
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/traffic"
 )
 
 // protocols are what a client may speak, on any port.
@@ -165,6 +166,9 @@ func (r *Reach) answer(w *model.Workload, d Destination, protocol flow.Scheme, a
 	a.set(traces[0])
 	a.Flow = cases[0]
 	if same {
+		if slices.ContainsFunc(traces, func(t *flow.Trace) bool { return ruleOf(t) != ruleOf(traces[0]) }) {
+			a.Rule = nil
+		}
 		return a
 	}
 	a.Outcome, a.SomeAllowed, a.EveryAllowed = Depends, false, true
@@ -172,10 +176,19 @@ func (r *Reach) answer(w *model.Workload, d Destination, protocol flow.Scheme, a
 		a.SomeAllowed = a.SomeAllowed || someAllowed(t)
 		a.EveryAllowed = a.EveryAllowed && t.Outcome == flow.Allowed
 	}
-	a.Policy, a.Rule, a.HTTPStatus = "", nil, 0
+	a.Policy, a.Rule, a.HTTPStatus, a.UpstreamTLS = "", nil, 0, ""
+	for _, t := range traces {
+		if slices.Index(weakest, t.Guarantee) < slices.Index(weakest, a.Guarantee) {
+			a.Guarantee = t.Guarantee
+		}
+	}
 	a.When = r.requestsFor(d).conditions(cases, traces)
 	return a
 }
+
+// weakest are the guarantees, the weakest first; an answer that does not know has
+// none.
+var weakest = []string{"", traffic.NoGuarantee, traffic.BestEffort, traffic.Enforced}
 
 func someAllowed(t *flow.Trace) bool {
 	if t.Outcome == flow.Allowed {
@@ -193,10 +206,14 @@ func (a *Answer) set(t *flow.Trace) {
 
 // verdict is the same for traces that a tuple does not tell apart.
 func verdict(t *flow.Trace) string {
-	rule := -1
-	if t.Rule != nil {
-		rule = *t.Rule
-	}
-	text, _ := json.Marshal([]any{t.Outcome, t.Via, t.Reason, t.Policy, rule, t.UpstreamTLS, t.HTTPStatus})
+	text, _ := json.Marshal([]any{t.Outcome, t.Via, t.Reason, t.Policy, t.UpstreamTLS, t.HTTPStatus})
 	return string(text)
+}
+
+// ruleOf returns the rule that decided, -1 for none.
+func ruleOf(t *flow.Trace) int {
+	if t.Rule == nil {
+		return -1
+	}
+	return *t.Rule
 }

@@ -3,6 +3,7 @@ package reach
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -11,12 +12,17 @@ import (
 
 	"istio.io/istio/pkg/config/host"
 
+	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 )
 
 // maxRequests bounds the requests that are tried for one tuple. Where conditions
-// would give more, each dimension is varied on its own.
+// would give more, each value is tried on its own, and then all values together
+// that a route, a rule of a policy, or one of each ask for.
 const maxRequests = 400
+
+// maxWholes bounds the requests with all that routes and rules ask for.
+const maxWholes = 2000
 
 // value is one choice in a dimension of requests: how it is called, and a
 // request that has it.
@@ -30,6 +36,8 @@ type value struct {
 type requests struct {
 	methods, paths, hosts []value
 	headers               [][]value
+	// wholes are values that routes and rules ask for together.
+	wholes [][]choice
 }
 
 func (q *requests) dimensions() [][]value {
@@ -47,6 +55,7 @@ func (r *Reach) requestsFor(d Destination) *requests {
 	var rewrites []rewrite
 	// A route may change the host: what is routed for the new one counts too.
 	hosts := []host.Name{host.Name(strings.ToLower(d.Host))}
+	var sentTo []host.Name
 	for i := 0; i < len(hosts) && i < maxHosts; i++ {
 		for _, vs := range r.Sim.Push().VirtualServices() {
 			if !slices.ContainsFunc(vs.Hosts, func(h host.Name) bool { return hosts[i].SubsetOf(host.Name(strings.ToLower(string(h)))) }) {
@@ -59,6 +68,9 @@ func (r *Reach) requestsFor(d Destination) *requests {
 						rewrites = append(rewrites, rewrite{m.GetUri().GetPrefix(), to})
 					}
 				}
+				for _, to := range route.GetRoute() {
+					sentTo = append(sentTo, model.ResolveHost(to.GetDestination().GetHost(), vs.Namespace))
+				}
 				for _, h := range newHosts(route.HTTPRoute) {
 					if !slices.Contains(hosts, h) {
 						hosts = append(hosts, h)
@@ -67,13 +79,52 @@ func (r *Reach) requestsFor(d Destination) *requests {
 			}
 		}
 	}
+	enforced := r.enforcing(slices.Concat(hosts, sentTo))
 	for _, p := range r.Mesh.AuthorizationPolicies {
-		c.policy(p.Spec, d)
+		if enforced(p.Namespace) {
+			c.policy(p.Spec, d)
+		}
 	}
 	c.rewritten(rewrites)
 	q := c.requests()
 	r.samples[key] = q
 	return q
+}
+
+// enforcing reports in which namespaces policies may be enforced on requests for
+// hosts: the root namespace, those of gateways and waypoints, and those of workloads
+// of the mesh that the hosts may lead to.
+func (r *Reach) enforcing(hosts []host.Name) func(namespace string) bool {
+	const inCluster = ".svc." + model.DomainSuffix
+	namespaces := map[string]bool{}
+	anywhere := false
+	for _, w := range r.Mesh.Workloads {
+		namespaces[r.Mesh.ConfigFor(w).GetRootNamespace()] = true
+		if r.class[w] == nil {
+			namespaces[w.Namespace] = true
+		}
+	}
+	for _, h := range hosts {
+		if name, ok := strings.CutSuffix(string(h), inCluster); ok {
+			_, namespace, _ := strings.Cut(name, ".")
+			namespaces[namespace] = true
+		}
+	}
+	for _, e := range r.Mesh.ServiceEntries {
+		if !slices.ContainsFunc(e.Spec.GetHosts(), func(h string) bool {
+			return slices.ContainsFunc(hosts, func(asked host.Name) bool { return asked.SubsetOf(host.Name(strings.ToLower(h))) })
+		}) {
+			continue
+		}
+		if e.Spec.GetWorkloadSelector() != nil {
+			namespaces[e.Namespace] = true
+		}
+		for _, to := range e.Spec.GetEndpoints() {
+			a, err := netip.ParseAddr(to.GetAddress())
+			anywhere = anywhere || err == nil && a.IsPrivate() || strings.HasSuffix(to.GetAddress(), inCluster)
+		}
+	}
+	return func(namespace string) bool { return anywhere || namespaces[namespace] }
 }
 
 // maxHosts bounds how many changes of the host are followed.
@@ -134,6 +185,13 @@ func (q *requests) flows(base flow.Flow) []flow.Flow {
 				out = append(out, applied(base, v))
 			}
 		}
+		for _, whole := range q.wholes {
+			f := base
+			for _, c := range whole {
+				f = applied(f, c.value)
+			}
+			out = append(out, f)
+		}
 		return out
 	}
 	for _, d := range dims {
@@ -164,6 +222,9 @@ func applied(f flow.Flow, v value) flow.Flow {
 type collector struct {
 	methods, paths, hosts []value
 	headers               map[string][]value
+	whole                 whole
+	// routes and rules are what each of them asks for.
+	routes, rules [][]choice
 }
 
 func addValue(list []value, v value) []value {
@@ -174,46 +235,57 @@ func addValue(list []value, v value) []value {
 }
 
 func (c *collector) method(text, witness string) {
-	c.methods = addValue(c.methods, value{text, func(f *flow.Flow) { f.Method = witness }})
+	v := value{text, func(f *flow.Flow) { f.Method = witness }}
+	c.methods = addValue(c.methods, v)
+	c.whole.choose(methodDimension, v)
 }
 
 func (c *collector) path(text, witness string) {
-	c.paths = addValue(c.paths, value{text, func(f *flow.Flow) { f.Path = witness }})
+	v := value{text, func(f *flow.Flow) { f.Path = witness }}
+	c.paths = addValue(c.paths, v)
+	c.whole.choose(pathDimension, v)
+}
+
+func (c *collector) host(host string) {
+	v := value{host, func(f *flow.Flow) { f.Headers["host"] = host }}
+	c.hosts = addValue(c.hosts, v)
+	c.whole.choose(hostDimension, v)
 }
 
 func (c *collector) header(name, text, witness string) {
-	c.headers[name] = addValue(c.headers[name], value{name + ": " + text, func(f *flow.Flow) { f.Headers[name] = witness }})
+	v := value{name + ": " + text, func(f *flow.Flow) { f.Headers[name] = witness }}
+	c.headers[name] = addValue(c.headers[name], v)
+	c.whole.choose(headerDimension, v)
 }
 
 // match adds what a route's condition asks for.
 func (c *collector) match(m *networking.HTTPMatchRequest) {
-	if m.GetUri() != nil {
-		for _, w := range witnesses(m.GetUri()) {
-			if strings.HasPrefix(w.sample, "/") {
-				c.path(w.text, w.sample)
-			}
-		}
+	c.whole.ask()
+	for _, w := range pathWitnesses(m) {
+		c.path(w.text, w.sample)
 	}
 	if m.GetMethod() != nil {
+		c.whole.ask()
 		for _, w := range witnesses(m.GetMethod()) {
 			c.method(w.text, w.sample)
 		}
 	}
-	for _, headers := range []map[string]*networking.StringMatch{m.GetHeaders(), m.GetWithoutHeaders()} {
-		for _, name := range slices.Sorted(maps.Keys(headers)) {
+	headers := func(conditions map[string]*networking.StringMatch, ask bool) {
+		for _, name := range slices.Sorted(maps.Keys(conditions)) {
 			if strings.HasPrefix(name, "@") {
 				continue
 			}
-			for _, w := range witnesses(headers[name]) {
+			if ask {
+				c.whole.ask()
+			}
+			for _, w := range witnesses(conditions[name]) {
 				c.header(strings.ToLower(name), w.text, w.sample)
 			}
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.GetQueryParams())) {
-		for _, w := range witnesses(m.GetQueryParams()[name]) {
-			c.path("/?"+name+"="+w.text, "/?"+name+"="+w.sample)
-		}
-	}
+	headers(m.GetHeaders(), true)
+	c.routes = append(c.routes, c.whole.requests()...)
+	headers(m.GetWithoutHeaders(), false)
 }
 
 // policy adds what the rules of a policy ask for.
@@ -231,43 +303,58 @@ func (c *collector) policy(p *security.AuthorizationPolicy, d Destination) {
 			}
 		}
 	}
-	for _, rule := range p.GetRules() {
-		for _, to := range rule.GetTo() {
-			o := to.GetOperation()
-			for _, list := range [][]string{o.GetMethods(), o.GetNotMethods()} {
-				affixed(list, c.method)
-			}
-			for _, list := range [][]string{o.GetPaths(), o.GetNotPaths()} {
-				affixed(list, func(text, witness string) {
-					witness = strings.NewReplacer("{**}", "x", "{*}", "x").Replace(witness)
-					if !strings.HasPrefix(witness, "/") {
-						witness = "/" + witness
-					}
-					c.path(text, witness)
-				})
-			}
-			if len(o.GetHosts())+len(o.GetNotHosts()) > 0 {
-				bare, port := d.Host, fmt.Sprintf("%s:%d", d.Host, d.Port)
-				c.hosts = addValue(c.hosts, value{bare, func(f *flow.Flow) { f.Headers["host"] = bare }})
-				c.hosts = addValue(c.hosts, value{port, func(f *flow.Flow) { f.Headers["host"] = port }})
-			}
+	path := func(text, witness string) {
+		witness = strings.NewReplacer("{**}", whatever, "{*}", whatever).Replace(witness)
+		if !strings.HasPrefix(witness, "/") {
+			witness = "/" + witness
 		}
-		for _, when := range rule.GetWhen() {
-			name, ok := strings.CutPrefix(when.GetKey(), "request.headers[")
+		c.path(text, witness)
+	}
+	when := func(rule *security.Rule, values func(*security.Condition) []string, ask bool) {
+		for _, w := range rule.GetWhen() {
+			name, ok := strings.CutPrefix(w.GetKey(), "request.headers[")
 			if !ok {
 				continue
 			}
 			name = strings.ToLower(strings.TrimSuffix(name, "]"))
-			for _, list := range [][]string{when.GetValues(), when.GetNotValues()} {
-				affixed(list, func(text, witness string) { c.header(name, text, witness) })
+			if ask {
+				c.whole.ask()
 			}
+			for _, v := range values(w) {
+				if v == "*" {
+					c.header(name, "present", whatever)
+				}
+			}
+			affixed(values(w), func(text, witness string) { c.header(name, text, witness) })
 		}
+	}
+	for _, rule := range p.GetRules() {
+		operations := []*security.Operation{nil}
+		for i, to := range rule.GetTo() {
+			operations = append(operations[:i], to.GetOperation())
+		}
+		for _, o := range operations {
+			c.whole.ask()
+			affixed(o.GetMethods(), c.method)
+			c.whole.ask()
+			affixed(o.GetPaths(), path)
+			if len(o.GetHosts())+len(o.GetNotHosts()) > 0 {
+				c.whole.ask()
+				c.host(d.Host)
+				c.host(fmt.Sprintf("%s:%d", d.Host, d.Port))
+			}
+			when(rule, (*security.Condition).GetValues, true)
+			c.rules = append(c.rules, c.whole.requests()...)
+			affixed(o.GetNotMethods(), c.method)
+			affixed(o.GetNotPaths(), path)
+		}
+		when(rule, (*security.Condition).GetNotValues, false)
 	}
 }
 
 // requests adds to each dimension the value that stands for all others, first.
 func (c *collector) requests() *requests {
-	q := &requests{hosts: c.hosts}
+	q := &requests{hosts: c.hosts, wholes: wholes(c.routes, c.rules)}
 	if len(c.methods) > 0 {
 		// GET and HEAD are named even if no condition is about them: they are
 		// what people try first.

@@ -1,7 +1,10 @@
 package reach
 
 import (
+	"maps"
+	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -32,9 +35,17 @@ func witnesses(m *networking.StringMatch) []witness {
 		if t.Regex == "*" || err != nil {
 			return []witness{{"present", "x"}}
 		}
+		list, all := samples(re.Simplify())
 		var out []witness
-		for _, s := range samples(re.Simplify()) {
-			out = append(out, witness{s, s})
+		for i, s := range list {
+			switch {
+			case all:
+				out = append(out, witness{s, s})
+			case i == 0:
+				out = append(out, witness{"~" + t.Regex, s})
+			default:
+				out = append(out, witness{"~" + t.Regex + " (" + s + ")", s})
+			}
 		}
 		return out
 	default:
@@ -42,64 +53,129 @@ func witnesses(m *networking.StringMatch) []witness {
 	}
 }
 
-// maxSamples bounds the strings made from one regular expression.
-const maxSamples = 6
+// pathWitnesses returns paths that a condition accepts, with the query that it
+// asks for; none where it asks for neither.
+func pathWitnesses(m *networking.HTTPMatchRequest) []witness {
+	if m.GetUri() == nil && len(m.GetQueryParams()) == 0 {
+		return nil
+	}
+	out := []witness{{"/", "/"}}
+	if m.GetUri() != nil {
+		out = nil
+		for _, w := range witnesses(m.GetUri()) {
+			// An expression need not begin with the slash that paths do.
+			if !strings.HasPrefix(w.sample, "/") {
+				w = witness{strings.Replace(w.text, w.sample, "/"+w.sample, 1), "/" + w.sample}
+				if strings.HasPrefix(w.text, "/~") {
+					w.text = w.text[1:]
+				}
+				if re, err := regexp.Compile("^(?:" + m.GetUri().GetRegex() + ")$"); err != nil || !re.MatchString(w.sample) {
+					continue
+				}
+			}
+			out = append(out, w)
+		}
+	}
+	separator := "?"
+	for _, name := range slices.Sorted(maps.Keys(m.GetQueryParams())) {
+		var next []witness
+		for _, path := range out {
+			for _, w := range witnesses(m.GetQueryParams()[name]) {
+				if w.text == "present" {
+					w.text = "*"
+				}
+				next = append(next, witness{path.text + separator + name + "=" + w.text, path.sample + separator + name + "=" + w.sample})
+			}
+		}
+		out, separator = next[:min(len(next), maxSamples*maxSamples)], "&"
+	}
+	return out
+}
 
-// samples returns a few strings that a regular expression matches; none that it
-// cannot make.
-func samples(re *syntax.Regexp) []string {
+// maxSamples bounds the strings made from one regular expression.
+const maxSamples = 8
+
+// samples returns a few strings that a regular expression matches, none that it
+// cannot make, and whether they are all.
+func samples(re *syntax.Regexp) ([]string, bool) {
 	switch re.Op {
 	case syntax.OpLiteral:
-		return []string{string(re.Rune)}
+		return []string{string(re.Rune)}, re.Flags&syntax.FoldCase == 0
 	case syntax.OpCharClass:
-		if len(re.Rune) > 0 {
-			r := re.Rune[0]
-			// Prefer a letter to whatever the class begins with.
-			for i := 0; i+1 < len(re.Rune); i += 2 {
-				if re.Rune[i] <= 'x' && 'x' <= re.Rune[i+1] {
-					r = 'x'
-				}
-			}
-			return []string{string(r)}
-		}
-		return nil
+		return runes(re.Rune)
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		return []string{"x"}
-	case syntax.OpCapture, syntax.OpPlus:
+		return []string{"x"}, false
+	case syntax.OpCapture:
 		return samples(re.Sub[0])
-	case syntax.OpStar, syntax.OpQuest:
-		return []string{""}
+	case syntax.OpPlus:
+		out, _ := samples(re.Sub[0])
+		return out, false
+	case syntax.OpStar:
+		return []string{""}, false
+	case syntax.OpQuest:
+		out, all := samples(re.Sub[0])
+		return upTo(append([]string{""}, out...), all)
 	case syntax.OpRepeat:
+		list, all := samples(re.Sub[0])
 		var out []string
-		for _, s := range samples(re.Sub[0]) {
+		for _, s := range list {
 			out = append(out, strings.Repeat(s, min(re.Min, 64)))
 		}
-		return out
+		return out, all && len(list) == 1 && re.Min == re.Max && re.Min <= 64
 	case syntax.OpAlternate:
 		var out []string
+		every := true
 		for _, sub := range re.Sub {
-			if out = append(out, samples(sub)...); len(out) >= maxSamples {
-				return out[:maxSamples]
-			}
+			list, all := samples(sub)
+			out, every = append(out, list...), every && all
 		}
-		return out
+		return upTo(out, every)
 	case syntax.OpConcat:
-		out := []string{""}
+		out, every := []string{""}, true
 		for _, sub := range re.Sub {
+			list, all := samples(sub)
 			var next []string
 			for _, prefix := range out {
-				for _, s := range samples(sub) {
-					if next = append(next, prefix+s); len(next) == maxSamples {
-						break
-					}
+				for _, s := range list {
+					next = append(next, prefix+s)
 				}
 			}
-			out = next[:min(len(next), maxSamples)]
+			out, every = upTo(next, every && all)
 		}
-		return out
+		return out, every
 	case syntax.OpNoMatch:
-		return nil
+		return nil, true
 	default: // anchors and the empty match
-		return []string{""}
+		return []string{""}, true
 	}
+}
+
+// runes returns the characters of a class if they are few, otherwise one of them,
+// a letter rather than whatever the class begins with.
+func runes(class []rune) ([]string, bool) {
+	if len(class) == 0 {
+		return nil, true
+	}
+	var out []string
+	r := class[0]
+	for i := 0; i+1 < len(class); i += 2 {
+		if class[i] <= 'x' && 'x' <= class[i+1] {
+			r = 'x'
+		}
+		for c := class[i]; c <= class[i+1] && len(out) <= maxSamples; c++ {
+			out = append(out, string(c))
+		}
+	}
+	if len(out) > maxSamples {
+		return []string{string(r)}, false
+	}
+	return out, true
+}
+
+// upTo bounds a list; what is cut off is not all.
+func upTo(list []string, all bool) ([]string, bool) {
+	if len(list) > maxSamples {
+		return list[:maxSamples], false
+	}
+	return list, all
 }

@@ -51,9 +51,9 @@ type chain struct {
 	noPolicies bool
 	// opaque says why what the chain does is not simulated, "" if it is.
 	opaque string
-	// tunnel is the DestinationRule that wraps the connection into a CONNECT
-	// request, nil usually.
-	tunnel *flow.Because
+	// policies is the service because of which the client's own policies filter
+	// what it sends, nil usually.
+	policies *model.Service
 
 	// what says in a clause what the chain is there for.
 	what    string
@@ -88,6 +88,9 @@ type target struct {
 	cluster string
 	weight  int
 	because []flow.Because
+	// tunnel is the field of a DestinationRule that wraps connections into a
+	// CONNECT request, nil usually.
+	tunnel *flow.Because
 	// headers and authority are what a weighted HTTP destination changes.
 	headers   headerEdits
 	authority string

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
+	"istio.io/istio/pkg/config/protocol"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/egresslint/egresslint/model"
@@ -22,6 +23,12 @@ const maxForwards = 2000
 func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.Trace {
 	c := p.cluster(t.cluster)
 	conn.http = http
+	if http && c.port != nil && conn.request != nil && c.port.Protocol != protocol.Unsupported {
+		// Ports of unknown protocol get what the client speaks (istio
+		// cluster_builder.go setUpstreamProtocol).
+		conn.request = conn.request.edited("")
+		conn.request.http2 = c.port.Protocol.IsHTTP2()
+	}
 	if w.forwards++; w.forwards > maxForwards {
 		detail := fmt.Sprintf("the routes give more than %d ways, and no more are followed", maxForwards)
 		return after([]flow.Hop{{At: place(p), Proxy: w.proxyName(p), Cluster: c.name, Decision: detail, Because: t.because}},
@@ -60,10 +67,18 @@ func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.T
 		return end("nothing is known behind the service: "+c.unsure, unknown(flow.ViaNone, flow.MissingObject, c.unsure))
 	case c.kind == toEndpoints && len(c.endpoints) == 0:
 		return end(p.noEndpointsText(c), blocked(flow.NoEndpoints, failed))
+	case t.tunnel != nil:
+		hop.Because = append(hop.Because, *t.tunnel)
+		return end("a DestinationRule wraps the connection into an HTTP CONNECT request (tunnel), which is not simulated",
+			unknown(flow.ViaNone, flow.OpaqueFilter, "a DestinationRule wraps the connection into an HTTP CONNECT request (tunnel), which is not simulated"))
 	}
 	var alternatives []flow.Branch
 	seen := w.seen
-	for _, to := range w.nextHops(p, c, conn) {
+	places := w.nextHops(p, c, conn)
+	if len(places) == 0 {
+		return end("the connection names no host to go to", blocked(flow.NoEndpoints, failed))
+	}
+	for _, to := range places {
 		w.seen = slices.Clone(seen)
 		h := hop
 		h.TLS, h.SNI = to.tls, to.sni
@@ -181,8 +196,11 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 	case toNamed:
 		to := conn
 		to.name = conn.sni()
-		if conn.request != nil {
+		if conn.http && conn.request != nil {
 			to.name = conn.request.host()
+		}
+		if to.name == "" {
+			return nil
 		}
 		port := conn.dst.Port()
 		if c.port != nil {

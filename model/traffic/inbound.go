@@ -224,6 +224,7 @@ func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
 			t.HTTPStatus = 400
 			return t
 		}
+		p.setScheme(who.request, ch.opens)
 		who.request.path, who.remote = path, p.remoteAddress(&conn)
 	}
 	if t := w.authorizeInbound(p, who, !ch.http); t != nil {

@@ -123,14 +123,26 @@ func (r *policyRule) matches(s *subject) bool {
 	return any(r.from) && any(r.to)
 }
 
-// policySet compiles the policies of the proxy's workload, once; for a waypoint
-// those that hold for a service.
+// policySet compiles the policies of the proxy's workload, once; for a service
+// those that hold for it at a waypoint, or at a sidecar on the way there.
 func (p *proxy) policySet(s *model.Service) *policySet {
 	if p.role == waypointRole {
 		set := p.servicePolicies[s]
 		if set == nil {
 			attached := p.push.AuthorizationPoliciesForWaypoint(p.waypoint, s)
 			set = &policySet{http: p.compilePolicies(attached, false), tcp: p.compilePolicies(attached, true)}
+			p.servicePolicies[s] = set
+		}
+		return set
+	}
+	if s != nil {
+		set := p.servicePolicies[s]
+		if set == nil {
+			attached := p.push.AuthorizationPoliciesOnTheWayTo(p.workload, s)
+			set = &policySet{tcp: p.compilePolicies(attached, true)}
+			if p.servicePolicies == nil {
+				p.servicePolicies = map[*model.Service]*policySet{}
+			}
 			p.servicePolicies[s] = set
 		}
 		return set

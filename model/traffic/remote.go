@@ -41,6 +41,26 @@ func (p *proxy) remoteAddress(conn *connection) netip.Addr {
 	return address.Unmap()
 }
 
+// forwardedProto names the scheme by which a request came to the first proxy.
+const forwardedProto = "x-forwarded-proto"
+
+// setScheme gives a request the scheme by which a proxy matches it: what
+// X-Forwarded-Proto says, which gateways write anew and others only where it is
+// missing; over HTTP/2 the sender's (envoy source/common/http/conn_manager_utility.cc
+// mutateRequestHeaders). opened says that the proxy ended TLS.
+func (p *proxy) setScheme(r *request, opened bool) {
+	scheme := "http"
+	if opened {
+		scheme = "https"
+	}
+	if r.headers[forwardedProto] == "" || p.role == gatewayRole && p.trustedProxies() == 0 {
+		r.headers[forwardedProto] = scheme
+	}
+	if !r.http2 || r.scheme == "" {
+		r.scheme = r.headers[forwardedProto]
+	}
+}
+
 // trustedProxies is gatewayTopology.numTrustedProxies: of the gateway's pod, else
 // of the mesh.
 func (p *proxy) trustedProxies() int {

@@ -17,6 +17,10 @@ type request struct {
 	path string
 	// authority is the Host header, with its port if it has one.
 	authority string
+	// scheme is ":scheme" as the last proxy matched it; http2 says that the last
+	// proxy speaks HTTP/2, which passes it on.
+	scheme string
+	http2  bool
 	// headers have lower-case names; Host is not among them.
 	headers map[string]string
 }

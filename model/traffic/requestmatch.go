@@ -200,7 +200,7 @@ func headerValue(r *request, name string) (string, bool) {
 	case ":path":
 		return r.path, true
 	case ":scheme":
-		return "http", true
+		return r.scheme, r.scheme != ""
 	default:
 		v, ok := r.headers[name]
 		return v, ok

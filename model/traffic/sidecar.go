@@ -412,10 +412,42 @@ func (b *listenerBuilder) defaultChain(o *outbound, prefixes []string) *chain {
 	if o.service.AddressField != "" && o.service.Address != model.UnspecifiedIP && !o.service.Kubernetes() {
 		c.because = append(c.because, flow.Because{Object: o.service.Object, Field: o.service.AddressField})
 	}
-	if dr := b.push.DestinationRule(b.namespace, b.labels, o.service); dr != nil && dr.Policy.GetTunnel() != nil {
-		c.tunnel = &flow.Because{Object: dr.PolicyFrom.Object, Field: "spec.trafficPolicy.tunnel"}
+	c.targets[0].tunnel = b.tunnelTo(o.service, "")
+	if b.dynamicForward(o.service) {
+		c.policies = o.service
 	}
 	return c
+}
+
+// tunnelTo returns the field that wraps connections to a service, or to a subset
+// of it, into a CONNECT request, nil if there is none (istio
+// pilot/pkg/networking/core/tunnelingconfig).
+func (p *proxy) tunnelTo(s *model.Service, subset string) *flow.Because {
+	if s == nil {
+		return nil
+	}
+	rule := p.push.DestinationRule(p.namespace, p.labels, s)
+	switch {
+	case rule == nil:
+	case subset != "":
+		if chosen := rule.SubsetByName(subset); chosen != nil && chosen.GetTrafficPolicy().GetTunnel() != nil {
+			return &flow.Because{Object: chosen.From.Object, Field: chosen.Field + ".trafficPolicy.tunnel"}
+		}
+	case rule.Policy.GetTunnel() != nil:
+		return &flow.Because{Object: rule.PolicyFrom.Object, Field: "spec.trafficPolicy.tunnel"}
+	}
+	return nil
+}
+
+// routeTunnel is the tunnel of a route: that of its first destination, of whose
+// subset only where there is no other (istio networkfilter.go
+// buildOutboundNetworkFilters).
+func (p *proxy) routeTunnel(routes []*networking.RouteDestination) *flow.Because {
+	subset := ""
+	if len(routes) == 1 {
+		subset = routes[0].GetDestination().GetSubset()
+	}
+	return p.tunnelTo(p.scope.Service(hostName(routes[0].GetDestination().GetHost())), subset)
 }
 
 func (b *listenerBuilder) plainTCPChains(o *outbound, routes []*model.MergedVirtualService) []*chain {
@@ -464,13 +496,14 @@ func (b *listenerBuilder) plainTCPChains(o *outbound, routes []*model.MergedVirt
 // are dropped (istio networkfilter.go buildOutboundNetworkFilters).
 func (p *proxy) routeTargets(routes []*networking.RouteDestination, port int, vs *model.MergedVirtualService, field string) []target {
 	var out []target
+	tunnel := p.routeTunnel(routes)
 	for i, r := range routes {
 		if len(routes) > 1 && r.GetWeight() == 0 {
 			continue
 		}
 		service := p.scope.Service(hostName(r.GetDestination().GetHost()))
 		out = append(out, target{
-			cluster: destinationCluster(r.GetDestination(), service, port), weight: int(r.GetWeight()),
+			cluster: destinationCluster(r.GetDestination(), service, port), weight: int(r.GetWeight()), tunnel: tunnel,
 			because: []flow.Because{ruleBecause(vs, fmt.Sprintf("%s.route[%d].destination", field, i))},
 		})
 	}

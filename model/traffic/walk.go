@@ -332,15 +332,13 @@ func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
 	if ch.http() {
 		return after([]flow.Hop{hop}, w.http(p, ch, conn, nil))
 	}
-	if len(ch.targets) == 1 {
-		// The one place where a policy on the client filters what it sends: TLS
-		// ports of wildcard hosts that are resolved by server name (istio
-		// pilot/pkg/networking/core/networkfilter.go buildCompleteNetworkFilters).
-		if c := p.cluster(ch.targets[0].cluster); c.service != nil && p.dynamicForward(c.service) {
-			who := &subject{connection: &conn, sni: conn.sni(), port: int(conn.dst.Port())}
-			if t := w.authorize(p, ch, who, true); t != nil && t.Outcome != flow.Allowed {
-				return after([]flow.Hop{hop}, t)
-			}
+	if ch.policies != nil {
+		// The one place where policies on the client filter what it sends
+		// (istio pilot/pkg/networking/core/networkfilter.go
+		// buildCompleteNetworkFilters).
+		who := &subject{connection: &conn, sni: conn.sni(), port: int(conn.dst.Port()), service: ch.policies}
+		if t := w.authorize(p, ch, who, true); t != nil && t.Outcome != flow.Allowed {
+			return after([]flow.Hop{hop}, t)
 		}
 	}
 	return after([]flow.Hop{hop}, w.tcp(p, ch, conn))
@@ -370,11 +368,6 @@ func connectionText(c *connection) string {
 
 // tcp forwards a connection unopened.
 func (w *walker) tcp(p *proxy, ch *chain, conn connection) *flow.Trace {
-	if ch.tunnel != nil {
-		detail := "a DestinationRule wraps the connection into an HTTP CONNECT request (tunnel), which is not simulated"
-		return after([]flow.Hop{{At: place(p), Proxy: w.proxyName(p), Decision: detail, Because: []flow.Because{*ch.tunnel}}},
-			unknown(viaOf(p, flow.ViaNone), flow.OpaqueFilter, detail))
-	}
 	return w.targets(p, ch.targets, conn, false)
 }
 

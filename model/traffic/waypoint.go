@@ -104,7 +104,10 @@ func (p *proxy) waypointChain(s *model.Service, port *model.Port, plaintextHTTP 
 		return ch
 	}
 	ch.targets = p.waypointTargets(s, port)
-	ch.tunnel = p.waypointTunnel(s, port)
+	tunnel := p.waypointTunnel(s, port)
+	for i := range ch.targets {
+		ch.targets[i].tunnel = tunnel
+	}
 	return ch
 }
 
