@@ -243,7 +243,7 @@ func (p *PushContext) newEgressListener(namespace string, spec *networking.Istio
 func (p *PushContext) selectServices(namespace string, spec *networking.IstioEgressListener, hosts map[string]*hostSet) []*Service {
 	all := hosts["*"]
 	var imported []*Service
-	for _, s := range p.servicesExportedTo(namespace) {
+	for _, s := range p.candidates(namespace, hosts) {
 		own := hosts[s.Namespace]
 		if own.excludes(s.Hostname) || all.excludes(s.Hostname) {
 			continue
@@ -270,6 +270,28 @@ func (p *PushContext) selectServices(namespace string, spec *networking.IstioEgr
 		}
 	}
 	return slices.DeleteFunc(imported, func(s *Service) bool { return chosen[s.Hostname].Namespace != s.Namespace })
+}
+
+// candidates returns the services that a listener may import: all that are
+// exported to the namespace; where every host is exact and names its namespace,
+// only the service of each that counts there, one address of an entry that has
+// several (istio pilot/pkg/model/sidecar.go servicesForExactHosts).
+func (p *PushContext) candidates(namespace string, hosts map[string]*hostSet) []*Service {
+	for ns, set := range hosts {
+		if len(set.hosts) > 0 && ns == "*" || slices.ContainsFunc(set.hosts, host.Name.IsWildCarded) {
+			return p.servicesExportedTo(namespace)
+		}
+	}
+	var out []*Service
+	for ns, set := range hosts {
+		for _, h := range set.hosts {
+			if s := p.byHost[h][ns]; s != nil && p.Visible(s, namespace) && !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	slices.SortStableFunc(out, compareServices)
+	return out
 }
 
 // listenerPorts narrows a service to the port of a listener that declares one,

@@ -97,6 +97,11 @@ func (i *istiod) orders(workloads []*Workload) int {
 	for _, group := range groups(orderedServices{ServiceDiscovery: i.registries}.Services(), compareTied) {
 		largest = max(largest, len(group))
 	}
+	for namespace := range i.sidecars {
+		for _, c := range i.choices(namespace) {
+			largest = max(largest, len(c.services))
+		}
+	}
 	for _, w := range workloads {
 		if w.Role != SidecarProxy {
 			continue
@@ -140,7 +145,7 @@ func (i *istiod) sharedScope(gateway *model.Proxy) *model.SidecarScope {
 		return nil
 	}
 	sidecar := &model.Proxy{Type: model.SidecarProxy, ConfigNamespace: gateway.ConfigNamespace, Metadata: &model.NodeMetadata{}}
-	sidecar.SetSidecarScope(i.push)
+	i.scoped(sidecar)
 	asked := &model.Proxy{Type: model.Router, ConfigNamespace: gateway.ConfigNamespace, Metadata: &model.NodeMetadata{}}
 	asked.SetSidecarScope(i.push)
 	if asked.SidecarScope != sidecar.SidecarScope {

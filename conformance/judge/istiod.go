@@ -40,6 +40,10 @@ type istiod struct {
 	metadata  map[string]string // of all proxies, from the mesh configuration
 	// sidecars are the namespaces that have any.
 	sidecars map[string]bool
+	// scopes are the namespaces with a Sidecar, imports what those name.
+	scopes, imports map[string]bool
+	// order is the number of the order in which things that tie come.
+	order int
 	// shared makes gateways come after the sidecars of their namespace.
 	shared bool
 	stop   chan struct{}
@@ -54,6 +58,7 @@ const syncTimeout = 30 * time.Second
 
 func startIstiod(m *Manifests) (*istiod, error) {
 	i := &istiod{stop: make(chan struct{}), metadata: m.Mesh.GetDefaultConfig().GetProxyMetadata(), sidecars: map[string]bool{}}
+	i.sidecarResources(m)
 	for _, w := range m.Workloads {
 		if w.Role == SidecarProxy {
 			i.sidecars[w.Pod.Namespace] = true
@@ -190,7 +195,7 @@ func startIstiod(m *Manifests) (*istiod, error) {
 // came in another order, and where gateways came before or after sidecars.
 func (i *istiod) again(order int, shared bool) *istiod {
 	other := *i
-	other.shared = shared
+	other.order, other.shared = order, shared
 	env := model.NewEnvironment()
 	env.Watcher, env.NetworksWatcher, env.NetworkManager = i.env.Watcher, i.env.NetworksWatcher, i.env.NetworkManager
 	env.ConfigStore, env.VirtualServiceController = i.env.ConfigStore, i.env.VirtualServiceController

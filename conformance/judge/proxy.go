@@ -66,7 +66,7 @@ func (i *istiod) proxy(w *Workload) (*model.Proxy, error) {
 		node.SidecarScope = i.gatewayScope(node)
 		node.SetGatewaysForProxy(i.push)
 	} else {
-		node.SetSidecarScope(i.push)
+		i.scoped(node)
 	}
 	node.DiscoverIPMode()
 	return node, nil

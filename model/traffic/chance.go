@@ -105,6 +105,13 @@ func (s *Simulation) gatewayScope(push *model.PushContext, namespace string) *mo
 	return push.NewGatewayScope(namespace)
 }
 
+// sharing notes that a gateway is passed whose view of the mesh is chance.
+func (w *walker) sharing(gateway *model.Workload) {
+	if w.sim.shares(gateway.Namespace) {
+		w.shared = gateway
+	}
+}
+
 // shares reports whether what the gateways of a namespace see is chance.
 func (s *Simulation) shares(namespace string) bool {
 	return s.alternatives != nil && s.shared[namespace]
@@ -125,7 +132,7 @@ func (s *Simulation) choices(w *walker) []*Simulation {
 	}
 	var out []*Simulation
 	for _, o := range s.others {
-		if (o.chance.tie == 0 || tied || s.mixed) && (!o.chance.sidecarsFirst || w.shared) {
+		if (o.chance.tie == 0 || tied || s.mixed) && (!o.chance.sidecarsFirst || w.shared != nil) {
 			out = append(out, o)
 		}
 	}
@@ -150,9 +157,9 @@ func (s *Simulation) large(i int) *Simulation {
 	return o
 }
 
-// undetermined answers for a flow whose verdict a depends on what istiod happens
-// to choose: with other it is b.
-func undetermined(s, other *Simulation, a, b *flow.Trace) *flow.Trace {
+// undetermined answers for a flow whose verdict a, to which w came, depends on
+// what istiod happens to choose: with other it is b.
+func undetermined(s, other *Simulation, w *walker, a, b *flow.Trace) *flow.Trace {
 	t := &flow.Trace{ID: a.ID, Outcome: flow.Unknown, Via: flow.ViaNone, Reason: flow.Undetermined, Hops: a.Hops, Assumptions: a.Assumptions}
 	hop := flow.Hop{At: flow.AtSidecar}
 	if len(a.Hops) > 0 {
@@ -160,7 +167,8 @@ func undetermined(s, other *Simulation, a, b *flow.Trace) *flow.Trace {
 	}
 	fates := fmt.Sprintf("one way the flow is %s (%s), the other way %s (%s)", a.Outcome, a.Reason, b.Outcome, b.Reason)
 	if other.chance.sidecarsFirst && other.chance.tie == 0 {
-		hop.Decision = "a gateway shares its namespace with sidecars that no Sidecar limits, and istiod gives it their view of the mesh if it serves one of them first: " + fates
+		hop.At, hop.Proxy, hop.Because = flow.AtGateway, w.shared.ID(), []flow.Because{{Object: w.shared.Object}}
+		hop.Decision = fmt.Sprintf("gateway %s shares its namespace with sidecars that no Sidecar limits, and istiod gives it their view of the mesh if it serves one of them first: %s", w.shared.ID(), fates)
 		t.Detail = hop.Decision + "; a namespace of its own for the gateway would settle it"
 		t.Hops = append(slices.Clone(t.Hops), hop)
 		return t

@@ -21,7 +21,7 @@ const maxProxies = 8
 // pod.
 func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace {
 	p := w.sim.gateway(to)
-	w.shared = w.shared || w.sim.shares(to.Namespace)
+	w.sharing(to)
 	hop := flow.Hop{At: flow.AtGateway, Proxy: to.ID(), SNI: conn.sni()}
 	stop := func(decision string, because []flow.Because, t *flow.Trace) *flow.Trace {
 		hop.Decision, hop.Because = decision, because
@@ -169,6 +169,21 @@ func (p *proxy) whyNoListener(port int) (string, []flow.Because) {
 
 // inbound decides what the sidecar of a destination does.
 func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
+	kinds := w.inboundKinds(to, int(conn.dst.Port()))
+	first := w.inboundAs(kinds[0], to, conn)
+	for _, kind := range kinds[1:] {
+		if other := w.inboundAs(kind, to, conn); !sameVerdict(first, other) {
+			detail := fmt.Sprintf("several ports of ServiceEntries of one age lead to port %d of %s with different protocols, and istiod may take any of them: one way the flow is %s (%s), the other way %s (%s)",
+				conn.dst.Port(), to.ID(), first.Outcome, first.Reason, other.Outcome, other.Reason)
+			hop := flow.Hop{At: flow.AtSidecar, Proxy: to.ID(), Decision: detail, Because: []flow.Because{{Object: to.Object}}}
+			return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.Undetermined, detail))
+		}
+	}
+	return first
+}
+
+// inboundAs decides what the sidecar does if it treats the port in a way.
+func (w *walker) inboundAs(kind portKind, to *model.Workload, conn connection) *flow.Trace {
 	port := int(conn.dst.Port())
 	hop := flow.Hop{At: flow.AtSidecar, Proxy: to.ID(), Because: []flow.Because{{Object: to.Object}}}
 	mode, policy, field := w.push.WorkloadMTLS(to.Namespace, to.Labels, port)
@@ -177,7 +192,7 @@ func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
 		hop.Because = []flow.Because{{Object: policy.Object, Field: field}}
 		why = fmt.Sprintf(" (PeerAuthentication %s)", policy.ID())
 	}
-	ch := inboundChain(mode, w.inboundKind(to, port), &conn)
+	ch := inboundChain(mode, kind, &conn)
 	stop := func(decision string, reason flow.Reason) *flow.Trace {
 		hop.Decision = fmt.Sprintf("the sidecar of %s %s%s", to.ID(), decision, why)
 		return after([]flow.Hop{hop}, blocked(reason, 0))
@@ -264,39 +279,70 @@ func inboundChain(mode model.MutualTLSMode, kind portKind, c *connection) inboun
 	}
 }
 
-// inboundKind says how a workload's sidecar treats a port of its pod: as the
+// inboundKinds says how a workload's sidecar treats a port of its pod: as the
 // oldest service declares that leads there, or as its Sidecar does; by sniffing
 // where none does (istio pilot/pkg/networking/core/listener_inbound.go
-// buildInboundChainConfigs, pilot/pkg/model/context.go SetServiceTargets).
-func (w *walker) inboundKind(to *model.Workload, port int) portKind {
+// buildInboundChainConfigs, pilot/pkg/model/context.go SetServiceTargets). Of
+// the ports of ServiceEntries of one age and host any may be taken, as they come
+// out of a map: there may be several kinds.
+func (w *walker) inboundKinds(to *model.Workload, port int) []portKind {
 	if sidecar := w.push.SidecarFor(to.Namespace, to.Labels); len(sidecarIngress(sidecar)) > 0 {
 		for _, in := range sidecarIngress(sidecar) {
 			if int(in.GetPort().GetNumber()) == port {
-				return inboundPortKind(protocol.Parse(in.GetPort().GetProtocol()))
+				return []portKind{inboundPortKind(protocol.Parse(in.GetPort().GetProtocol()))}
 			}
 		}
-		return kindAuto
+		return []portKind{kindAuto}
 	}
-	var found *model.Port
+	var kinds []portKind
 	var oldest *model.Service
 	for _, s := range w.push.Services() {
-		if s.Namespace != to.Namespace || len(s.Selector) == 0 || !labelsMatch(s.Selector, to.Labels) {
+		if s.Namespace != to.Namespace || !selects(s, to) {
 			continue
 		}
-		if oldest != nil && cmp.Or(oldest.Created.Compare(s.Created), cmp.Compare(oldest.Hostname, s.Hostname)) <= 0 {
-			continue
+		if oldest != nil {
+			// The registry of ServiceEntries answers first.
+			order := cmp.Or(oldest.Created.Compare(s.Created), cmp.Compare(oldest.Hostname, s.Hostname), cmp.Compare(truth(oldest.Kubernetes()), truth(s.Kubernetes())))
+			if order < 0 || order == 0 && s.Kubernetes() {
+				continue
+			}
+			if order > 0 && len(w.inboundPorts(s, to, port)) > 0 {
+				kinds = nil
+			}
 		}
-		for _, sp := range s.Ports {
-			if slices.ContainsFunc(w.push.OwnEndpoints(s, sp), func(e model.Endpoint) bool { return e.Workload == to && e.Port == port }) {
-				oldest, found = s, sp
+		for _, sp := range w.inboundPorts(s, to, port) {
+			oldest = s
+			if kind := inboundPortKind(sp.Protocol); !slices.Contains(kinds, kind) {
+				kinds = append(kinds, kind)
+			}
+			if s.Kubernetes() {
 				break
 			}
 		}
 	}
-	if found == nil {
-		return kindAuto
+	if len(kinds) == 0 {
+		return []portKind{kindAuto}
 	}
-	return inboundPortKind(found.Protocol)
+	return kinds
+}
+
+// inboundPorts returns the ports of a service that lead to a port of a pod.
+func (w *walker) inboundPorts(s *model.Service, to *model.Workload, port int) []*model.Port {
+	var out []*model.Port
+	for _, sp := range s.Ports {
+		if slices.ContainsFunc(w.push.OwnEndpoints(s, sp), func(e model.Endpoint) bool { return e.Workload == to && e.Port == port }) {
+			out = append(out, sp)
+		}
+	}
+	return out
+}
+
+// selects reports whether a service selects a workload of its namespace.
+func selects(s *model.Service, w *model.Workload) bool {
+	if s.Entry != nil && s.Entry.Spec.GetWorkloadSelector() == nil || s.Kubernetes() && len(s.Selector) == 0 {
+		return false
+	}
+	return labelsMatch(s.Selector, w.Labels)
 }
 
 func sidecarIngress(s *model.Sidecar) []*networking.IstioIngressListener {

@@ -81,7 +81,7 @@ func (s *Simulation) Verdict(f flow.Flow) *flow.Trace {
 	t, w := s.trace(f)
 	for _, other := range s.choices(w) {
 		if o, _ := other.trace(f); !sameVerdict(t, o) {
-			return undetermined(s, other, t, o)
+			return undetermined(s, other, w, t, o)
 		}
 	}
 	return t

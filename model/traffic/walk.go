@@ -23,10 +23,10 @@ type walker struct {
 	// forwards counts the clusters that the flow was sent to, on all ways.
 	forwards int
 	// dialled is the address of the first connection, asked the host of its
-	// request; shared says that a gateway was passed whose view is chance.
+	// request; shared is a gateway passed whose view of the mesh is chance.
 	dialled netip.Addr
 	asked   string
-	shared  bool
+	shared  *model.Workload
 	// hasToken: the client sends a token that a proxy may validate.
 	hasToken bool
 }

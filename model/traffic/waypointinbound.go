@@ -13,7 +13,7 @@ import (
 // waypointInbound decides what a waypoint does with a connection.
 func (w *walker) waypointInbound(to *model.Workload, conn connection) *flow.Trace {
 	p := w.sim.waypoint(to)
-	w.shared = w.shared || w.sim.shares(to.Namespace)
+	w.sharing(to)
 	hop := flow.Hop{At: flow.AtWaypoint, Proxy: to.ID(), SNI: conn.sni()}
 	stop := func(decision string, because []flow.Because, t *flow.Trace) *flow.Trace {
 		hop.Decision, hop.Because = decision, because
