@@ -169,10 +169,8 @@ func reportMissingTargets(p *Pass, policy *model.AuthorizationPolicy, refs []*ty
 				there = append(there, e.Object)
 			}
 		case "Gateway":
-			for _, o := range p.Mesh.Unmodelled {
-				if o.Kind == "Gateway" {
-					there = append(there, o)
-				}
+			for _, g := range p.Mesh.KubeGateways {
+				there = append(there, g.Object)
 			}
 		}
 		there = slices.DeleteFunc(there, func(o *manifest.Object) bool { return o.Namespace != policy.Namespace })

@@ -24,9 +24,11 @@ func knowsPodsFor(p *Pass, policy *model.AuthorizationPolicy) bool {
 		}
 		own = true
 	}
-	// Pods of Gateways of the Gateway API, and of waypoints, are made by istiod.
-	for _, o := range p.Mesh.Unmodelled {
-		if o.Kind == "Gateway" && (root || o.Namespace == policy.Namespace) {
+	// Pods of Gateways of the Gateway API that istiod does not deploy.
+	for _, g := range p.Mesh.KubeGateways {
+		if (root || g.Namespace == policy.Namespace) && !slices.ContainsFunc(p.Mesh.Workloads, func(w *model.Workload) bool {
+			return w.Namespace == g.Namespace && w.Labels[model.GatewayNameLabel] == g.Name
+		}) {
 			return false
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -38,7 +39,7 @@ const modelledVersion = "1.31"
 // Build makes a mesh of what was loaded with [Decode] as decoder. It never
 // fails: what is wrong becomes a Problem, and what is missing a Note.
 func Build(set *manifest.Set, opts Options) *Mesh {
-	m := &Mesh{Options: opts, Ignored: map[string]int{}}
+	m := &Mesh{Options: opts, Ignored: map[string]int{}, completion: &sync.Once{}}
 	m.Problems = append(m.Problems, set.Problems...)
 	objects := slices.Concat(set.Objects, set.Values)
 	m.addNamespaces(set.Objects)
@@ -88,6 +89,8 @@ func (m *Mesh) add(o *manifest.Object) {
 		switch classOf(o) {
 		case legacyClass:
 			m.Legacy = append(m.Legacy, o)
+		case pluginPolicyClass:
+			m.PluginPolicies = append(m.PluginPolicies, o)
 		case unmodelledClass:
 			m.Unmodelled = append(m.Unmodelled, o)
 		case kubernetesClass:

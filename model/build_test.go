@@ -101,7 +101,8 @@ func TestEveryKindGoesWhereItBelongs(t *testing.T) {
 	}
 	wantNames(t, "legacy", m.Legacy, "EgressRule default/old", "ServiceRole default/old", "listchecker default/old")
 	wantNames(t, "unmodelled", m.Unmodelled,
-		"CiliumNetworkPolicy default/dns", "Secret istio-system/remote", "WasmPlugin default/filter")
+		"Secret istio-system/remote", "WasmPlugin default/filter")
+	wantNames(t, "policies of network plugins", m.PluginPolicies, "CiliumNetworkPolicy default/dns")
 	want := map[string]int{
 		"v1 ConfigMap": 1, "rbac.authorization.k8s.io/v1 Role": 2, "networking.istio.io/v1 WorkloadGroup": 1,
 		"telemetry.istio.io/v1 Telemetry": 1, "example.com/v1 Thing": 1, "v1 Secret": 1,

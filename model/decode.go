@@ -49,7 +49,7 @@ func (d *decoding) value() any {
 			"Istio has no kind %q in %s", o.Kind, o.APIVersion)}}})
 	case installationClass:
 		return d.installation()
-	case unmodelledClass, legacyClass:
+	case unmodelledClass, pluginPolicyClass, legacyClass:
 		if o.Kind == "Secret" {
 			return nil // what it holds is nobody's business
 		}

@@ -15,6 +15,7 @@ const (
 	unknownIstioClass              // a kind that Istio's groups do not have
 	legacyClass                    // Mesh.Legacy
 	unmodelledClass                // Mesh.Unmodelled
+	pluginPolicyClass              // Mesh.PluginPolicies
 	installationClass              // mesh configuration and installation settings
 	workloadClass                  // makes pods
 	kubernetesClass                // other kinds of Kubernetes that are decoded
@@ -50,6 +51,8 @@ func classOf(o *manifest.Object) class {
 	}
 	if k := group + "/" + o.Kind; installationKinds[k] {
 		return installationClass
+	} else if pluginPolicyKinds[k] {
+		return pluginPolicyClass
 	} else if unmodelledKinds[k] || unmodelledKinds[group+"/*"] {
 		return unmodelledClass
 	} else if podTemplates[k] != nil {
@@ -112,6 +115,23 @@ var kubernetesKinds = map[string]bool{
 	"extensions/NetworkPolicy":        true, // before Kubernetes 1.16, with the same fields
 }
 
+// pluginPolicyKinds are policies of Cilium and Calico, which package netpol
+// interprets.
+var pluginPolicyKinds = map[string]bool{
+	"cilium.io/CiliumNetworkPolicy":             true,
+	"cilium.io/CiliumClusterwideNetworkPolicy":  true,
+	"projectcalico.org/NetworkPolicy":           true,
+	"projectcalico.org/GlobalNetworkPolicy":     true,
+	"projectcalico.org/NetworkSet":              true,
+	"projectcalico.org/GlobalNetworkSet":        true,
+	"projectcalico.org/Tier":                    true,
+	"crd.projectcalico.org/NetworkPolicy":       true,
+	"crd.projectcalico.org/GlobalNetworkPolicy": true,
+	"crd.projectcalico.org/NetworkSet":          true,
+	"crd.projectcalico.org/GlobalNetworkSet":    true,
+	"crd.projectcalico.org/Tier":                true,
+}
+
 // unmodelledKinds may decide about egress, and nothing here reads them. A kind
 // of "*" means the whole group.
 var unmodelledKinds = map[string]bool{
@@ -121,24 +141,12 @@ var unmodelledKinds = map[string]bool{
 
 	"policy.networking.k8s.io/*": true, // versions beside clusterPolicyVersions
 
-	"cilium.io/CiliumNetworkPolicy":               true,
-	"cilium.io/CiliumClusterwideNetworkPolicy":    true,
 	"cilium.io/CiliumEgressGatewayPolicy":         true,
 	"cilium.io/CiliumLocalRedirectPolicy":         true,
 	"cilium.io/CiliumEnvoyConfig":                 true,
 	"cilium.io/CiliumClusterwideEnvoyConfig":      true,
 	"cilium.io/CiliumCIDRGroup":                   true,
-	"projectcalico.org/NetworkPolicy":             true,
-	"projectcalico.org/GlobalNetworkPolicy":       true,
-	"projectcalico.org/NetworkSet":                true,
-	"projectcalico.org/GlobalNetworkSet":          true,
-	"projectcalico.org/Tier":                      true,
 	"projectcalico.org/EgressGatewayPolicy":       true,
-	"crd.projectcalico.org/NetworkPolicy":         true,
-	"crd.projectcalico.org/GlobalNetworkPolicy":   true,
-	"crd.projectcalico.org/NetworkSet":            true,
-	"crd.projectcalico.org/GlobalNetworkSet":      true,
-	"crd.projectcalico.org/Tier":                  true,
 	"crd.projectcalico.org/EgressGatewayPolicy":   true,
 	"crd.antrea.io/NetworkPolicy":                 true,
 	"crd.antrea.io/ClusterNetworkPolicy":          true,

@@ -4,6 +4,8 @@
 package model
 
 import (
+	"sync"
+
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -113,9 +115,12 @@ type Mesh struct {
 	// (config.istio.io, rbac.istio.io, authentication.istio.io, RouteRule …).
 	// Their Value is that of Unmodelled ones.
 	Legacy []*manifest.Object
+	// PluginPolicies are network policies of Cilium and Calico and what goes with
+	// them (tiers, sets); their Value is that of Unmodelled ones.
+	PluginPolicies []*manifest.Object
 	// Unmodelled are objects of kinds that may bear on egress and that the
-	// simulation does not interpret (waypoints, Gateway API routes, CNI
-	// specific network policies …): what they may touch is unknown. Their Value
+	// simulation does not interpret (ListenerSets, extensions, network policies
+	// of other plugins …): what they may touch is unknown. Their Value
 	// is the whole object as encoding/json reads it into any; nil for Secrets.
 	Unmodelled []*manifest.Object
 	// Ignored counts the objects of kinds without bearing on egress, by
@@ -133,6 +138,8 @@ type Mesh struct {
 
 	// versions are the versions of Istio that installations ask for.
 	versions []sourcedVersion
+	// completion is done once the workloads have their labels of run time.
+	completion *sync.Once
 }
 
 // Partial reports whether some of the input was not analysed.
@@ -194,9 +201,14 @@ type Workload struct {
 	Namespace string
 	Name      string
 
-	// Labels and Annotations are those of the pod.
+	// Labels and Annotations are those of the pod: of its template and of its
+	// controller, and once the mesh is complete ([Mesh.Complete]) the labels that
+	// it has when it runs, as far as the manifests tell them.
 	Labels      map[string]string
 	Annotations map[string]string
+	// Open are labels that the pod has or may have when it runs, and whose value
+	// the manifests do not tell. None of them is in Labels.
+	Open map[string]OpenLabel
 	// ServiceAccount is the name of the pod's service account, "default" if unset.
 	ServiceAccount string
 	// Pod is the pod's spec. It is nil where the kind is known to make pods
@@ -206,6 +218,8 @@ type Workload struct {
 
 	// owners are the controllers that the object's metadata names.
 	owners []owner
+	// added are the keys of Labels that are not set when the pod is created.
+	added map[string]bool
 }
 
 // ID returns "namespace/name".

@@ -50,6 +50,20 @@ func (s setup) text() string {
 
 func (s setup) capture(t *testing.T) *capture.Capture {
 	t.Helper()
+	m, w := s.load(t)
+	return capture.Of(m, m.ConfigFor(w), w)
+}
+
+// workload is shop/cart with the labels that its pods have when they run.
+func (s setup) workload(t *testing.T) *model.Workload {
+	t.Helper()
+	m, w := s.load(t)
+	capture.Complete(m)
+	return w
+}
+
+func (s setup) load(t *testing.T) (*model.Mesh, *model.Workload) {
+	t.Helper()
 	m, _, err := model.Load(context.Background(), manifest.Options{
 		Paths: []manifest.Path{{Name: "-"}}, Stdin: strings.NewReader(s.text()),
 	}, model.Options{})
@@ -61,11 +75,11 @@ func (s setup) capture(t *testing.T) *capture.Capture {
 	}
 	for _, w := range m.Workloads {
 		if w.Name == "cart" {
-			return capture.Of(m, m.ConfigFor(w), w)
+			return m, w
 		}
 	}
 	t.Fatal("no workload")
-	return nil
+	return nil, nil
 }
 
 // places writes reasons as "Kind field", and says where they stand nowhere.

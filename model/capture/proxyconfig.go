@@ -103,8 +103,9 @@ func (s *subject) matches(c *model.ProxyConfig, selecting bool) bool {
 		return c.Spec.GetSelector() == nil
 	}
 	want := c.Spec.GetSelector().GetMatchLabels()
+	pod := s.w.AtCreation()
 	for k, v := range want {
-		if has, ok := s.w.Labels[k]; !ok || has != v {
+		if has, ok := pod[k]; !ok || has != v {
 			return false
 		}
 	}

@@ -3,6 +3,7 @@ package capture
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -52,19 +53,11 @@ func decodeValue(value, into any) error {
 // admitted are the labels that a pod has when it is created: those of its
 // template and those that its controller adds, whose values are not known.
 func admitted(w *model.Workload) map[string]string {
-	added := map[string][]string{
-		"Deployment":  {"pod-template-hash"},
-		"ReplicaSet":  nil,
-		"StatefulSet": {"controller-revision-hash", "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"},
-		"DaemonSet":   {"controller-revision-hash", "pod-template-generation"},
-		"Job":         {"controller-uid", "batch.kubernetes.io/controller-uid"},
-		"CronJob":     {"controller-uid", "batch.kubernetes.io/controller-uid", "job-name", "batch.kubernetes.io/job-name"},
-	}[w.Kind]
-	out := make(map[string]string, len(w.Labels)+len(added))
-	for k, v := range w.Labels {
-		out[k] = v
+	out := maps.Clone(w.AtCreation())
+	if out == nil {
+		out = map[string]string{}
 	}
-	for _, k := range added {
+	for k := range controllerLabels(w) {
 		if _, ok := out[k]; !ok {
 			out[k] = "<added by the controller>" // no selector can name it
 		}

@@ -233,6 +233,9 @@ func (q *question) podLabels(o *manifest.Object, w *model.Workload) func(string)
 			return calicoLabel{doubt: unsure(fmt.Sprintf("the labels of the pods of %s, which the input does not show", w.ID()))}
 		default:
 			value, has := w.Labels[key]
+			if open, ok := w.Open[key]; ok && !open.Proxies {
+				return calicoLabel{doubt: openLabel(w, key)}
+			}
 			return calicoLabel{value: value, has: has}
 		}
 	}

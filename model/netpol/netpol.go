@@ -56,12 +56,16 @@ func New(mesh *model.Mesh) *Policies {
 			}
 		}
 	}
-	for _, o := range mesh.Unmodelled {
-		switch o.Group() {
-		case "cilium.io":
+	for _, o := range mesh.PluginPolicies {
+		if o.Group() == "cilium.io" {
 			p.cilium.add(o)
-		case "projectcalico.org", "crd.projectcalico.org":
+		} else {
 			p.calico.add(o)
+		}
+	}
+	for _, o := range mesh.Unmodelled {
+		if o.Group() == "cilium.io" {
+			p.cilium.add(o) // what else shows that the cluster has Cilium
 		}
 		if _, ok := foreignKindOf(o); ok {
 			p.foreign = append(p.foreign, o)

@@ -19,7 +19,97 @@ func podMatches(selector *metav1.LabelSelector, w *model.Workload) answer {
 	if w.PodUnknown != "" && !everything(selector) {
 		return unsure(fmt.Sprintf("the labels of the pods of %s, which the input does not show", w.ID()))
 	}
-	return sure(selects(selector, w.Labels))
+	open := openKeys(selector, w)
+	if len(open) == 0 {
+		return sure(selects(selector, w.Labels))
+	}
+	// Keys are independent of each other: what is certain decides first.
+	out := sure(selects(without(selector, open), w.Labels))
+	for _, key := range open {
+		out = out.and(openMatches(key, byKey(selector)[key], w))
+	}
+	return out
+}
+
+// openKeys are the keys that a selector asks for and whose values the manifests
+// do not tell, sorted.
+func openKeys(selector *metav1.LabelSelector, w *model.Workload) []string {
+	if len(w.Open) == 0 {
+		return nil
+	}
+	var out []string
+	add := func(key string) {
+		if open, ok := w.Open[key]; ok && !open.Proxies {
+			out = append(out, key)
+		}
+	}
+	for k := range selector.MatchLabels {
+		add(k)
+	}
+	for _, e := range selector.MatchExpressions {
+		add(e.Key)
+	}
+	return unique(out)
+}
+
+// without is a selector without what it asks of open labels.
+func without(selector *metav1.LabelSelector, open []string) *metav1.LabelSelector {
+	out := &metav1.LabelSelector{MatchLabels: map[string]string{}}
+	for k, v := range selector.MatchLabels {
+		if !slices.Contains(open, k) {
+			out.MatchLabels[k] = v
+		}
+	}
+	for _, e := range selector.MatchExpressions {
+		if !slices.Contains(open, e.Key) {
+			out.MatchExpressions = append(out.MatchExpressions, e)
+		}
+	}
+	return out
+}
+
+// openMatches evaluates what a selector asks of a label whose value the
+// manifests do not tell: over its absence, each value that the selector names,
+// and any other.
+func openMatches(key string, requirements *metav1.LabelSelector, w *model.Workload) answer {
+	open := w.Open[key]
+	values := open.Values
+	if len(values) == 0 {
+		values = []string{"\x00another"}
+		for _, v := range named(requirements) {
+			if open.May(v) {
+				values = append(values, v)
+			}
+		}
+	}
+	can, cannot := false, false
+	note := func(matches bool) { can, cannot = can || matches, cannot || !matches }
+	if open.Absent {
+		note(selects(requirements, nil))
+	}
+	for _, v := range values {
+		note(selects(requirements, map[string]string{key: v}))
+	}
+	if can && cannot {
+		return openLabel(w, key)
+	}
+	return sure(can)
+}
+
+func openLabel(w *model.Workload, key string) answer {
+	return unsure(fmt.Sprintf("label %s of the pods of %s, which is not in the manifests: %s", key, w.ID(), w.Open[key].Why))
+}
+
+// named are the values that a selector names.
+func named(requirements *metav1.LabelSelector) []string {
+	var out []string
+	for _, v := range requirements.MatchLabels {
+		out = append(out, v)
+	}
+	for _, e := range requirements.MatchExpressions {
+		out = append(out, e.Values...)
+	}
+	return out
 }
 
 // namespaceMatches evaluates a selector over a namespace's labels. Where the
@@ -66,13 +156,7 @@ func byKey(selector *metav1.LabelSelector) map[string]*metav1.LabelSelector {
 // satisfiable reports whether the requirements on one key do not contradict each
 // other: whether its absence, a value that they name, or another satisfies them.
 func satisfiable(key string, requirements *metav1.LabelSelector) bool {
-	values := []string{"\x00another"}
-	for _, v := range requirements.MatchLabels {
-		values = append(values, v)
-	}
-	for _, e := range requirements.MatchExpressions {
-		values = append(values, e.Values...)
-	}
+	values := append([]string{"\x00another"}, named(requirements)...)
 	return selects(requirements, nil) ||
 		slices.ContainsFunc(values, func(v string) bool { return selects(requirements, map[string]string{key: v}) })
 }

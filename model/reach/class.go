@@ -29,6 +29,8 @@ func (r *Reach) classify() {
 		for _, k := range keys {
 			if v, ok := w.Labels[k]; ok {
 				fmt.Fprintf(&b, " %q=%q", k, v)
+			} else if open, ok := w.Open[k]; ok {
+				fmt.Fprintf(&b, " %q of %s %q", k, w.Name, open.Values)
 			}
 		}
 		i, ok := byKey[b.String()]
@@ -83,7 +85,7 @@ func selectorKeys(mesh *model.Mesh) []string {
 	for _, np := range mesh.NetworkPolicies {
 		keys = append(keys, networkPolicyKeys(&np.Spec.Spec)...)
 	}
-	if len(mesh.ClusterNetworkPolicies) > 0 || len(mesh.Unmodelled) > 0 {
+	if len(mesh.ClusterNetworkPolicies)+len(mesh.PluginPolicies)+len(mesh.Unmodelled) > 0 {
 		// Policies and extensions whose selectors are read elsewhere, or not at
 		// all: any label may matter.
 		for _, w := range mesh.Workloads {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
@@ -71,9 +72,11 @@ func (s *Simulation) fronts(push *model.PushContext, svc *model.Service) bool {
 const EnforcedIf = "the network enforces NetworkPolicies, and no other pod that the client may connect to forwards for it"
 
 // guarantee says what holds a verdict up: that network policies close the way
-// straight out, by TCP and by UDP, and that no gateway or waypoint forwards to the
-// host for a process that comes to it without a mesh identity; or nothing but the
-// client's own proxy. "" where that is not known.
+// straight out, by TCP and by UDP, that the process cannot leave the network in
+// which they hold for it, and that no gateway or waypoint forwards to the host for
+// a process that comes to it without a mesh identity, or, if the verdict is
+// blocked, with it; or nothing but the client's own proxy. "" where that is not
+// known.
 func (s *Simulation) guarantee(f flow.Flow, t *flow.Trace) string {
 	if f.Bypass || f.ConnectTo != "" || t.Outcome == flow.Unknown {
 		return ""
@@ -97,15 +100,26 @@ func (s *Simulation) guarantee(f flow.Flow, t *flow.Trace) string {
 				return BestEffort // nothing holds the process back
 			}
 		}
-		switch s.openGateway(client, f) {
-		case netpol.Allowed:
-			return BestEffort
-		case netpol.Undecided:
-			unsure = true
+		for _, o := range s.possible() {
+			switch o.openGateway(client, f) {
+			case netpol.Allowed:
+				return BestEffort
+			case netpol.Undecided:
+				unsure = true
+			}
 		}
 	}
-	for _, bypass := range s.Bypasses(f) {
-		switch around, _ := s.trace(bypass); around.Outcome {
+	if escapes, known := leavesItsNetwork(client); escapes {
+		return BestEffort
+	} else if !known {
+		unsure = true
+	}
+	ways := s.Bypasses(f)
+	if t.Outcome == flow.Blocked {
+		ways = append(ways, s.detours(f, ways)...)
+	}
+	for _, way := range ways {
+		switch s.Verdict(way).Outcome {
 		case flow.Allowed, flow.Mixed:
 			return BestEffort
 		case flow.Unknown:
@@ -116,6 +130,67 @@ func (s *Simulation) guarantee(f flow.Flow, t *flow.Trace) string {
 		return ""
 	}
 	return Enforced
+}
+
+// detours are the flows by which a process whose proxy does not let it through
+// would try the same with its proxy's help: to another address than the one that
+// its name has, and straight to the gateways that around names, with whatever
+// identity the proxy lends it.
+func (s *Simulation) detours(f flow.Flow, around []flow.Flow) []flow.Flow {
+	var out []flow.Flow
+	if f.DstIP == "" {
+		other := f
+		other.DstIP = s.Push().PublicAddress(f.Host).String()
+		out = append(out, other)
+	}
+	for _, way := range around {
+		if way.ConnectTo != "" {
+			way.Bypass = false
+			out = append(out, way)
+		}
+	}
+	return out
+}
+
+// possible are the simulations of all that istiod leaves to chance and that
+// manifests do not tell of labels, this one among them.
+func (s *Simulation) possible() []*Simulation {
+	out := []*Simulation{s}
+	if s.alternatives != nil {
+		out = append(out, s.others...)
+	}
+	for _, o := range s.suppositions {
+		out = append(out, o.Simulation)
+	}
+	return out
+}
+
+// leavesItsNetwork reports whether a workload's containers may leave the network
+// namespace of their pod, where network policies hold for them: whoever is
+// privileged, sees the node's processes, or may administer the system enters that
+// of the node. known is false where the manifests do not show the pod.
+func leavesItsNetwork(w *model.Workload) (escapes, known bool) {
+	if w.Pod == nil {
+		return false, false
+	}
+	if w.Pod.HostPID {
+		return true, true
+	}
+	for _, c := range slices.Concat(w.Pod.Containers, w.Pod.InitContainers) {
+		sc := c.SecurityContext
+		if sc == nil || c.Name == model.ProxyContainer || c.Name == "istio-init" {
+			continue
+		}
+		if sc.Privileged != nil && *sc.Privileged {
+			return true, true
+		}
+		if sc.Capabilities != nil && slices.ContainsFunc(sc.Capabilities.Add, func(c corev1.Capability) bool {
+			return slices.Contains([]string{"ALL", "SYS_ADMIN"}, strings.TrimPrefix(strings.ToUpper(string(c)), "CAP_"))
+		}) {
+			return true, true
+		}
+	}
+	return false, true
 }
 
 // openGateway asks whether a client may connect to a gateway's pod on a port
@@ -156,7 +231,8 @@ func (p *proxy) forwardsUnasked(l *listener, h string) bool {
 	leads := func(targets []target) bool {
 		return slices.ContainsFunc(targets, func(t target) bool {
 			c := p.cluster(t.cluster)
-			return c.service != nil && c.service.Hostname.Matches(hostName(h))
+			// A gateway behind the gateway may lead there in its turn.
+			return c.service != nil && (c.service.Hostname.Matches(hostName(h)) || c.service.Kubernetes() && p.sim.fronts(p.push, c.service))
 		})
 	}
 	for _, c := range l.chains {

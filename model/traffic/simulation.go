@@ -32,12 +32,18 @@ type Simulation struct {
 	// chance is the choice made where istiod leaves something to chance.
 	chance chance
 	*alternatives
+	// suppositions are the simulations under what manifests do not tell of the
+	// labels of pods.
+	suppositions []supposition
 }
 
 // New returns a simulation of mesh.
+// It completes the mesh ([capture.Complete]).
 func New(mesh *model.Mesh) *Simulation {
+	capture.Complete(mesh)
 	s := newSimulation(mesh, chance{})
 	s.alternatives = s.findAlternatives()
+	s.suppositions = s.findSuppositions()
 	return s
 }
 
@@ -82,6 +88,11 @@ func (s *Simulation) Verdict(f flow.Flow) *flow.Trace {
 	for _, other := range s.choices(w) {
 		if o, _ := other.trace(f); !sameVerdict(t, o) {
 			return undetermined(s, other, w, t, o)
+		}
+	}
+	for _, other := range s.suppositions {
+		if o, _ := other.trace(f); !sameVerdict(t, o) {
+			return unsettled(other, t, o)
 		}
 	}
 	return t
