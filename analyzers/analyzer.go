@@ -95,6 +95,9 @@ type Finding struct {
 	Object   *manifest.Object
 	Field    string
 	Position manifest.Position
+	// About names, where Object is nil, the object that Position is in, as
+	// "Kind namespace/name", "" if none can be told.
+	About string
 
 	// Message is one line: lower case, no final period, subject first, ending
 	// in what to do; its first sentence stands alone.
@@ -115,6 +118,9 @@ type Finding struct {
 	// Flow and Trace are a witness: a request and what becomes of it.
 	Flow  *flow.Flow
 	Trace *flow.Trace
+
+	// Suppressed says why the finding is not to be shown, nil if it is.
+	Suppressed *Suppression
 }
 
 // Related is a place that has to do with a finding.

@@ -12,7 +12,7 @@ import (
 func reportProblems(p *Pass, label string, kinds ...manifest.ProblemKind) {
 	for _, x := range p.Mesh.Problems {
 		if slices.Contains(kinds, x.Kind) {
-			p.Report(Finding{Position: x.Position, Message: x.Message, Help: x.Help, Label: label})
+			p.Report(Finding{Position: x.Position, About: x.Object, Message: x.Message, Help: x.Help, Label: label})
 		}
 	}
 }

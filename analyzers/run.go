@@ -3,6 +3,7 @@ package analyzers
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/reach"
@@ -13,6 +14,18 @@ type Config struct {
 	// Enable, where not empty, names the only rules that run; Disable names
 	// rules that do not. Both take IDs.
 	Enable, Disable []string
+	// Severities gives the findings of a rule, by ID, another severity; Least
+	// leaves out those below a severity, "" none.
+	Severities map[string]Severity
+	Least      Severity
+	// Today is the day on which dated suppressions are judged; zero: none of
+	// them has expired.
+	Today time.Time
+}
+
+// Runs reports whether the configuration runs a rule.
+func (c *Config) Runs(a *Analyzer) bool {
+	return (len(c.Enable) == 0 || slices.Contains(c.Enable, a.ID)) && !slices.Contains(c.Disable, a.ID)
 }
 
 // All returns every rule, sorted by ID.
@@ -36,19 +49,22 @@ func ByID(id string) *Analyzer {
 var registry []*Analyzer
 
 // register adds a rule; each rule's file calls it once.
-func register(a *Analyzer) *Analyzer { //nolint:unparam // a declaration needs a value
+func register(a *Analyzer) *Analyzer {
 	registry = append(registry, a)
 	return a
 }
 
 // Run runs the rules over a mesh and returns their findings sorted by file,
-// line, column, rule and message. It loads and prints nothing.
+// line, column, rule and message. Findings that the input asks to leave out are
+// among them, marked as Suppressed. It loads and prints nothing.
 func Run(mesh *model.Mesh, r *reach.Reach, config Config) []Finding {
 	var findings []Finding
+	var ran []*Analyzer
 	for _, a := range All() {
-		if len(config.Enable) > 0 && !slices.Contains(config.Enable, a.ID) || slices.Contains(config.Disable, a.ID) {
+		if !config.Runs(a) {
 			continue
 		}
+		ran = append(ran, a)
 		a.Run(&Pass{Analyzer: a, Mesh: mesh, Reach: r, Report: func(f Finding) {
 			f.Rule = a
 			if f.Severity == "" {
@@ -58,10 +74,25 @@ func Run(mesh *model.Mesh, r *reach.Reach, config Config) []Finding {
 		}})
 	}
 	findings = causes(findings)
+	if idle := suppress(findings, mesh.Directives, ran, config.Today, idleSuppression); config.Runs(idleSuppression) {
+		findings = append(findings, idle...)
+	}
+	findings = config.grade(findings)
 	slices.SortStableFunc(findings, func(a, b Finding) int {
 		return cmp.Or(a.Place().Compare(b.Place()), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.Message, b.Message))
 	})
 	return findings
+}
+
+// grade gives findings the severities that the configuration wants and leaves
+// out those below the least.
+func (c *Config) grade(findings []Finding) []Finding {
+	for i := range findings {
+		if severity := c.Severities[findings[i].Rule.ID]; severity != "" {
+			findings[i].Severity = severity
+		}
+	}
+	return slices.DeleteFunc(findings, func(f Finding) bool { return f.Severity.Rank() < c.Least.Rank() })
 }
 
 // explainedBy lists for a rule the rules whose finding at the same place says

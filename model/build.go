@@ -41,6 +41,7 @@ const modelledVersion = "1.31"
 func Build(set *manifest.Set, opts Options) *Mesh {
 	m := &Mesh{Options: opts, Ignored: map[string]int{}, completion: &sync.Once{}}
 	m.Problems = append(m.Problems, set.Problems...)
+	m.Directives = set.Directives
 	objects := slices.Concat(set.Objects, set.Values)
 	m.addNamespaces(set.Objects)
 	var workloads []*Workload

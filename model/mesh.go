@@ -129,6 +129,8 @@ type Mesh struct {
 
 	// Problems are those of reading and of validation, in file order.
 	Problems []manifest.Problem
+	// Directives ask for findings to be left out, in file order.
+	Directives []manifest.Directive
 	// InjectionAssumption is the one assumption made for all namespaces whose
 	// Namespace object is absent.
 	InjectionAssumption InjectionAssumption

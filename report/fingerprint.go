@@ -23,10 +23,14 @@ func Fingerprints(findings []analyzers.Finding) []string {
 		if n := seen[identity]; n > 1 {
 			identity += "\x00" + strconv.Itoa(n)
 		}
-		sum := sha256.Sum256([]byte(identity))
-		prints[i] = hex.EncodeToString(sum[:16])
+		prints[i] = fingerprint(identity)
 	}
 	return prints
+}
+
+func fingerprint(identity string) string {
+	sum := sha256.Sum256([]byte(identity))
+	return hex.EncodeToString(sum[:16])
 }
 
 func identify(f *analyzers.Finding) string {
@@ -34,7 +38,7 @@ func identify(f *analyzers.Finding) string {
 	if f.Object != nil {
 		parts = append(parts, f.Object.Group(), f.Object.Kind, f.Object.ID(), f.Field)
 	} else {
-		parts = append(parts, f.Position.File)
+		parts = append(parts, f.Position.File, f.About)
 	}
 	if f.Flow != nil {
 		parts = append(parts, net.JoinHostPort(f.Flow.Host, strconv.Itoa(f.Flow.Port)))

@@ -31,6 +31,13 @@ func JSON(w io.Writer, l *Lint, o Options) error {
 	for _, object := range l.Input.Unmodelled {
 		out.Unmodelled = append(out.Unmodelled, jsonPlaceOf(object, ""))
 	}
+	out.Summary.Suppressed = len(l.Suppressed)
+	if o.Suppressed {
+		prints := Fingerprints(l.Suppressed)
+		for i := range l.Suppressed {
+			out.Suppressed = append(out.Suppressed, jsonFindingOf(&l.Suppressed[i], prints[i]))
+		}
+	}
 	prints := Fingerprints(l.Findings)
 	for i := range l.Findings {
 		out.Findings = append(out.Findings, jsonFindingOf(&l.Findings[i], prints[i]))
@@ -51,6 +58,7 @@ type jsonLint struct {
 	Tool          jsonTool       `json:"tool"`
 	Summary       jsonSummary    `json:"summary"`
 	Findings      []jsonFinding  `json:"findings"`
+	Suppressed    []jsonFinding  `json:"suppressed,omitempty"`
 	Assumptions   []string       `json:"assumptions,omitempty"`
 	Notes         []string       `json:"notes,omitempty"`
 	Ignored       map[string]int `json:"ignored,omitempty"`
@@ -58,13 +66,15 @@ type jsonLint struct {
 }
 
 type jsonSummary struct {
-	Errors    int  `json:"errors"`
-	Warnings  int  `json:"warnings"`
-	Notes     int  `json:"notes"`
-	Files     int  `json:"files"`
-	Documents int  `json:"documents"`
-	Workloads int  `json:"workloads"`
-	Partial   bool `json:"partial"`
+	Errors   int `json:"errors"`
+	Warnings int `json:"warnings"`
+	Notes    int `json:"notes"`
+	// Suppressed findings are in none of the other counts.
+	Suppressed int  `json:"suppressed"`
+	Files      int  `json:"files"`
+	Documents  int  `json:"documents"`
+	Workloads  int  `json:"workloads"`
+	Partial    bool `json:"partial"`
 }
 
 // jsonPlace is an object's field and where it stands; the position is absent
@@ -109,6 +119,13 @@ type jsonFinding struct {
 	Related          []jsonPlace        `json:"related,omitempty"`
 	Flow             *flow.Flow         `json:"flow,omitempty"`
 	Trace            *flow.Trace        `json:"trace,omitempty"`
+	Suppression      *jsonSuppression   `json:"suppression,omitempty"`
+}
+
+type jsonSuppression struct {
+	By     string     `json:"by"`
+	Reason string     `json:"reason,omitempty"`
+	Place  *jsonPlace `json:"place,omitempty"`
 }
 
 func jsonFindingOf(f *analyzers.Finding, print string) jsonFinding {
@@ -119,6 +136,13 @@ func jsonFindingOf(f *analyzers.Finding, print string) jsonFinding {
 	}
 	if f.Object == nil {
 		j.Place.at(f.Position)
+	}
+	if s := f.Suppressed; s != nil {
+		j.Suppression = &jsonSuppression{By: s.By, Reason: s.Reason}
+		if !s.Position.IsZero() {
+			j.Suppression.Place = new(jsonPlace)
+			j.Suppression.Place.at(s.Position)
+		}
 	}
 	for _, r := range f.Related {
 		place := jsonPlaceOf(r.Object, r.Field)

@@ -31,7 +31,7 @@ func TestJSONOfFindings(t *testing.T) {
 	if got.SchemaVersion != 1 || got.Tool["version"] != "v1.2.3" || got.Tool["istio"] != "1.31" || got.Assumptions[0] != "payments is injected" {
 		t.Errorf("got %+v", got)
 	}
-	if s := fmt.Sprint(got.Summary); s != "map[documents:2 errors:1 files:2 notes:1 partial:true warnings:0 workloads:12]" {
+	if s := fmt.Sprint(got.Summary); s != "map[documents:2 errors:1 files:2 notes:1 partial:true suppressed:0 warnings:0 workloads:12]" {
 		t.Errorf("summary %s", s)
 	}
 	f := got.Findings[0]

@@ -26,6 +26,8 @@ type Options struct {
 	Color bool
 	// Verbose lists what was left out of the analysis, kind by kind.
 	Verbose bool
+	// Suppressed tells the findings that are suppressed, marked as such.
+	Suppressed bool
 	// Version is the version of egresslint, Istio that of the modelled Istio.
 	Version string
 	Istio   string
@@ -62,6 +64,9 @@ type Lint struct {
 	// which they are to be printed.
 	Rules    []*analyzers.Analyzer
 	Findings []analyzers.Finding
+	// Suppressed are findings that the input or a baseline asks to leave out,
+	// in the same order. They are counted, and told where Options want it.
+	Suppressed []analyzers.Finding
 	// Lines gives source lines for excerpts; nil leaves the excerpts out.
 	Lines Lines
 }

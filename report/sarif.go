@@ -41,7 +41,12 @@ func SARIF(w io.Writer, l *Lint, o Options) (Omitted, error) {
 	run.WithColumnKind("unicodeCodePoints")
 	run.AutomationDetails = sarif.NewRunAutomationDetails().WithID("egresslint/lint/")
 
-	groups, omitted := groupFindings(l)
+	groups, omitted := groupFindings(l, l.Findings)
+	if o.Suppressed {
+		more, left := groupFindings(l, l.Suppressed)
+		groups = append(groups, more...)
+		omitted.Unplaced += left.Unplaced
+	}
 	results, left, err := fitResults(groups, func(g *placedFindings) ([]byte, error) { return pruned(b.result(g)) })
 	if err != nil {
 		return omitted, err
@@ -151,6 +156,13 @@ func (b *sarifBuilder) result(g *placedFindings) *sarif.Result {
 		}
 	}
 	result.Message = sarif.NewTextMessage(text.String())
+	if s := first.Suppressed; s != nil {
+		kind := "inSource"
+		if s.Position.IsZero() {
+			kind = "external"
+		}
+		result.AddSuppression(sarif.NewSuppression().WithKind(kind).WithJustification(sarifText(s.Reason)))
+	}
 	for _, f := range g.findings {
 		for _, way := range ways(f.Trace) {
 			if len(result.CodeFlows) < maxCodeFlows {

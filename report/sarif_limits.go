@@ -45,8 +45,9 @@ type placedFindings struct {
 }
 
 // groupFindings puts findings together by rule and place, in the order of
-// their first one.
-func groupFindings(l *Lint) ([]*placedFindings, Omitted) {
+// their first one. GitHub does not honour suppressions: what is suppressed is not
+// to be among findings that are not.
+func groupFindings(l *Lint, findings []analyzers.Finding) ([]*placedFindings, Omitted) {
 	type key struct {
 		rule  string
 		place manifest.Position
@@ -54,9 +55,9 @@ func groupFindings(l *Lint) ([]*placedFindings, Omitted) {
 	var omitted Omitted
 	var groups []*placedFindings
 	byKey := map[key]*placedFindings{}
-	prints := Fingerprints(l.Findings)
-	for i := range l.Findings {
-		f := &l.Findings[i]
+	prints := Fingerprints(findings)
+	for i := range findings {
+		f := &findings[i]
 		at, homeless := f.Place(), false
 		if at.File == "" {
 			if l.Input.FirstFile == "" {

@@ -27,6 +27,11 @@ func Text(w io.Writer, l *Lint, o Options) error {
 	for i := range l.Findings {
 		t.finding(&l.Findings[i])
 	}
+	if o.Suppressed {
+		for i := range l.Suppressed {
+			t.finding(&l.Suppressed[i])
+		}
+	}
 	t.summary(l, o)
 	return t.close()
 }
@@ -64,6 +69,9 @@ func (t textWriter) finding(f *analyzers.Finding) {
 	gutter := t.snippet(f)
 	note := func(name, text string) {
 		t.printf("%s %s %s\n", t.blue(gutter+"="), t.bold(name+":"), text)
+	}
+	if s := f.Suppressed; s != nil {
+		note("suppressed", Printable(suppression(s)))
 	}
 	if f.Object != nil && f.Object.Implied != "" {
 		note("implied", fmt.Sprintf("%s: %s", Printable(f.Object.String()), Printable(f.Object.Implied)))
@@ -201,6 +209,9 @@ func (t textWriter) summary(l *Lint, o Options) {
 		paint = t.yellow
 	}
 	t.printf("%s in %s (%s)\n", paint(found), plural(l.Input.Files, "file"), plural(l.Input.Workloads, "workload"))
+	if len(l.Suppressed) > 0 {
+		t.printf("%s %s%s\n", t.bold("suppressed:"), suppressed(l.Suppressed), hint(o))
+	}
 	if l.Input.Partial {
 		t.printf("%s some of the input was not analysed (EGR010 to EGR014 say what): what it holds may change every answer\n", t.yellow("partial:"))
 	}

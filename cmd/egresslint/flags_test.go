@@ -294,7 +294,7 @@ func settings(t *testing.T, name, content string, args ...string) (*lintFlags, e
 	if err := cmd.ParseFlags(args); err != nil {
 		t.Fatal(err)
 	}
-	_, err := applyConfig(cmd.Flags(), name)
+	_, _, err := applyConfig(cmd.Flags(), name)
 	return f, err
 }
 
@@ -364,18 +364,18 @@ func TestConfigurationErrorsNameThePlace(t *testing.T) {
 		_, err := settings(t, "c.yaml", empty)
 		wantError(t, fmt.Sprintf("%q", empty), err, "")
 	}
-	if _, err := applyConfig((&Command{}).lint().Flags(), "missing.yaml"); !errors.Is(err, os.ErrNotExist) {
+	if _, _, err := applyConfig((&Command{}).lint().Flags(), "missing.yaml"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a configuration that is given and missing: %v", err)
 	}
 	if err := os.Symlink(outside, defaultConfig); err != nil {
 		t.Fatal(err)
 	}
-	_, err := applyConfig((&Command{}).lint().Flags(), "")
+	_, _, err := applyConfig((&Command{}).lint().Flags(), "")
 	wantError(t, "a default configuration that is a link", err, ".egresslint.yaml is a link or no file")
 	if err := os.Remove(defaultConfig); err != nil {
 		t.Fatal(err)
 	}
-	if name, err := applyConfig((&Command{}).lint().Flags(), ""); name != "" || err != nil {
+	if name, _, err := applyConfig((&Command{}).lint().Flags(), ""); name != "" || err != nil {
 		t.Errorf("no default configuration: %q, %v", name, err)
 	}
 }

@@ -24,6 +24,7 @@ type inputFlags struct {
 	assumeInjected  string
 	meshConfig      []string
 	config          string
+	settings        []string // that the configuration gives
 	allowPartial    bool
 	verbose         bool
 	color           string
@@ -53,18 +54,20 @@ func (f *inputFlags) check() error {
 type loaded struct {
 	mesh *model.Mesh
 	set  *manifest.Set
-	// config is the configuration file that was read, "" if none.
-	config string
+	// config is the configuration file that was read, "" if none, and settings
+	// what it gives.
+	config   string
+	settings []string
 }
 
 // configure applies the configuration file to the flags that the command line
 // leaves open, and checks those of the input.
 func (c *Command) configure(cmd *cobra.Command, f *inputFlags) error {
-	name, err := applyConfig(cmd.Flags(), f.config)
+	name, set, err := applyConfig(cmd.Flags(), f.config)
 	if err != nil {
 		return err
 	}
-	f.config = name
+	f.config, f.settings = name, set
 	return f.check()
 }
 
@@ -91,7 +94,7 @@ func (c *Command) load(cmd *cobra.Command, f *inputFlags, args []string) (*loade
 	if err != nil {
 		return nil, hintCommand(cmd, args, err)
 	}
-	return &loaded{mesh, set, f.config}, nil
+	return &loaded{mesh, set, f.config, f.settings}, nil
 }
 
 // stdinName is the name under which standard input is reported, and another
@@ -177,7 +180,12 @@ func (l *loaded) input() report.Input {
 		}
 	}
 	if l.config != "" {
-		in.Notes = append(in.Notes, "settings were read from "+l.config)
+		// A stranger's configuration must not turn rules off unseen.
+		note := "settings were read from " + l.config
+		if len(l.settings) > 0 {
+			note += " (" + strings.Join(l.settings, "; ") + ")"
+		}
+		in.Notes = append(in.Notes, note)
 	}
 	if names := l.undeclared(); len(names) > 0 {
 		in.Assumptions = append(in.Assumptions, assumption(l.mesh.InjectionAssumption, names))

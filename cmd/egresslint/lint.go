@@ -21,6 +21,8 @@ type lintFlags struct {
 	targetFlags
 	failOn          string
 	enable, disable []string
+	severity        []string
+	suppressFlags
 }
 
 func (c *Command) lint() *cobra.Command { return c.lintWith(&lintFlags{}) }
@@ -43,6 +45,9 @@ func (c *Command) lintWith(f *lintFlags) *cobra.Command {
 	fs.StringVar(&f.failOn, "fail-on", "error", "exit with 1 for findings of this severity or worse: `error|warning|note|never`")
 	fs.StringSliceVar(&f.enable, "enable", nil, "run only these `RULES` (IDs or names, comma-separated or repeated)")
 	fs.StringSliceVar(&f.disable, "disable", nil, "do not run these `RULES`")
+	fs.StringSliceVar(&f.severity, "severity", nil, "leave out findings below `LEVEL`; RULE=LEVEL gives the findings of a rule that severity (comma-separated or repeated)")
+	f.suppressFlags.register(cmd)
+	words(cmd, "severity", "error", "warning", "note")
 	words(cmd, "format", splitFormats(lintFormats)...)
 	words(cmd, "fail-on", "error", "warning", "note", "never")
 	for _, flag := range []string{"enable", "disable"} {
@@ -73,15 +78,42 @@ func (c *Command) runLint(cmd *cobra.Command, f *lintFlags, args []string) error
 	if err != nil {
 		return err
 	}
+	if err := gradeConfig(&config, f.severity); err != nil {
+		return err
+	}
+	if config.Today, err = f.today(); err != nil {
+		return err
+	}
+	known, err := f.readBaseline()
+	if err != nil {
+		return err
+	}
 	in, err := c.load(cmd, &f.inputFlags, args)
 	if err != nil {
 		return err
 	}
 	result := &report.Lint{Input: in.input(), Rules: ran(config), Lines: in.set}
-	result.Findings = analyzers.Run(in.mesh, reach.New(traffic.New(in.mesh)), config)
+	findings := analyzers.Run(in.mesh, reach.New(traffic.New(in.mesh)), config)
+	if known != nil {
+		if gone := known.Apply(findings); gone > 0 {
+			result.Input.Notes = append(result.Input.Notes, fmt.Sprintf("%d of the findings in the baseline are no longer found: write it anew (--write-baseline)", gone))
+		}
+	}
+	if err := f.writeBaseline(findings); err != nil {
+		return err
+	}
+	for _, finding := range findings {
+		if finding.Suppressed == nil {
+			result.Findings = append(result.Findings, finding)
+		} else {
+			result.Suppressed = append(result.Suppressed, finding)
+		}
+	}
 	for _, t := range targets {
 		if err := c.write(t, f.color, func(w io.Writer, color bool) error {
-			return c.render(w, t.format, result, options(color, f.verbose))
+			o := options(color, f.verbose)
+			o.Suppressed = f.show
+			return c.render(w, t.format, result, o)
 		}); err != nil {
 			return err
 		}
@@ -153,7 +185,7 @@ func ruleConfig(enable, disable []string) (analyzers.Config, error) {
 func ran(config analyzers.Config) []*analyzers.Analyzer {
 	var rules []*analyzers.Analyzer
 	for _, a := range analyzers.All() {
-		if (len(config.Enable) == 0 || slices.Contains(config.Enable, a.ID)) && !slices.Contains(config.Disable, a.ID) {
+		if config.Runs(a) {
 			rules = append(rules, a)
 		}
 	}

@@ -26,36 +26,37 @@ const maxConfig = 1 << 20
 // names. What selects a question, writes a file or names the configuration
 // itself is for the command line only: the file may be a stranger's.
 var configKeys = []string{
-	"allow-partial", "assume-injected", "color", "disable", "enable", "fail-on",
-	"mesh-config", "namespace", "namespace-label", "set", "verbose",
+	"allow-partial", "assume-injected", "baseline", "color", "disable", "enable", "fail-on",
+	"mesh-config", "namespace", "namespace-label", "set", "severity", "show-suppressed", "verbose",
 }
 
 // applyConfig sets flags that the command line leaves open from the given
-// configuration file, or from the default one if that exists, and returns the
-// name of the file that was read.
-func applyConfig(flags *pflag.FlagSet, name string) (string, error) {
+// configuration file, or from the default one if that exists. It returns the
+// name of the file that was read and what it sets, as "fail-on: warning".
+func applyConfig(flags *pflag.FlagSet, name string) (file string, set []string, err error) {
 	given := name != ""
 	if !given {
 		name = defaultConfig
 	}
 	content, err := readConfig(name, given)
 	if !given && errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		return "", nil, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("configuration: %w", err)
+		return "", nil, fmt.Errorf("configuration: %w", err)
 	}
 	var document yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
-		return name, nil // empty, or comments alone
+		return name, nil, nil // empty, or comments alone
 	} else if err != nil {
-		return "", fmt.Errorf("configuration %s: %w", name, err)
+		return "", nil, fmt.Errorf("configuration %s: %w", name, err)
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("configuration %s: more than one document; keep one", name)
+		return "", nil, fmt.Errorf("configuration %s: more than one document; keep one", name)
 	}
-	return name, applySettings(flags, name, document.Content[0])
+	set, err = applySettings(flags, name, document.Content[0])
+	return name, set, err
 }
 
 // readConfig reads a configuration file. One that nobody named must be a file of
@@ -77,12 +78,12 @@ func readConfig(name string, given bool) ([]byte, error) {
 	return content, err
 }
 
-func applySettings(flags *pflag.FlagSet, file string, root *yaml.Node) error {
-	at := func(n *yaml.Node, format string, args ...any) error {
-		return fmt.Errorf("%s:%d:%d: %s", file, n.Line, n.Column, fmt.Sprintf(format, args...))
+func applySettings(flags *pflag.FlagSet, file string, root *yaml.Node) (set []string, err error) {
+	at := func(n *yaml.Node, format string, args ...any) ([]string, error) {
+		return nil, fmt.Errorf("%s:%d:%d: %s", file, n.Line, n.Column, fmt.Sprintf(format, args...))
 	}
 	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
-		return nil
+		return nil, nil
 	}
 	if root.Kind != yaml.MappingNode {
 		return at(root, "the configuration is no mapping; write settings as \"fail-on: warning\"")
@@ -113,9 +114,8 @@ func applySettings(flags *pflag.FlagSet, file string, root *yaml.Node) error {
 				return at(v, "%q takes words or a list of words", key.Value)
 			}
 			text := v.Value
-			if key.Value == "mesh-config" {
-				var err error
-				if text, err = besides(file, text); err != nil {
+			if key.Value == "mesh-config" || key.Value == "baseline" {
+				if text, err = besides(key.Value, file, text); err != nil {
 					return at(v, "%v", err)
 				}
 			}
@@ -123,8 +123,18 @@ func applySettings(flags *pflag.FlagSet, file string, root *yaml.Node) error {
 				return at(v, "%q: %v", key.Value, err)
 			}
 		}
+		set = append(set, key.Value+": "+wordsOf(values))
 	}
-	return nil
+	return set, nil
+}
+
+// wordsOf joins the values of a setting.
+func wordsOf(values []*yaml.Node) string {
+	var words []string
+	for _, v := range values {
+		words = append(words, v.Value)
+	}
+	return strings.Join(words, ", ")
 }
 
 // unknownSetting says what is wrong with a key.
@@ -141,11 +151,11 @@ func unknownSetting(flags *pflag.FlagSet, key string) string {
 // besides resolves a file that a configuration names, relative to the
 // configuration. It must lie there or below: what a stranger's configuration
 // names is not read from elsewhere.
-func besides(config, name string) (string, error) {
+func besides(flag, config, name string) (string, error) {
 	dir := filepath.Dir(config)
 	path := filepath.Join(dir, filepath.FromSlash(name))
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
-		return "", fmt.Errorf("%q lies outside the configuration's directory; give it with --mesh-config", name)
+		return "", fmt.Errorf("%q lies outside the configuration's directory; give it with --%s", name, flag)
 	}
 	realDir, err := realPath(dir)
 	if err != nil {
@@ -156,7 +166,7 @@ func besides(config, name string) (string, error) {
 		return "", err
 	}
 	if rel, err := filepath.Rel(realDir, real); err != nil || !filepath.IsLocal(rel) {
-		return "", fmt.Errorf("%q leads outside the configuration's directory; give it with --mesh-config", name)
+		return "", fmt.Errorf("%q leads outside the configuration's directory; give it with --%s", name, flag)
 	}
 	return path, nil
 }

@@ -164,6 +164,9 @@ func (l *loader) split(in *input, documents *int, add func(task)) bool {
 	if !isJSON {
 		docs = splitDocuments(text)
 	}
+	if !isJSON {
+		l.set.Directives = append(l.set.Directives, directives(text, in.shown)...)
+	}
 	ytt := usesYtt(text)
 	for _, doc := range docs {
 		pieces, of := []fragment{doc}, (*list)(nil)
@@ -294,6 +297,7 @@ func (l *loader) conclude(templates []template) {
 		p := &s.Problems[i]
 		p.Object, p.Message, p.Help = printable(p.Object), printable(p.Message), printable(p.Help)
 	}
+	s.direct()
 	slices.SortStableFunc(s.Problems, func(a, b Problem) int { return a.Position.Compare(b.Position) })
 	s.Problems = slices.Compact(s.Problems) // of a file that was read for several namespaces
 }

@@ -14,6 +14,8 @@ type Set struct {
 	Rejected []*Object
 	// Problems are sorted by position.
 	Problems []Problem
+	// Directives ask for findings to be left out; they are sorted by position.
+	Directives []Directive
 
 	Files int   // that were read
 	Bytes int64 // that they hold

@@ -1,0 +1,89 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+
+	"github.com/egresslint/egresslint/analyzers"
+)
+
+// Baseline is a set of findings that are known and not to be told again. It
+// knows them by what their fingerprints are made of, which is no line number; of
+// several that are alike in that it knows how many there are.
+type Baseline struct {
+	count map[string]int // by fingerprint
+	total int
+}
+
+// jsonBaseline is the file. What is beside the fingerprint is for people who
+// read the file's history.
+type jsonBaseline struct {
+	SchemaVersion int                `json:"schema_version"`
+	Findings      []jsonBaselineItem `json:"findings"`
+}
+
+type jsonBaselineItem struct {
+	Fingerprint string `json:"fingerprint"`
+	Rule        string `json:"rule"`
+	Object      string `json:"object,omitempty"`
+	Field       string `json:"field,omitempty"`
+	Message     string `json:"message"`
+}
+
+// WriteBaseline writes findings, in their order, as a baseline.
+func WriteBaseline(w io.Writer, findings []analyzers.Finding) error {
+	out := jsonBaseline{SchemaVersion: SchemaVersion, Findings: make([]jsonBaselineItem, 0, len(findings))}
+	for i := range findings {
+		f := &findings[i]
+		item := jsonBaselineItem{Fingerprint: fingerprint(identify(f)), Rule: f.Rule.ID, Field: f.Field, Message: f.Message}
+		if f.Object != nil {
+			item.Object = f.Object.String()
+		} else {
+			item.Object = f.Position.File
+		}
+		out.Findings = append(out.Findings, item)
+	}
+	return writeIndented(w, out)
+}
+
+// ReadBaseline reads what WriteBaseline wrote.
+func ReadBaseline(r io.Reader) (*Baseline, error) {
+	var in jsonBaseline
+	d := json.NewDecoder(r)
+	if err := d.Decode(&in); err != nil {
+		return nil, fmt.Errorf("not a baseline: %w; write it with --write-baseline", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("not a baseline: text follows it; write it with --write-baseline")
+	}
+	if in.SchemaVersion != SchemaVersion {
+		return nil, fmt.Errorf("a baseline of version %d, not %d; write it anew with --write-baseline", in.SchemaVersion, SchemaVersion)
+	}
+	b := &Baseline{count: map[string]int{}, total: len(in.Findings)}
+	for _, item := range in.Findings {
+		b.count[item.Fingerprint]++
+	}
+	return b, nil
+}
+
+// Apply marks the findings that the baseline knows and that nothing else
+// suppresses, and returns how many of its own are no longer found. Findings
+// stays in its order.
+func (b *Baseline) Apply(findings []analyzers.Finding) (gone int) {
+	left := maps.Clone(b.count)
+	gone = b.total
+	for i := range findings {
+		f := &findings[i]
+		id := fingerprint(identify(f))
+		if f.Suppressed != nil || left[id] == 0 {
+			continue
+		}
+		left[id]--
+		gone--
+		f.Suppressed = &analyzers.Suppression{By: "baseline"}
+	}
+	return gone
+}
