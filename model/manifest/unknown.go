@@ -40,14 +40,14 @@ func (d *Document) UnknownFields(path string, t any) []Field {
 		}
 		h = hit{found: true, in: inner, value: inner.root}
 	}
-	u := unknown{in: h.in, shown: d.shown, c: converter{opts: d.opts}}
+	u := unknown{in: h.in, shown: d.shown, c: converter{opts: d.opts, plain: h.in.plain}, base: path}
 	switch t := t.(type) {
 	case proto.Message:
-		u.message(h.value, t.ProtoReflect().Descriptor(), path)
+		u.message(h.value, t.ProtoReflect().Descriptor())
 	case reflect.Type:
-		u.value(h.value, t, path)
+		u.value(h.value, t)
 	default:
-		u.value(h.value, reflect.TypeOf(t), path)
+		u.value(h.value, reflect.TypeOf(t))
 	}
 	return u.found
 }
@@ -57,12 +57,28 @@ type unknown struct {
 	in    *tree
 	shown string
 	c     converter
+	// base and steps lead to the value that is looked at; most documents have no
+	// unknown field, so a path is written only for one.
+	base  string
+	steps []step
 	found []Field
 }
 
-func (u *unknown) report(e entry, path string, known func(string) string) {
+func (u *unknown) enter(s step) { u.steps = append(u.steps, s) }
+func (u *unknown) leave()       { u.steps = u.steps[:len(u.steps)-1] }
+
+// report adds the key where u is, which is that of e.
+func (u *unknown) report(e entry, known func(string) string) {
 	if len(u.found) >= 100 { // it is another kind of thing
 		return
+	}
+	path := u.base
+	for _, s := range u.steps {
+		if s.index >= 0 {
+			path = joinPath(path, FieldPath(s.index))
+		} else {
+			path = joinPath(path, FieldPath(s.key))
+		}
 	}
 	u.found = append(u.found, Field{
 		Path: path, Name: e.name, Position: named(u.in.spanOf(e.key), u.shown), Near: known(e.name),
@@ -84,33 +100,35 @@ func (u *unknown) entries(n *yaml.Node) []entry {
 }
 
 // each calls f for a value, or for the items of a list.
-func (u *unknown) each(n *yaml.Node, list bool, path string, f func(*yaml.Node, string)) {
+func (u *unknown) each(n *yaml.Node, list bool, f func(*yaml.Node)) {
 	if !list {
-		f(n, path)
+		f(n)
 		return
 	}
 	if n = follow(n); n != nil && n.Kind == yaml.SequenceNode {
 		for i, item := range n.Content {
-			f(item, path+FieldPath(i))
+			u.enter(step{index: i})
+			f(item)
+			u.leave()
 		}
 	}
 }
 
 // message looks at a value of a protobuf message type.
-func (u *unknown) message(n *yaml.Node, m protoreflect.MessageDescriptor, path string) {
+func (u *unknown) message(n *yaml.Node, m protoreflect.MessageDescriptor) {
 	if m.FullName().Parent() == "google.protobuf" || u.c.visit(n) != nil {
 		return // they have JSON forms of their own
 	}
 	fields := m.Fields()
 	for _, e := range u.entries(n) {
-		at := joinPath(path, FieldPath(e.name))
+		u.enter(step{key: e.name, index: -1})
 		field := fields.ByJSONName(e.name)
 		if field == nil {
 			field = fields.ByTextName(e.name)
 		}
 		switch {
 		case field == nil:
-			u.report(e, at, func(name string) string {
+			u.report(e, func(name string) string {
 				names := make([]string, fields.Len())
 				for i := range names {
 					names[i] = fields.Get(i).JSONName()
@@ -120,11 +138,46 @@ func (u *unknown) message(n *yaml.Node, m protoreflect.MessageDescriptor, path s
 		case field.IsMap():
 			if value := field.MapValue(); value.Message() != nil {
 				for _, item := range u.entries(e.value) {
-					u.message(item.value, value.Message(), joinPath(at, FieldPath(item.name)))
+					u.enter(step{key: item.name, index: -1})
+					u.message(item.value, value.Message())
+					u.leave()
 				}
 			}
 		case field.Message() != nil:
-			u.each(e.value, field.IsList(), at, func(n *yaml.Node, at string) { u.message(n, field.Message(), at) })
+			u.each(e.value, field.IsList(), func(n *yaml.Node) { u.message(n, field.Message()) })
+		}
+		u.leave()
+	}
+}
+
+// value looks at a value of a Go type.
+func (u *unknown) value(n *yaml.Node, t reflect.Type) {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil || u.c.visit(n) != nil {
+		return
+	}
+	switch known := shapeOf(t); known.kind {
+	case messageShape:
+		u.message(n, known.message)
+	case listShape:
+		u.each(n, true, func(n *yaml.Node) { u.value(n, t.Elem()) })
+	case mapShape:
+		for _, e := range u.entries(n) {
+			u.enter(step{key: e.name, index: -1})
+			u.value(e.value, t.Elem())
+			u.leave()
+		}
+	case structShape:
+		for _, e := range u.entries(n) {
+			u.enter(step{key: e.name, index: -1})
+			if field, has := known.types[e.name]; has {
+				u.value(e.value, field)
+			} else {
+				u.report(e, func(name string) string { return nearest(name, known.names) })
+			}
+			u.leave()
 		}
 	}
 }
@@ -134,54 +187,52 @@ var (
 	unmarshalerType = reflect.TypeFor[json.Unmarshaler]()
 )
 
-// value looks at a value of a Go type.
-func (u *unknown) value(n *yaml.Node, t reflect.Type, path string) {
-	for t != nil && t.Kind() == reflect.Pointer {
-		t = t.Elem()
+// shape is what a Go type looks like to a decoder.
+type shape struct {
+	kind    int
+	message protoreflect.MessageDescriptor // of a messageShape
+	structFields
+}
+
+// Kinds of shapes. A scalarShape has nothing below, or decodes itself.
+const (
+	scalarShape = iota
+	messageShape
+	listShape
+	mapShape
+	structShape
+)
+
+var knownShapes sync.Map // of reflect.Type to *shape
+
+func shapeOf(t reflect.Type) *shape {
+	if known, ok := knownShapes.Load(t); ok {
+		return known.(*shape)
 	}
-	if t == nil || u.c.visit(n) != nil {
-		return
-	}
+	s := &shape{}
 	pointer := reflect.PointerTo(t)
 	switch {
 	case pointer.Implements(messageType):
-		u.message(n, reflect.New(t).Interface().(proto.Message).ProtoReflect().Descriptor(), path)
+		s.kind = messageShape
+		s.message = reflect.New(t).Interface().(proto.Message).ProtoReflect().Descriptor()
 	case pointer.Implements(unmarshalerType):
 	case t.Kind() == reflect.Slice || t.Kind() == reflect.Array:
-		u.each(n, true, path, func(n *yaml.Node, at string) { u.value(n, t.Elem(), at) })
+		s.kind = listShape
 	case t.Kind() == reflect.Map:
-		for _, e := range u.entries(n) {
-			u.value(e.value, t.Elem(), joinPath(path, FieldPath(e.name)))
-		}
+		s.kind = mapShape
 	case t.Kind() == reflect.Struct:
-		fields := fieldsOf(t)
-		for _, e := range u.entries(n) {
-			at := joinPath(path, FieldPath(e.name))
-			if field, known := fields.types[e.name]; known {
-				u.value(e.value, field, at)
-			} else {
-				u.report(e, at, func(name string) string { return nearest(name, fields.names) })
-			}
-		}
+		s.kind = structShape
+		s.types = map[string]reflect.Type{}
+		s.add(t)
 	}
+	knownShapes.Store(t, s)
+	return s
 }
 
 // structFields are the fields that encoding/json decodes into a struct.
 type structFields struct {
 	types map[string]reflect.Type
 	names []string // in the order of the struct
-}
-
-var knownStructs sync.Map // of reflect.Type to *structFields
-
-func fieldsOf(t reflect.Type) *structFields {
-	if known, ok := knownStructs.Load(t); ok {
-		return known.(*structFields)
-	}
-	fields := &structFields{types: map[string]reflect.Type{}}
-	fields.add(t)
-	knownStructs.Store(t, fields)
-	return fields
 }
 
 func (f *structFields) add(t reflect.Type) {
