@@ -78,7 +78,7 @@ func (d *decoding) istio(k *istioKind) any {
 	d.unknownTopLevel(tree)
 	d.unknownFields("metadata", metav1.ObjectMeta{})
 	d.unknownFields("spec", k.newSpec())
-	if fields, ok := tree["spec"].(map[string]any); ok {
+	if fields, ok := tree["spec"].(map[string]any); ok && hasProtoNames(fields, k.newSpec().ProtoReflect().Descriptor()) {
 		for _, n := range protoNames(fields, k.newSpec().ProtoReflect().Descriptor(), "spec") {
 			d.problems = append(d.problems, manifest.Problem{
 				Kind: manifest.UnknownField, Position: d.doc.KeyPosition(n.path), Object: d.object.String(),
@@ -187,9 +187,7 @@ func fits(scratch any) func(any) []string {
 
 // tree is the document as untyped values.
 func (d *decoding) tree() (map[string]any, error) {
-	var tree map[string]any
-	err := d.doc.Unmarshal(&tree)
-	return tree, err
+	return d.doc.Untyped()
 }
 
 // refuse reports a rejection and returns the value of the refused object.

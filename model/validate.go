@@ -73,7 +73,7 @@ func (k *istioKind) admit(o *manifest.Object, tree map[string]any) (proto.Messag
 			"Istio has no %s of version %q, only %s", o.Kind, version, strings.Join(served, ", "))}}}
 	}
 	pruneNulls(tree)
-	if spec, ok := tree["spec"].(map[string]any); ok {
+	if spec, ok := tree["spec"].(map[string]any); ok && hasProtoNames(spec, k.newSpec().ProtoReflect().Descriptor()) {
 		tree["spec"] = jsonNames(spec, k.newSpec().ProtoReflect().Descriptor())
 	}
 	if complaints := checkSchema(o.Kind, tree); len(complaints) > 0 {
@@ -105,6 +105,10 @@ func (k *istioKind) read(o *manifest.Object, spec any) (_ proto.Message, message
 		}
 	}()
 	msg := k.newSpec()
+	if fields, ok := spec.(map[string]any); ok && fill(msg.ProtoReflect(), fields) {
+		return k.check(o, msg)
+	}
+	msg = k.newSpec()
 	if spec != nil {
 		data, err := json.Marshal(spec)
 		if err != nil {
@@ -115,6 +119,11 @@ func (k *istioKind) read(o *manifest.Object, spec any) (_ proto.Message, message
 			return nil, messagesOf(err)
 		}
 	}
+	return k.check(o, msg)
+}
+
+// check runs Istio's validation.
+func (k *istioKind) check(o *manifest.Object, msg proto.Message) (proto.Message, []string) {
 	if k.validate == nil {
 		return msg, nil
 	}

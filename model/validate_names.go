@@ -26,6 +26,48 @@ func jsonNames(fields map[string]any, message protoreflect.MessageDescriptor) ma
 	return out
 }
 
+// hasProtoNames reports whether a decoded message has a field by its protobuf
+// name.
+func hasProtoNames(fields map[string]any, message protoreflect.MessageDescriptor) bool {
+	for key, v := range fields {
+		field := message.Fields().ByJSONName(key)
+		if field == nil {
+			if message.Fields().ByName(protoreflect.Name(key)) != nil {
+				return true
+			}
+			continue
+		}
+		inner := field.Message()
+		if field.IsMap() {
+			inner = field.MapValue().Message()
+		}
+		if inner == nil || freeForm(inner) {
+			continue
+		}
+		switch v := v.(type) {
+		case []any:
+			for _, e := range v {
+				if m, ok := e.(map[string]any); ok && hasProtoNames(m, inner) {
+					return true
+				}
+			}
+		case map[string]any:
+			if !field.IsMap() {
+				if hasProtoNames(v, inner) {
+					return true
+				}
+				continue
+			}
+			for _, e := range v {
+				if m, ok := e.(map[string]any); ok && hasProtoNames(m, inner) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 func jsonNamesIn(v any, field protoreflect.FieldDescriptor) any {
 	inner := field.Message()
 	if field.IsMap() {

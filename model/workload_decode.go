@@ -61,14 +61,17 @@ func (d *decoding) workload() any {
 		places = likelyTemplates
 	}
 	for _, place := range places {
-		var containers []json.RawMessage
-		found, err := d.doc.UnmarshalField(join(place, "spec.containers"), &containers)
-		if !known && (err != nil || len(containers) == 0) {
+		field := join(place, "spec.containers")
+		if !d.doc.Has(field) {
 			continue
 		}
-		if found || err != nil {
-			return d.podTemplate(place)
+		if !known {
+			var containers []json.RawMessage
+			if _, err := d.doc.UnmarshalField(field, &containers); err != nil || len(containers) == 0 {
+				continue
+			}
 		}
+		return d.podTemplate(place)
 	}
 	switch {
 	case !known:

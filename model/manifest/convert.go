@@ -21,6 +21,9 @@ func (e *valueError) Error() string { return e.message }
 // merge keys resolved, scalars read by the rules of YAML 1.1.
 type converter struct {
 	opts *Options
+	// plain says that there are no aliases, no merge keys and no tags, and that
+	// the keys of a mapping are strings and stand once: most documents are so.
+	plain bool
 	// written counts the bytes that aliases brought about, visited and aliased
 	// the nodes: yaml/v2 refuses a document of which too much is aliases.
 	written, visited, aliased int
@@ -30,6 +33,9 @@ type converter struct {
 
 // visit counts a node, and refuses what would grow beyond bounds.
 func (c *converter) visit(n *yaml.Node) error {
+	if c.plain && c.depth <= c.opts.MaxDepth {
+		return nil
+	}
 	c.visited++
 	if c.inAlias > 0 {
 		c.aliased++
@@ -91,6 +97,9 @@ func (c *converter) appendJSON(dst []byte, n *yaml.Node) ([]byte, error) {
 		})
 		return dst, err
 	case yaml.MappingNode:
+		if c.plain {
+			return c.appendMapping(dst, n)
+		}
 		entries, err := c.entries(n)
 		if err != nil {
 			return nil, err
@@ -123,6 +132,21 @@ func (c *converter) appendJSON(dst []byte, n *yaml.Node) ([]byte, error) {
 	}
 }
 
+// appendMapping writes a mapping of a plain document.
+func (c *converter) appendMapping(dst []byte, n *yaml.Node) (_ []byte, err error) {
+	dst = append(dst, '{')
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(appendString(dst, n.Content[i].Value), ':')
+		if dst, err = c.appendJSON(dst, n.Content[i+1]); err != nil {
+			return nil, err
+		}
+	}
+	return append(dst, '}'), nil
+}
+
 // appendEntry writes the value of an entry; that of a merged one counts as
 // expansion.
 func (c *converter) appendEntry(dst []byte, e entry) ([]byte, error) {
@@ -134,6 +158,9 @@ func (c *converter) appendEntry(dst []byte, e entry) ([]byte, error) {
 }
 
 func appendScalar(dst []byte, n *yaml.Node) ([]byte, error) {
+	if isString(n) {
+		return appendString(dst, n.Value), nil
+	}
 	v, err := scalar(n)
 	if err != nil {
 		return nil, &valueError{n, err.Error()}
@@ -187,6 +214,12 @@ type entry struct {
 // the YAML documents want it otherwise.
 func (c *converter) entries(n *yaml.Node) ([]entry, error) {
 	list := make([]entry, 0, len(n.Content)/2)
+	if c.plain {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			list = append(list, entry{name: n.Content[i].Value, key: n.Content[i], value: n.Content[i+1]})
+		}
+		return list, nil
+	}
 	var index map[string]int
 	put := func(e entry) {
 		if len(list) > 8 && index == nil {

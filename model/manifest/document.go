@@ -21,6 +21,8 @@ type tree struct {
 	root *yaml.Node
 	*text
 	opts *Options
+	// plain is that of a converter.
+	plain bool
 
 	// outer and holder are, for YAML in a text, where that text stands.
 	outer  *tree
@@ -44,6 +46,25 @@ func (d *Document) Unmarshal(into any) error {
 	}
 	return kjson.UnmarshalCaseSensitivePreserveInts(b, into)
 }
+
+// Untyped returns the whole object as Unmarshal decodes it into an untyped value;
+// nil if it is null.
+func (d *Document) Untyped() (map[string]any, error) {
+	if d.plain && d.root.Kind == yaml.MappingNode {
+		c := converter{opts: d.opts, plain: true}
+		v, err := c.untyped(d.root)
+		m, _ := v.(map[string]any)
+		if err == nil {
+			return m, nil
+		}
+	}
+	var m map[string]any
+	err := d.Unmarshal(&m)
+	return m, err
+}
+
+// Has reports whether there is a field at a path, which Object.At may lead to.
+func (d *Document) Has(path string) bool { return d.find(parsePath(path)).found }
 
 // UnmarshalField decodes the value at a field path as Unmarshal does. found is
 // false, and into untouched, where there is none. It looks into text that holds
@@ -78,7 +99,7 @@ func named(p Position, file string) Position {
 
 // toJSON writes a node as JSON. Errors name the line.
 func (t *tree) toJSON(n *yaml.Node) ([]byte, error) {
-	c := converter{opts: t.opts}
+	c := converter{opts: t.opts, plain: t.plain}
 	b, err := c.appendJSON(make([]byte, 0, 512), n)
 	var invalid *valueError
 	if errors.As(err, &invalid) {
@@ -124,6 +145,12 @@ func (h hit) child(s step) (hit, bool) {
 		}
 	case n.Kind == yaml.SequenceNode && s.index >= 0 && s.index < len(n.Content):
 		return hit{found: true, in: h.in, value: n.Content[s.index]}, true
+	case n.Kind == yaml.MappingNode && s.index < 0 && h.in.plain:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == s.key {
+				return hit{found: true, in: h.in, key: n.Content[i], value: n.Content[i+1]}, true
+			}
+		}
 	case n.Kind == yaml.MappingNode && s.index < 0:
 		c := converter{opts: h.in.opts}
 		entries, err := c.entries(n)

@@ -209,7 +209,7 @@ func (d *draft) interpret(root *yaml.Node, path []int, types itemType) {
 	}
 	d.locate(o, root, path)
 	d.repeated(in, o)
-	d.decode(o, root)
+	d.decode(o, root, in)
 }
 
 // other looks at a document that is no object: values of Istio's charts, files
@@ -266,7 +266,7 @@ func (d *draft) keepValues(root *yaml.Node, prefix string) {
 		return
 	}
 	d.repeated(in, o)
-	d.decode(o, root)
+	d.decode(o, root, in)
 }
 
 // check makes sure that the document converts to JSON; otherwise there is no
@@ -376,10 +376,10 @@ func (d *draft) repeated(in *inspection, o *Object) {
 }
 
 // decode hands the document to the Decoder and keeps the object.
-func (d *draft) decode(o *Object, root *yaml.Node) {
+func (d *draft) decode(o *Object, root *yaml.Node, in *inspection) {
 	refused := false
 	if decode := d.loader.opts.Decode; decode != nil {
-		t := &tree{root: root, text: d.part, opts: d.loader.opts}
+		t := &tree{root: root, text: d.part, opts: d.loader.opts, plain: !in.unusual && in.again == nil}
 		var problems []Problem
 		o.Value, problems = decode(o, &Document{tree: t, shown: d.in.shown})
 		refused = slices.ContainsFunc(problems, func(p Problem) bool { return p.Kind == Rejected })

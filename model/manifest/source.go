@@ -155,6 +155,17 @@ func (o *Object) AtKey(field string) Position {
 	return o.locate(func(t *tree) Position { return t.atKey(field) })
 }
 
+// File returns the name of the file that At gives, without reading it.
+func (o *Object) File() string {
+	if o.source != nil {
+		return o.source.file.shown
+	}
+	if o.Cause != nil {
+		return o.Cause.File()
+	}
+	return ""
+}
+
 func (o *Object) locate(find func(*tree) Position) Position {
 	s := o.source
 	s.store.mu.Lock()

@@ -1,0 +1,95 @@
+package model
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+
+	"istio.io/istio/pkg/util/protomarshal"
+)
+
+// TestFillAgreesWithIstiod holds the messages that fill makes against those of
+// istiod's decoder, over the manifests of the tests and what becomes of them with
+// random values in random places.
+func TestFillAgreesWithIstiod(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	plain, all := 0, 0
+	for _, doc := range append(testDocuments(t), meshDocuments(t)...) {
+		var object struct {
+			Kind string         `json:"kind"`
+			Spec map[string]any `json:"spec"`
+		}
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(doc, &object); err != nil || istioKinds[object.Kind] == nil || object.Spec == nil {
+			continue
+		}
+		for round := range 8 {
+			if round > 0 {
+				object.Spec, _ = disturb(r, any(object.Spec), 1).(map[string]any)
+			}
+			if object.Spec == nil {
+				break
+			}
+			spec := istioKinds[object.Kind].newSpec()
+			data, err := json.Marshal(object.Spec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// As it comes out of a document: whole numbers are int64.
+			object.Spec = nil
+			if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &object.Spec); err != nil {
+				t.Fatal(err)
+			}
+			filled := fill(spec.ProtoReflect(), object.Spec)
+			if round == 0 {
+				all++
+			}
+			if !filled {
+				continue
+			}
+			if round == 0 {
+				plain++
+			}
+			want := istioKinds[object.Kind].newSpec()
+			if err := protomarshal.UnmarshalAllowUnknown(data, want); err != nil {
+				t.Errorf("%s %s: istiod says %v", object.Kind, data, err)
+			} else if !proto.Equal(spec, want) {
+				t.Errorf("%s %s\n  got  %v\n  want %v", object.Kind, data, spec, want)
+			}
+		}
+	}
+	if plain < 400 || plain < all*9/10 {
+		t.Errorf("only %d of %d specs are the plain case", plain, all)
+	}
+}
+
+// meshDocuments are the documents of the simulation's cases, as JSON.
+func meshDocuments(t *testing.T) [][]byte {
+	t.Helper()
+	files, err := filepath.Glob("../testdata/mesh/*/manifests/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var docs [][]byte
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, doc := range bytes.Split(text, []byte("\n---\n")) {
+			if data, err := yaml.YAMLToJSON(doc); err == nil {
+				docs = append(docs, data)
+			}
+		}
+	}
+	return docs
+}
