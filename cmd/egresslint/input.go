@@ -175,7 +175,7 @@ func (l *loaded) input() report.Input {
 		Ignored: l.mesh.Ignored, Unmodelled: l.mesh.Unmodelled,
 	}
 	for _, o := range l.set.Objects {
-		if file := o.At("").File; file != "" && (in.FirstFile == "" || file < in.FirstFile) {
+		if file := o.File(); file != "" && (in.FirstFile == "" || file < in.FirstFile) {
 			in.FirstFile = file
 		}
 	}

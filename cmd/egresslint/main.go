@@ -5,6 +5,7 @@ package main
 import "os"
 
 func main() {
+	collectSparsely()
 	c := Command{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	os.Exit(c.Main(os.Args[1:]))
 }
