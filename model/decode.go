@@ -65,6 +65,8 @@ func (d *decoding) value() any {
 	case gatewayAPIClass:
 		return d.gatewayAPI()
 	default:
+		// Of what is only counted, labels decide nothing.
+		o.Labels, o.Annotations = nil, nil
 		return nil
 	}
 }
@@ -104,7 +106,11 @@ func (d *decoding) kubernetes() any {
 	case "Service":
 		d.unknownFields("metadata", metav1.ObjectMeta{})
 		d.unknownFields("spec", corev1.ServiceSpec{})
-		return decodeInto(d, &corev1.Service{}, nil)
+		service := &corev1.Service{}
+		value := decodeInto(d, service, nil)
+		trimMeta(&service.ObjectMeta, d.object)
+		service.Spec.Ports = exactly(service.Spec.Ports)
+		return value
 	case "Endpoints":
 		return decodeInto(d, &corev1.Endpoints{}, nil) //nolint:staticcheck // as Mesh.KubeEndpoints
 	case "EndpointSlice":
@@ -112,13 +118,20 @@ func (d *decoding) kubernetes() any {
 	case "NetworkPolicy":
 		d.unknownFields("metadata", metav1.ObjectMeta{})
 		d.unknownFields("spec", networkingv1.NetworkPolicySpec{})
-		return decodeInto(d, &networkingv1.NetworkPolicy{}, validateNetworkPolicy)
+		policy := &networkingv1.NetworkPolicy{}
+		value := decodeInto(d, policy, validateNetworkPolicy)
+		trimMeta(&policy.ObjectMeta, d.object)
+		return value
 	case "AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy":
 		return d.clusterPolicy()
 	case "MutatingWebhookConfiguration":
 		return d.webhooks()
 	case "ConfigMap":
-		return d.configMap()
+		value := d.configMap()
+		if value == nil {
+			d.object.Labels, d.object.Annotations = nil, nil
+		}
+		return value
 	default:
 		return nil
 	}

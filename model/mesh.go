@@ -213,7 +213,8 @@ type Workload struct {
 	Open map[string]OpenLabel
 	// ServiceAccount is the name of the pod's service account, "default" if unset.
 	ServiceAccount string
-	// Pod is the pod's spec. It is nil where the kind is known to make pods
+	// Pod is the pod's spec, without what has no bearing on egress (probes,
+	// resources, volumes, scheduling: trimPod has the list). It is nil where the kind is known to make pods
 	// but the template was not found; then PodUnknown says so.
 	Pod        *corev1.PodSpec
 	PodUnknown string

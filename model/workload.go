@@ -97,7 +97,7 @@ func newWorkload(o *manifest.Object, field string, template *corev1.PodTemplateS
 		Labels:         template.Labels,
 		Annotations:    template.Annotations,
 		ServiceAccount: cmp.Or(template.Spec.ServiceAccountName, template.Spec.DeprecatedServiceAccount, "default"),
-		Pod:            &template.Spec,
+		Pod:            trimPod(&template.Spec),
 	}
 	if o.Kind == "Job" && o.Name != "" {
 		// The controller labels its pods (Kubernetes pkg/apis/batch: JobNameLabel).

@@ -1,0 +1,52 @@
+package model
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// Whole objects are decoded, so that wrong types show as they do to an API
+// server, and then lose what nothing here asks for: a pod template is mostly
+// probes, resources and volumes, and a mesh has ten thousand of them.
+
+// trimPod returns a pod's spec without what has no bearing on egress.
+func trimPod(spec *corev1.PodSpec) *corev1.PodSpec {
+	pod := *spec
+	pod.Affinity, pod.TopologySpreadConstraints, pod.Tolerations, pod.NodeSelector = nil, nil, nil, nil
+	pod.ImagePullSecrets, pod.ReadinessGates, pod.SchedulingGates, pod.ResourceClaims = nil, nil, nil, nil
+	pod.Overhead, pod.Resources, pod.Volumes = nil, nil, nil
+	pod.Containers = trimContainers(pod.Containers)
+	pod.InitContainers = trimContainers(pod.InitContainers)
+	return &pod
+}
+
+// trimContainers copies containers into a slice of their number: a decoder
+// leaves room for four.
+func trimContainers(containers []corev1.Container) []corev1.Container {
+	if containers == nil {
+		return nil
+	}
+	out := make([]corev1.Container, len(containers))
+	for i, c := range containers {
+		c.LivenessProbe, c.ReadinessProbe, c.StartupProbe, c.Lifecycle = nil, nil, nil, nil
+		c.Resources, c.ResizePolicy, c.EnvFrom, c.VolumeDevices = corev1.ResourceRequirements{}, nil, nil, nil
+		c.Env, c.Ports, c.VolumeMounts = exactly(c.Env), exactly(c.Ports), exactly(c.VolumeMounts)
+		out[i] = c
+	}
+	return out
+}
+
+// exactly copies a slice into one without room to grow.
+func exactly[T any](s []T) []T {
+	if len(s) == 0 || cap(s) == len(s) {
+		return s
+	}
+	return append(make([]T, 0, len(s)), s...)
+}
+
+// trimMeta empties what [manifest.Object] has as well, except for names.
+func trimMeta(meta *metav1.ObjectMeta, o *manifest.Object) {
+	*meta = metav1.ObjectMeta{Name: o.Name, Namespace: o.Namespace, Labels: o.Labels, Annotations: o.Annotations}
+}
