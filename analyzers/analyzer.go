@@ -81,6 +81,9 @@ type Pass struct {
 	// Report takes a finding. Rule, and Severity and SecuritySeverity where
 	// they are zero, are filled in.
 	Report func(Finding)
+
+	// network answers about network policies for all rules of a run.
+	network *network
 }
 
 // Finding is one thing to mend.

@@ -35,6 +35,8 @@ type intent struct {
 	scopes map[string]*model.SidecarScope
 	// merged are the servers of gateways, see serversAt.
 	merged map[*model.Workload]*model.MergedGateway
+	// bound are the hosts with waypoints, see waypointHosts.
+	bound *[]waypointHost
 }
 
 // policing is a place that shows that a policy of an egress gateway is about a
@@ -169,4 +171,25 @@ func (in *intent) scopeOf(push *model.PushContext, namespace string, sidecar *mo
 		in.scopes[key] = push.NewSidecarScope(namespace, sidecar)
 	}
 	return in.scopes[key]
+}
+
+// scopeOfClient returns what a client's sidecar sees.
+func (in *intent) scopeOfClient(push *model.PushContext, w *model.Workload) *model.SidecarScope {
+	if sidecar := push.SidecarFor(w.Namespace, w.Labels); sidecar != nil {
+		return in.scopeOf(push, w.Namespace, sidecar)
+	}
+	key := push.Config.Revision + "|" + w.Namespace
+	if in.scopes[key] == nil {
+		in.scopes[key] = push.NewSidecarScope(w.Namespace, nil)
+	}
+	return in.scopes[key]
+}
+
+// waypointHosts is [waypointHosts], once.
+func (in *intent) waypointHosts() []waypointHost {
+	if in.bound == nil {
+		hosts := waypointHosts(in.pass)
+		in.bound = &hosts
+	}
+	return *in.bound
 }

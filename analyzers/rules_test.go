@@ -290,7 +290,7 @@ var local = map[string]bool{
 	"EGR413": true, "EGR414": true, "EGR417": true, "EGR418": true, "EGR419": true, "EGR420": true, "EGR421": true,
 	"EGR422": true, "EGR423": true, "EGR426": true,
 	"EGR503": true, "EGR504": true, "EGR506": true, "EGR507": true,
-	"EGR702": true, "EGR705": true, "EGR706": true, "EGR707": true, "EGR808": true,
+	"EGR601": true, "EGR702": true, "EGR705": true, "EGR706": true, "EGR707": true, "EGR808": true, "EGR810": true,
 }
 
 // checkWitness sees to it that a rule about traffic shows a request, and that

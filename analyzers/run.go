@@ -60,12 +60,13 @@ func register(a *Analyzer) *Analyzer {
 func Run(mesh *model.Mesh, r *reach.Reach, config Config) []Finding {
 	var findings []Finding
 	var ran []*Analyzer
+	network := newNetwork(mesh)
 	for _, a := range All() {
 		if !config.Runs(a) {
 			continue
 		}
 		ran = append(ran, a)
-		a.Run(&Pass{Analyzer: a, Mesh: mesh, Reach: r, Report: func(f Finding) {
+		a.Run(&Pass{Analyzer: a, Mesh: mesh, Reach: r, network: network, Report: func(f Finding) {
 			f.Rule = a
 			if f.Severity == "" {
 				f.Severity, f.SecuritySeverity = a.Severity, a.SecuritySeverity
@@ -98,6 +99,7 @@ func (c *Config) grade(findings []Finding) []Finding {
 // explainedBy lists for a rule the rules whose finding at the same place says
 // why: then one finding is told, with the other as related.
 var explainedBy = map[string][]string{
+	"EGR701": {"EGR605", "EGR702"},
 	"EGR809": {"EGR402", "EGR403"},
 }
 

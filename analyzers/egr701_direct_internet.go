@@ -1,0 +1,133 @@
+package analyzers
+
+import (
+	"fmt"
+	"slices"
+
+	networkingv1 "k8s.io/api/networking/v1"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+var _ = register(&Analyzer{
+	ID: "EGR701", Name: "direct-internet-possible", Severity: Warning, SecuritySeverity: 6.9,
+	Run: runDirectInternet,
+	Doc: Doc{
+		Title: "Nothing but their own proxies keeps workloads from the internet",
+		What: "The manifests send requests of a namespace through an egress gateway or a waypoint, or close other namespaces with network policies, " +
+			"and no network policy isolates the pods of this namespace. Under REGISTRY_ONLY alone it is a note.",
+		Why: "A process can go around its own proxy: with another user id, with a capability, by UDP, or because the pod loses its proxy. " +
+			"It can not go around the network. Without a network policy a gateway is a suggestion.",
+		Bad: egressDoc(""),
+		Good: egressDoc(`apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: inside-only
+  namespace: shop
+spec:
+  podSelector: {}
+  policyTypes: [Egress]
+  egress:
+  - to:
+    - namespaceSelector: {}
+`),
+		Fix: "Add a NetworkPolicy that lets the pods of the namespace reach DNS, istiod, and the pods of the gateway on the ports on which these listen; the finding holds one to begin with.",
+		Silent: "The manifests control nothing of what the namespace sends; a network policy isolates the pods (what it leaves open is EGR703 and EGR704), or most of the pods (EGR708); " +
+			"what the policies say is unknown. Pods without a proxy are EGR101 and EGR102, those on their host's network EGR105.",
+		Sources: []string{
+			"https://istio.io/latest/docs/tasks/traffic-management/egress/egress-gateway/#additional-security-considerations",
+			"https://istio.io/latest/docs/ops/best-practices/security/#understand-traffic-capture-limitations",
+		},
+	},
+})
+
+func runDirectInternet(p *Pass) {
+	in := newControls(intentOf(p))
+	order, of := p.applications()
+	locked := map[string]*model.Workload{} // a closed workload, by namespace that is closed for the most part
+	open := map[string][]*model.Workload{}
+	for _, ns := range order {
+		var first *model.Workload
+		closed := 0
+		for _, w := range of[ns] {
+			switch {
+			case p.network.locked(w):
+				if closed++; first == nil {
+					first = w
+				}
+			case p.inMesh(w) && p.network.free(w):
+				open[ns] = append(open[ns], w)
+			}
+		}
+		switch {
+		case 2*closed > len(of[ns]):
+			locked[ns] = first
+			delete(open, ns) // EGR708
+		case closed > 0 && closed >= len(open[ns]):
+			delete(open, ns)
+		}
+	}
+	for _, ns := range order {
+		if len(open[ns]) > 0 {
+			in.reportOpen(ns, open[ns], locked, order)
+		}
+	}
+}
+
+// reportOpen reports a namespace that no network policy closes.
+func (in *controls) reportOpen(ns string, clients []*model.Workload, locked map[string]*model.Workload, namespaces []string) {
+	p := in.pass
+	purpose := in.purposeFor(clients)
+	f := Finding{Severity: Warning, SecuritySeverity: 6.9, Label: "no network policy closes it", Workloads: workloadIDs(clients)}
+	at := p.namespacePlace(ns, clients)
+	f.Object, f.Field = at.object, at.field
+	i := slices.IndexFunc(namespaces, func(other string) bool { return locked[other] != nil })
+	effect := ""
+	switch {
+	case purpose.Through != "":
+		effect = fmt.Sprintf("control at %s is advisory", purpose.Through)
+	case i >= 0:
+		w := locked[namespaces[i]]
+		for _, np := range p.network.policies.Isolating(w, networkingv1.PolicyTypeEgress)[:1] {
+			purpose.Because = Related{np.Object, "spec.podSelector", fmt.Sprintf("namespace %s is closed", w.Namespace)}
+		}
+		effect = fmt.Sprintf("other namespaces (%s) are closed", namespaces[i])
+	case purpose.Closed && slices.ContainsFunc(clients, func(w *model.Workload) bool { return p.Reach.Sim.Capture(w).Mode == capture.Sidecar }):
+		f.Severity, f.SecuritySeverity = Note, 3.0
+		effect = "REGISTRY_ONLY is advisory"
+	default:
+		return
+	}
+	if object, field := unmeantPolicy(p, ns); object != nil {
+		f.Object, f.Field = object, field
+	}
+	witness := p.around(clients[0], worldPort, flow.TLS, "")
+	if witness.Trace.Outcome != flow.Allowed {
+		return
+	}
+	f.Flow, f.Trace = &witness.Flow, witness.Trace
+	if purpose.Because.Object != nil {
+		f.Related = append(f.Related, purpose.Because)
+	}
+	f.Message = fmt.Sprintf("namespace %s has no network policy that keeps %s from the internet: a process that goes around its proxy gets out, and %s; close the namespace with a NetworkPolicy",
+		ns, upTo3(f.Workloads), effect)
+	f.Fix = lockdown(in.intent, ns, clients)
+	f.Help = "the policy of the fix lets the mesh's own path through; add what the pods call inside the cluster"
+	p.Report(f)
+}
+
+// unmeantPolicy returns a NetworkPolicy of a namespace that means to restrict
+// egress and does not, with the field that EGR702 points to.
+func unmeantPolicy(p *Pass, ns string) (object *manifest.Object, field string) {
+	for _, np := range p.Mesh.NetworkPolicies {
+		if np.Namespace == ns {
+			if f, ok := notEgress(np); ok && f.Severity == Error {
+				return np.Object, f.Field
+			}
+		}
+	}
+	return nil, ""
+}

@@ -1,0 +1,48 @@
+package analyzers_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/egresslint/egresslint/analyzers"
+	"github.com/egresslint/egresslint/analyzers/analyzertest"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// The NetworkPolicy that EGR701 offers closes the namespace, lets the mesh's own
+// path through, and is nothing that another rule complains about.
+func TestLockdownThatIsOffered(t *testing.T) {
+	for mesh, via := range map[string]flow.Via{"gateway": flow.ViaGateway, "waypoint": flow.ViaWaypoint} {
+		t.Run(mesh, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join(testdata, "EGR701", "bad", mesh, "manifests.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			open := analyzertest.LoadText(t, string(text))
+			findings := open.Run("EGR701")
+			if len(findings) != 1 || findings[0].Fix == "" {
+				t.Fatalf("%d findings, want one with a fix", len(findings))
+			}
+			closed := analyzertest.LoadText(t, string(text)+"---\n"+findings[0].Fix)
+			for _, p := range closed.Mesh.Problems {
+				t.Errorf("%s: %s", p.Position, p.Message)
+			}
+			for _, a := range analyzers.All() {
+				if a.ID < "EGR700" || a.ID > "EGR710" && a.ID != "EGR810" {
+					continue
+				}
+				for _, line := range closed.Lines(closed.Run(a.ID)) {
+					t.Errorf("%s: %s\n%s", a.ID, line, findings[0].Fix)
+				}
+			}
+			if trace := closed.Reach.Trace(*findings[0].Flow); trace.Outcome != flow.Blocked || trace.Reason != flow.NetworkPolicy {
+				t.Errorf("the witness is %s (%s), want it stopped", trace.Outcome, trace.Reason)
+			}
+			request := flow.Flow{From: "shop/orders", Host: "api.example.com", Port: 80, Scheme: flow.HTTP}
+			if trace := closed.Reach.Trace(request); trace.Outcome != flow.Allowed || trace.Via != via {
+				t.Errorf("the request is %s by %s, want it allowed by %s: %s", trace.Outcome, trace.Via, via, trace.Detail)
+			}
+		})
+	}
+}
