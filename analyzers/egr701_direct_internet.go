@@ -85,7 +85,7 @@ func (in *controls) reportOpen(ns string, clients []*model.Workload, locked map[
 	at := p.namespacePlace(ns, clients)
 	f.Object, f.Field = at.object, at.field
 	i := slices.IndexFunc(namespaces, func(other string) bool { return locked[other] != nil })
-	effect := ""
+	var effect string
 	switch {
 	case purpose.Through != "":
 		effect = fmt.Sprintf("control at %s is advisory", purpose.Through)

@@ -70,11 +70,9 @@ func runNotAnEgressPolicy(p *Pass) {
 			continue
 		}
 		f.Workloads = workloadIDs(open)
-		who := ""
+		who := "its pods stay"
 		if len(open) > 0 {
 			who = fmt.Sprintf("%s %s", upTo3(f.Workloads), plural(len(open), "stays", "stay"))
-		} else {
-			who = "its pods stay"
 		}
 		f.Message = fmt.Sprintf(f.Message, who)
 		p.Report(f)

@@ -104,7 +104,7 @@ func (in *controls) reportWorld(rule *openRule, open []*model.Workload, lockers 
 		Severity: Error, SecuritySeverity: 7.3, Object: rule.Policy.Object, Field: rule.Field, Label: "the internet", Workloads: workloadIDs(open),
 		Help: "NetworkPolicies add up: no other policy takes back what this rule allows",
 	}
-	effect := ""
+	var effect string
 	var names []string
 	for _, l := range lockers {
 		names = append(names, l.ID())
@@ -117,8 +117,8 @@ func (in *controls) reportWorld(rule *openRule, open []*model.Workload, lockers 
 		effect = fmt.Sprintf("control at %s is advisory", purpose.Through)
 	case len(lockers) > 0:
 		effect = fmt.Sprintf("NetworkPolicy %s closes nothing for them", upTo3(names))
-		if !whole {
-			f.Severity, f.SecuritySeverity = Warning, 5.5
+		if !whole { // opened for these alone, as a default and its exceptions are
+			f.Severity, f.SecuritySeverity = Note, 3.0
 		}
 	case purpose.Closed:
 		f.Severity, f.SecuritySeverity = Note, 3.0
