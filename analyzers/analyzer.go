@@ -112,6 +112,8 @@ type Finding struct {
 	// Fix is the mend as text (a manifest or a changed fragment), "" if there
 	// is no mechanical one.
 	Fix string
+	// Edit is the mend where it is one scalar of the input, nil elsewhere.
+	Edit *Edit
 
 	// Workloads are the workloads concerned, as "namespace/name", sorted; the
 	// message names a few and their number.
@@ -124,6 +126,14 @@ type Finding struct {
 
 	// Suppressed says why the finding is not to be shown, nil if it is.
 	Suppressed *Suppression
+}
+
+// Edit writes another scalar into an object.
+type Edit struct {
+	Object *manifest.Object
+	Field  string
+	// Text is the YAML to write, quotes included where the value needs them.
+	Text string
 }
 
 // Related is a place that has to do with a finding.

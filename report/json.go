@@ -115,11 +115,18 @@ type jsonFinding struct {
 	Place            jsonPlace          `json:"place"`
 	Help             string             `json:"help,omitempty"`
 	Fix              string             `json:"fix,omitempty"`
+	Edit             *jsonEdit          `json:"edit,omitempty"`
 	Workloads        []string           `json:"workloads,omitempty"`
 	Related          []jsonPlace        `json:"related,omitempty"`
 	Flow             *flow.Flow         `json:"flow,omitempty"`
 	Trace            *flow.Trace        `json:"trace,omitempty"`
 	Suppression      *jsonSuppression   `json:"suppression,omitempty"`
+}
+
+// jsonEdit is text to put in the place of a scalar.
+type jsonEdit struct {
+	Place jsonPlace `json:"place"`
+	Text  string    `json:"text"`
 }
 
 type jsonSuppression struct {
@@ -136,6 +143,9 @@ func jsonFindingOf(f *analyzers.Finding, print string) jsonFinding {
 	}
 	if f.Object == nil {
 		j.Place.at(f.Position)
+	}
+	if e := f.Edit; e != nil && editable(e) {
+		j.Edit = &jsonEdit{jsonPlaceOf(e.Object, e.Field), e.Text}
 	}
 	if s := f.Suppressed; s != nil {
 		j.Suppression = &jsonSuppression{By: s.By, Reason: s.Reason}

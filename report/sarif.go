@@ -156,6 +156,9 @@ func (b *sarifBuilder) result(g *placedFindings) *sarif.Result {
 		}
 	}
 	result.Message = sarif.NewTextMessage(text.String())
+	if e := first.Edit; e != nil && editable(e) {
+		result.AddFixe(b.fix(e))
+	}
 	if s := first.Suppressed; s != nil {
 		kind := "inSource"
 		if s.Position.IsZero() {
@@ -171,6 +174,19 @@ func (b *sarifBuilder) result(g *placedFindings) *sarif.Result {
 		}
 	}
 	return result
+}
+
+// fix replaces one scalar.
+func (b *sarifBuilder) fix(e *analyzers.Edit) *sarif.Fix {
+	place := b.location(e.Object.At(e.Field)).PhysicalLocation
+	inserted := sarif.NewArtifactContent()
+	inserted.Text = &e.Text
+	change := sarif.NewArtifactChange().WithArtifactLocation(place.ArtifactLocation).
+		AddReplacement(sarif.NewReplacement().WithDeletedRegion(place.Region).WithInsertedContent(inserted))
+	fix := sarif.NewFix()
+	fix.Description = sarif.NewTextMessage("write " + sarifText(e.Text))
+	fix.ArtifactChanges = append(fix.ArtifactChanges, change)
+	return fix
 }
 
 // location is a place on one line, as GitHub wants it.

@@ -89,6 +89,9 @@ func (t textWriter) finding(f *analyzers.Finding) {
 		}
 		note("related", t.related(r))
 	}
+	if e := f.Edit; e != nil && editable(e) {
+		note("fix", fmt.Sprintf("%s: write %s", t.bold(where(e.Object.At(e.Field))), Printable(e.Text)))
+	}
 	if f.Fix != "" {
 		t.printf("%s %s\n", t.blue(gutter+"="), t.bold("fix:"))
 		for line := range strings.SplitSeq(strings.TrimRight(f.Fix, "\n"), "\n") {
