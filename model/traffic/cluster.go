@@ -118,6 +118,7 @@ func (p *proxy) compileCluster(name string) *cluster {
 		return c
 	case dynamicDNSCluster:
 		c.kind = toNamed
+		p.originateUnasked(c)
 		return c
 	case blackHoleCluster:
 		c.kind = toNowhere
