@@ -238,15 +238,43 @@ func (w *walker) toWaypoint(g *model.KubeGateway, conn connection) *flow.Trace {
 func (w *walker) ztunnelInbound(to *model.Workload, conn connection) *flow.Trace {
 	hop := flow.Hop{At: flow.AtZtunnel, Proxy: to.ID(), Because: []flow.Because{{Object: to.Object}},
 		Decision: fmt.Sprintf("it reaches the ztunnel of %s", to.ID())}
+	peer := ztunnelPeer{source: conn.sourceIP, destination: conn.dst.Addr(), port: int(conn.dst.Port())}
 	tunnelled := conn.hbone != nil
 	if tunnelled {
+		peer.identity = conn.hbone.identity
 		conn.dst, conn.hbone = conn.hbone.target, nil
+		peer.destination, peer.port = conn.dst.Addr(), int(conn.dst.Port())
 	}
+	hops := []flow.Hop{hop}
 	attached := w.push.AuthorizationPoliciesFor(to)
-	mode, _, _ := w.push.WorkloadMTLS(to.Namespace, to.Labels, int(conn.dst.Port()))
-	if len(attached.Allow)+len(attached.Deny) > 0 || mode == model.MTLSStrict && !tunnelled {
-		hop.Decision += "; policies that ztunnel enforces for workloads of the mesh are not simulated"
-		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.Capture, hop.Decision))
+	mode, policy, field := w.push.WorkloadMTLS(to.Namespace, to.Labels, peer.port)
+	strict := mode == model.MTLSStrict
+	switch mode := w.sim.capture(w.client).Mode; {
+	case !tunnelled && to.Annotations["ambient.istio.io/bypass-inbound-capture"] == "true":
+		// What comes without a tunnel does not reach the ztunnel (istio
+		// cni/pkg/iptables/iptables.go AppendInpodRules).
+		hops[0].At, hops[0].Decision = flow.AtNetwork, fmt.Sprintf("%s takes what comes without a tunnel itself (ambient.istio.io/bypass-inbound-capture)", to.ID())
+		return after(hops, inMesh())
+	case len(attached.Allow)+len(attached.Deny) == 0 && !strict:
+		return after(hops, inMesh())
+	case tunnelled, mode == capture.None, w.flow.Bypass && mode == capture.Ambient:
+		// It is known who comes, and that nobody comes with an identity where
+		// there is no tunnel.
+	default:
+		hops[0].Decision += "; whether what sends to it opens a tunnel, so that the policies of its ztunnel see an identity, is not simulated"
+		return after(hops, unknown(flow.ViaNone, flow.Capture, hops[0].Decision))
 	}
-	return after([]flow.Hop{hop}, inMesh())
+	if strict && !tunnelled {
+		hop := flow.Hop{At: flow.AtZtunnel, Proxy: to.ID(), Decision: "PeerAuthentication is STRICT, and the connection comes without mesh identity"}
+		t := blocked(flow.RBACDenied, 0)
+		if policy != nil {
+			hop.Because = []flow.Because{{Object: policy.Object, Field: field}}
+			t.Policy = policy.ID()
+		}
+		return after(append(hops, hop), t)
+	}
+	if t := w.ztunnelAuthorize(to, peer); t != nil {
+		return after(hops, t)
+	}
+	return after(hops, inMesh())
 }

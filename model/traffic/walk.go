@@ -259,6 +259,8 @@ func (w *walker) leave(c *capture.Capture, conn connection) *flow.Trace {
 			return uncaptured(flow.NotCaptured, "ztunnel takes no UDP", nil)
 		case conn.dst.Addr() == conn.sourceIP:
 			return uncaptured(flow.NotCaptured, "connections to the pod's own address do not leave it", nil)
+		case conn.dst.Addr() == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || conn.dst.Addr() == netip.IPv6Loopback():
+			return uncaptured(flow.NotCaptured, "connections to the pod's own loopback are not redirected to ztunnel", nil)
 		}
 		return w.ztunnel(c, conn)
 	case c.Mode == capture.None:
