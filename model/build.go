@@ -85,7 +85,7 @@ func (m *Mesh) add(o *manifest.Object) {
 		m.ClusterNetworkPolicies = append(m.ClusterNetworkPolicies, resource(o, v))
 	case *admissionv1.MutatingWebhookConfiguration:
 		m.InjectionWebhooks = append(m.InjectionWebhooks, resource(o, v))
-	case refused, *meshMap, *installationDoc:
+	case refused, *meshMap, *cniMap, *installationDoc:
 	default:
 		switch classOf(o) {
 		case legacyClass:

@@ -269,3 +269,53 @@ spec: {source: {path: apps}}
 		"no mesh configuration in the input…",
 		"HelmRelease flux/flagger and 1 more are not rendered: what they install is not analysed unless the input holds it")
 }
+
+func TestRevisionTagsOfSail(t *testing.T) {
+	const (
+		tag    = "---\napiVersion: sailoperator.io/v1\nkind: IstioRevisionTag\nmetadata: {name: stable}\nspec: {targetRef: {kind: KIND, name: NAME}}\n"
+		byName = "---\napiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {name: default}\nspec: {version: v1.31.0, updateStrategy: {type: RevisionBased}, values: {meshConfig: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}}}\n"
+	)
+	named := func(kind, name string) string { return strings.NewReplacer("KIND", kind, "NAME", name).Replace(tag) }
+	for _, test := range []struct{ name, manifest, want string }{
+		{"of an IstioRevision", named("IstioRevision", "canary"), "canary"},
+		{"of an Istio by version", byName + named("Istio", "default"), "default-v1-31-0"},
+		{"of an Istio that the input does not hold", named("Istio", "mesh"), "mesh"},
+		{"of the default revision", named("IstioRevision", "default"), "default"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m, _, err := Load(context.Background(), manifest.Options{Paths: []manifest.Path{{Name: "-"}}, Stdin: strings.NewReader(test.manifest)}, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := m.RevisionTags["stable"]; got != test.want {
+				t.Errorf("tag stable is revision %q, want %q (problems %v)", got, test.want, m.Problems)
+			}
+		})
+	}
+}
+
+func TestSwitchesThatAreNotModelled(t *testing.T) {
+	values := func(env string) string {
+		return "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: istiod, namespace: istio-system}\nspec: {chart: {spec: {chart: istiod}}, values: {pilot: {env: {" + env + "}}}}\n"
+	}
+	for _, test := range []struct {
+		env  string
+		said bool
+	}{
+		{"PILOT_IGNORE_RESOURCES: '*.istio.io'", true},
+		{"PILOT_UNIFIED_SIDECAR_SCOPE: 'false'", true},
+		{"PILOT_UNIFIED_SIDECAR_SCOPE: 'true'", false},
+		{"PILOT_ENABLE_QUIC_LISTENERS: '1'", true},
+		{"PILOT_SCOPE_GATEWAY_TO_NAMESPACE: 'true'", false}, // modelled
+		{"PILOT_TRACE_SAMPLING: '100'", false},              // has no bearing
+	} {
+		m, _, err := Load(context.Background(), manifest.Options{Paths: []manifest.Path{{Name: "-"}}, Stdin: strings.NewReader(values(test.env))}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, _, _ := strings.Cut(test.env, ":")
+		if said := slices.ContainsFunc(m.Notes, func(n string) bool { return strings.Contains(n, name) }); said != test.said {
+			t.Errorf("%s: a note is there: %t, want %t (%q)", test.env, said, test.said, m.Notes)
+		}
+	}
+}

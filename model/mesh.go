@@ -127,6 +127,12 @@ type Mesh struct {
 	// "apiVersion Kind".
 	Ignored map[string]int
 
+	// CNI is what the input says of Istio's CNI agent by itself, nil for nothing;
+	// ZTunnel is the object of the Sail operator that installs ztunnel, nil if the
+	// input has none.
+	CNI     *CNIAgent
+	ZTunnel *manifest.Object
+
 	// Problems are those of reading and of validation, in file order.
 	Problems []manifest.Problem
 	// Directives ask for findings to be left out, in file order.

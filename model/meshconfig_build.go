@@ -21,8 +21,12 @@ import (
 // several of one kind the last counts, except that Helm values files are put on
 // top of each other.
 type configuring struct {
-	mesh  *Mesh
-	flags []string
+	// tags are the IstioRevisionTags; sailRevisions gives the revision that each
+	// Istio of the Sail operator installs.
+	tags          []*manifest.Object
+	sailRevisions map[string]string
+	mesh          *Mesh
+	flags         []string
 	// flagged are the flags as the spec of an IstioOperator; flagObject stands
 	// for the command line.
 	flagged    map[string]any
@@ -61,7 +65,7 @@ type istiod struct {
 func (m *Mesh) configure(objects []*manifest.Object) {
 	c := &configuring{
 		mesh: m, byRevision: map[string]*candidates{}, shared: map[string]*installation{},
-		injectors: map[string]*injector{}, istiods: map[string]*istiod{}, flagged: map[string]any{},
+		injectors: map[string]*injector{}, istiods: map[string]*istiod{}, flagged: map[string]any{}, sailRevisions: map[string]string{},
 	}
 	c.readFlags()
 	c.collect(objects)
@@ -93,8 +97,10 @@ func (m *Mesh) configure(objects []*manifest.Object) {
 		}
 	}
 	c.tagsOfWebhooks()
+	c.tagsOfSail()
 	c.defaultConfig()
 	c.implyGateways()
+	m.noteSwitches()
 	m.note("%s", unrenderedNote(c.unrendered))
 }
 
@@ -113,6 +119,8 @@ func (c *configuring) collect(objects []*manifest.Object) {
 	slices.SortStableFunc(objects, func(a, b *manifest.Object) int { return cmp.Compare(valuesRank(a), valuesRank(b)) })
 	for _, o := range objects {
 		switch v := o.Value.(type) {
+		case *cniMap:
+			c.mesh.addCNIAgent(o)
 		case *meshMap:
 			switch {
 			case v.values != "":
@@ -129,10 +137,18 @@ func (c *configuring) collect(objects []*manifest.Object) {
 		case *installationDoc:
 			in := installationOf(o, v, nil)
 			if in == nil {
-				if o.Kind != "IstioRevisionTag" {
+				switch o.Kind {
+				case "IstioRevisionTag":
+					c.tags = append(c.tags, o)
+				case "IstioCNI", "ZTunnel":
+					c.mesh.addCNIAgent(o)
+				default:
 					c.unrendered = append(c.unrendered, o)
 				}
 				continue
+			}
+			if o.Kind == "Istio" {
+				c.sailRevisions[o.Name] = in.revision
 			}
 			c.addDeclared(in)
 		case *Workload:

@@ -156,6 +156,24 @@ func (c *configuring) tagsOfWebhooks() {
 	}
 }
 
+// tagsOfSail reads the revision tags of the Sail operator, each of which names an
+// Istio or an IstioRevision. One whose Istio is not in the input says only that
+// there is such a tag: which revision it stands for is taken to be that of the
+// Istio's name.
+func (c *configuring) tagsOfSail() {
+	for _, o := range c.tags {
+		fields := o.Value.(*installationDoc).fields
+		name := lookupString(fields, "spec.targetRef.name")
+		revision := revisionName(name)
+		if r, ok := c.sailRevisions[name]; ok && lookupString(fields, "spec.targetRef.kind") == "Istio" {
+			revision = r
+		}
+		if name != "" && o.Name != cmp.Or(revision, "default") {
+			c.mesh.RevisionTags[o.Name] = cmp.Or(revision, "default")
+		}
+	}
+}
+
 // ConfigFor returns the mesh configuration of the control plane that a workload
 // belongs to, by the labels that make a webhook inject it (istio
 // manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml):

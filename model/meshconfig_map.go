@@ -29,7 +29,8 @@ func (d *decoding) configMap() any {
 	injector := named(name, injectorMapName)
 	var mesh any
 	hasMesh, _ := d.doc.UnmarshalField("data.mesh", &mesh)
-	if !injector && !hasMesh && !named(name, meshMapName) {
+	agent := name == cniMapName
+	if !injector && !agent && !hasMesh && !named(name, meshMapName) {
 		return nil
 	}
 	var cm struct {
@@ -37,6 +38,9 @@ func (d *decoding) configMap() any {
 	}
 	if err := d.doc.Unmarshal(&cm); err != nil {
 		return d.refuse(&rejection{"the API server", []complaint{d.mistyped(err, &cm)}})
+	}
+	if agent {
+		return &cniMap{cm.Data}
 	}
 	m := &meshMap{}
 	if injector {

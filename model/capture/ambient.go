@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -29,7 +30,7 @@ func (s *subject) ambient() *Capture {
 		return &Capture{Mode: Undecided, Why: fmt.Sprintf("%s, but %s: nothing says that a ztunnel takes its traffic", why, without), Because: slices.Concat(from, where)}
 	}
 	c := &Capture{Mode: Ambient, Because: from, Why: why, DNSCapture: true}
-	if on, _, ok := s.cni("ambient", "dnsCapture"); ok {
+	if on, _, _, ok := s.cni("ambient", "dnsCapture"); ok {
 		c.DNSCapture = truth(on)
 	}
 	if on, err := strconv.ParseBool(w.Annotations[dnsCaptureKey]); err == nil {
@@ -43,7 +44,7 @@ func (s *subject) ambient() *Capture {
 func (s *subject) enrolled() ([]flow.Because, string) {
 	w := s.w
 	const why = "it is in ambient mode"
-	if v, field, ok := s.cni("ambient", "enablementSelectors"); ok {
+	if v, _, from, ok := s.cni("ambient", "enablementSelectors"); ok {
 		var selectors []struct {
 			PodSelector       metav1.LabelSelector `json:"podSelector"`
 			NamespaceSelector metav1.LabelSelector `json:"namespaceSelector"`
@@ -59,7 +60,10 @@ func (s *subject) enrolled() ([]flow.Because, string) {
 				return nil, "" // the agent refuses the whole list
 			}
 			if onPod && inNamespace {
-				return valueBecause(s.config, fmt.Sprintf("%s[%d]", field, i)), why + ": an enablementSelector of the installation selects its pods"
+				for j := range from {
+					from[j].Field += fmt.Sprintf("[%d]", i)
+				}
+				return from, why + ": an enablementSelector of the installation selects its pods"
 			}
 		}
 		return nil, ""
@@ -84,8 +88,11 @@ func (s *subject) withoutAmbient() (string, []flow.Because) {
 		}
 	}
 	c := s.config
-	if v, field, ok := s.cni("ambient", "enabled"); ok && !truth(v) {
-		return "the installation of the input has no ambient mode (" + field + ")", valueBecause(c, field)
+	if v, field, from, ok := s.cni("ambient", "enabled"); ok && !truth(v) {
+		return "the installation of the input has no ambient mode (" + field + ")", from
+	}
+	if s.mesh.ZTunnel != nil {
+		return "", nil
 	}
 	const variable = "PILOT_ENABLE_AMBIENT"
 	text, set := c.Environment[variable]
@@ -102,30 +109,26 @@ func (s *subject) withoutAmbient() (string, []flow.Because) {
 	return "the control plane of the input is installed without ambient mode (" + variable + " is not true; profile ambient sets it)", from
 }
 
-// cni looks up a value of the chart istio-cni, among the values of an
-// installation or in values of that chart alone, and returns its path too.
-func (s *subject) cni(path ...string) (value any, field string, ok bool) {
-	for _, prefix := range []string{"cni", ""} {
-		at := path
-		if prefix != "" {
-			at = append([]string{prefix}, path...)
-		}
-		if v, ok := Value(s.config, at...); ok {
-			for i, key := range at {
-				if i > 0 {
-					field += "."
-				}
-				field += key
-			}
-			return v, field, true
+// cni looks up a value of the chart istio-cni: in what the input says of the CNI
+// agent by itself, among the values of an installation, or in values of that
+// chart alone. It returns its path and its place, too.
+func (s *subject) cni(path ...string) (value any, field string, from []flow.Because, ok bool) {
+	field = strings.Join(path, ".")
+	if agent := s.mesh.CNI; agent != nil {
+		if v, ok := lookup(agent.Values, path...); ok {
+			return v, field, []flow.Because{{Object: agent.Object, Field: agent.Field(field)}}, true
 		}
 	}
-	return nil, "", false
+	if v, ok := Value(s.config, append([]string{"cni"}, path...)...); ok {
+		return v, "cni." + field, valueBecause(s.config, "cni."+field), true
+	}
+	v, ok := Value(s.config, path...)
+	return v, field, valueBecause(s.config, field), ok
 }
 
 // excludedNamespaces are those that the CNI plugin leaves alone.
 func (s *subject) excludedNamespaces() []string {
-	if v, _, ok := s.cni("excludeNamespaces"); ok {
+	if v, _, _, ok := s.cni("excludeNamespaces"); ok {
 		var list []string
 		if decodeValue(v, &list) == nil {
 			return list

@@ -165,8 +165,19 @@ func TestAmbient(t *testing.T) {
 		{"installed without", setup{labels: label, values: "global: {}"}, "undecided", "installed without ambient mode", nsLabel + mode + "; HelmRelease spec.values", ""},
 		{"switched off", setup{labels: label, values: on + ", cni: {ambient: {enabled: false}}"}, "undecided", "has no ambient mode", nsLabel + mode + "; HelmRelease spec.values.cni.ambient.enabled", ""},
 		{"own selectors", setup{labels: "team: a", pod: "mesh: ztunnel", values: on + ", " + cni}, "ambient", "enablementSelector", "HelmRelease spec.values.cni.ambient.enablementSelectors[0]", ""},
+		{"IstioCNI leaves the namespace alone", setup{labels: label, more: "---\napiVersion: sailoperator.io/v1\nkind: IstioCNI\nmetadata: {name: default}\nspec: {values: {cni: {excludeNamespaces: [shop]}}}\n"}, "none", "no injection label", nsLabel, ""},
+		{"IstioCNI without ambient mode", setup{labels: label, more: "---\napiVersion: sailoperator.io/v1\nkind: IstioCNI\nmetadata: {name: default}\nspec: {values: {cni: {ambient: {enabled: false}}}}\n"}, "undecided", "no ambient mode", nsLabel + mode + "; IstioCNI spec.values.cni.ambient.enabled", ""},
+		{"ZTunnel", setup{labels: label, values: "global: {}", more: "---\napiVersion: sailoperator.io/v1\nkind: ZTunnel\nmetadata: {name: default}\nspec: {}\n"}, "ambient", "", nsLabel + mode, ""},
+		{"ConfigMap of the CNI agent, off", setup{labels: label, more: cniConfig("AMBIENT_ENABLED: 'false'")}, "undecided", "no ambient mode", nsLabel + mode + "; ConfigMap data.AMBIENT_ENABLED", ""},
+		{"ConfigMap of the CNI agent, excluded", setup{labels: label, more: cniConfig("EXCLUDE_NAMESPACES: 'kube-system,shop'")}, "none", "no injection label", nsLabel, ""},
+		{"ConfigMap of the CNI agent, selectors", setup{labels: "team: a", pod: "mesh: ztunnel", more: cniConfig("AMBIENT_ENABLEMENT_SELECTOR: '- podSelector: {matchLabels: {mesh: ztunnel}}'")}, "ambient", "enablementSelector", "ConfigMap data.AMBIENT_ENABLEMENT_SELECTOR[0]", ""},
 		{"own selectors replace the labels", setup{labels: label, values: on + ", " + cni}, "none", "no injection label", nsLabel, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t) })
 	}
+}
+
+// cniConfig is the ConfigMap that the chart istio-cni leaves in a cluster.
+func cniConfig(data string) string {
+	return "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio-cni-config, namespace: istio-system}\ndata: {" + data + "}\n"
 }

@@ -210,7 +210,11 @@ func splitList(text string) []string {
 
 // Value looks up a Helm value of the installation; null is as good as absent.
 func Value(config *model.MeshConfig, path ...string) (any, bool) {
-	var at any = config.Values
+	return lookup(config.Values, path...)
+}
+
+func lookup(values map[string]any, path ...string) (any, bool) {
+	var at any = values
 	for _, key := range path {
 		m, ok := at.(map[string]any)
 		if !ok {
