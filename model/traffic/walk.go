@@ -211,7 +211,12 @@ func (w *walker) destination(c *capture.Capture) (dst netip.AddrPort, standIn bo
 		return netip.AddrPortFrom(netip.MustParseAddr(f.DstIP).Unmap(), port), false, nil, ""
 	}
 	r := w.push.Resolve(w.client.Namespace, f.Host, c.Mode == capture.Sidecar && c.DNSCapture)
-	if c.Mode == capture.Ambient && c.DNSCapture && !f.Bypass {
+	switch {
+	case f.Scheme == flow.UDP:
+		// Automatic addresses lead somewhere by TCP alone; by UDP the host's own
+		// address counts, wherever the client has it from.
+		r = w.push.Resolve(w.client.Namespace, f.Host, false)
+	case c.Mode == capture.Ambient && c.DNSCapture && !f.Bypass:
 		r = w.push.AmbientResolve(w.client.Namespace, f.Host)
 	}
 	switch {
