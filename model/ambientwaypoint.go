@@ -386,5 +386,11 @@ func (p *PushContext) IngressUsesWaypoint(s *Service) bool {
 		value = ns.Labels[key]
 	}
 	on, err := strconv.ParseBool(value)
-	return err == nil && on && p.WaypointOf(s).Waypoint != nil
+	if err != nil || !on || p.WaypointOf(s).Waypoint == nil {
+		return false
+	}
+	// Only EDS puts the waypoint in the place of endpoints, and only for services
+	// that have an address (istio pilot/pkg/xds/endpoints/endpoint_builder.go
+	// findServiceWaypoint).
+	return s.Resolution != DNSLB && s.Resolution != DNSRoundRobinLB && len(p.AmbientAddresses(s)) > 0
 }
