@@ -19,6 +19,12 @@ func plainEgressDoc(about string) string {
 	return joinDocs(about, docMesh+docPlain)
 }
 
+// tlsEgressDoc is [egressDoc] with a gateway that passes the clients' own TLS
+// through.
+func tlsEgressDoc(about string) string {
+	return joinDocs(about, strings.Replace(docMesh, entryPorts, entryPortsTLS, 1)+docPassthrough)
+}
+
 func joinDocs(a, b string) string {
 	if a == "" {
 		return b
@@ -233,4 +239,58 @@ spec:
         host: api.example.com
         port:
           number: 80
+`
+
+const docPassthrough = `apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata:
+  name: egress
+  namespace: istio-egress
+spec:
+  selector:
+    istio: egressgateway
+  servers:
+  - port:
+      number: 443
+      name: tls
+      protocol: TLS
+    hosts:
+    - api.example.com
+    tls:
+      mode: PASSTHROUGH
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: api
+  namespace: istio-egress
+spec:
+  hosts:
+  - api.example.com
+  gateways:
+  - mesh
+  - egress
+  tls:
+  - match:
+    - gateways:
+      - mesh
+      port: 443
+      sniHosts:
+      - api.example.com
+    route:
+    - destination:
+        host: egress.istio-egress.svc.cluster.local
+        port:
+          number: 443
+  - match:
+    - gateways:
+      - egress
+      port: 443
+      sniHosts:
+      - api.example.com
+    route:
+    - destination:
+        host: api.example.com
+        port:
+          number: 443
 `

@@ -1,0 +1,103 @@
+package analyzers
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+// opaque reports whether none of the servers that took a request reads HTTP.
+func (c *crossing) opaque() bool {
+	return !slices.ContainsFunc(c.Servers, func(s *model.GatewayServer) bool { return s.HTTP() })
+}
+
+// opaqueServers are those of the gateway that do not read HTTP.
+func (g *egressGateway) opaqueServers() []*model.GatewayServer {
+	return slices.DeleteFunc(slices.Clone(g.servers), func(s *model.GatewayServer) bool { return s.HTTP() })
+}
+
+// opaqueCrossings yields requests in TLS, or in a protocol of their own, of a class
+// of clients to those destinations of the gateway that want accepts, as far as a
+// server that does not read HTTP takes them; of so many destinations at most.
+func (g *egressGateway) opaqueCrossings(p *Pass, class []*model.Workload, want func(h string) bool) iter.Seq[*crossing] {
+	return func(yield func(*crossing) bool) {
+		if p.Reach.Sim.Capture(class[0]).Mode != capture.Sidecar {
+			return
+		}
+		tried := 0
+		for _, d := range g.destinations {
+			if d.Port == 80 || !want(d.Host) {
+				continue
+			}
+			if tried++; tried > maxTried {
+				return
+			}
+			for _, scheme := range []flow.Scheme{flow.TLS, flow.TCP} {
+				c := g.send(p, class, flow.Flow{From: reach.From(class[0]), Host: d.Host, Port: d.Port, Scheme: scheme})
+				if c != nil && c.opaque() {
+					if !yield(c) {
+						return
+					}
+					break
+				}
+			}
+		}
+	}
+}
+
+// httpFields names the fields of a rule that only HTTP can meet, as a policy writes
+// them: hosts, methods, request.headers[x].
+func (r authzRule) httpFields() []string {
+	var out []string
+	add := func(name string, lists ...[]string) {
+		if !slices.Contains(out, name) && slices.ContainsFunc(lists, func(l []string) bool { return len(l) > 0 }) {
+			out = append(out, name)
+		}
+	}
+	for _, from := range r.GetFrom() {
+		add("requestPrincipals", from.GetSource().GetRequestPrincipals())
+		add("notRequestPrincipals", from.GetSource().GetNotRequestPrincipals())
+	}
+	for _, to := range r.GetTo() {
+		o := to.GetOperation()
+		add("hosts", o.GetHosts())
+		add("notHosts", o.GetNotHosts())
+		add("methods", o.GetMethods())
+		add("notMethods", o.GetNotMethods())
+		add("paths", o.GetPaths())
+		add("notPaths", o.GetNotPaths())
+	}
+	for _, w := range r.GetWhen() {
+		if strings.HasPrefix(w.GetKey(), "request.") {
+			add(w.GetKey(), w.GetValues(), w.GetNotValues())
+		}
+	}
+	return out
+}
+
+// httpPlace is the first field of a rule that only HTTP can meet, "" if it has none.
+func (r authzRule) httpPlace() string {
+	if field := httpField(r); field != "" {
+		return field
+	}
+	for i, from := range r.GetFrom() {
+		switch s := from.GetSource(); {
+		case len(s.GetRequestPrincipals()) > 0:
+			return r.field("from[%d].source.requestPrincipals", i)
+		case len(s.GetNotRequestPrincipals()) > 0:
+			return r.field("from[%d].source.notRequestPrincipals", i)
+		}
+	}
+	return ""
+}
+
+// opaqueText says in what a server takes connections whose content it does not read.
+func opaqueText(s *model.GatewayServer) string {
+	return fmt.Sprintf("%s (protocol %s, %s)", serverText(s), s.GetPort().GetProtocol(), modeText(s))
+}
