@@ -1,0 +1,115 @@
+package analyzers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/egresslint/egresslint/model"
+)
+
+var _ = register(&Analyzer{
+	ID: "EGR406", Name: "http-allow-on-tcp", Severity: Error,
+	Run: httpAllowOnTCP,
+	Doc: Doc{
+		Title: "an ALLOW rule uses HTTP conditions at a gateway's server that does not read HTTP, and so never matches",
+		What: "A rule of an ALLOW policy at an egress gateway asks for hosts, methods, paths, headers or tokens, and requests for its hosts come in at a server that " +
+			"passes TLS through or carries opaque bytes, where it denies them.",
+		Why: "A server that does not read HTTP cannot evaluate such conditions. Istio leaves out the whole ALLOW rule there, so that it allows nothing, " +
+			"and whatever no other rule allows is denied to everybody.",
+		Bad:    tlsEgressDoc(tlsAllowDoc("    to:\n    - operation:\n        hosts: [\"api.example.com\"]\n")),
+		Good:   tlsEgressDoc(tlsAllowDoc("    when:\n    - key: connection.sni\n      values: [\"api.example.com\"]\n")),
+		Fix:    "Ask for `connection.sni` (and `ports`) instead, or let the gateway read HTTP: protocol HTTPS with `tls.mode: ISTIO_MUTUAL`, clients that speak plaintext HTTP, and TLS added at the gateway.",
+		Silent: "Hosts that clients get through to over HTTP by the same rule, or that another rule allows; rules that mean no client of the input; servers that no client reaches; dry runs.",
+		Sources: []string{
+			"istio pilot/pkg/security/authz/model/model.go (Generate)",
+			"istio pilot/pkg/security/authz/builder/builder.go (build)",
+		},
+	},
+})
+
+func tlsAllowDoc(condition string) string {
+	return `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: api
+  namespace: istio-egress
+spec:
+  action: ALLOW
+  rules:
+  -` + strings.TrimPrefix(condition, "   ")
+}
+
+func httpAllowOnTCP(p *Pass) {
+	for _, g := range egressGateways(p) {
+		if len(g.opaqueServers()) == 0 {
+			continue
+		}
+		for _, policy := range g.Policies.Allow {
+			if !enforced(policy) {
+				continue
+			}
+			for _, r := range rulesOf(policy) {
+				if len(r.httpFields()) > 0 {
+					reportHTTPAllow(p, g, r)
+				}
+			}
+		}
+	}
+}
+
+func reportHTTPAllow(p *Pass, g *egressGateway, r authzRule) {
+	hosts := r.hosts()
+	want := func(h string) bool {
+		return len(hosts) == 0 || slices.ContainsFunc(hosts, func(n namedHost) bool { return n.covers(h) })
+	}
+	var first *crossing
+	var denied []string
+	var clients []*model.Workload
+	for _, class := range p.Reach.Classes() {
+		if !r.means(g.push, class[0]) {
+			continue
+		}
+		here := false
+		for c := range g.opaqueCrossings(p, class, want) {
+			if !c.deniedBy(r.Policy) || g.otherwise(p, r, class, c.Flow.Host) {
+				continue
+			}
+			if first == nil {
+				first = c
+			}
+			here = true
+			if !slices.Contains(denied, c.Flow.Host) {
+				denied = append(denied, c.Flow.Host)
+			}
+		}
+		if here {
+			clients = append(clients, class...)
+		}
+	}
+	if first == nil {
+		return
+	}
+	s := first.Servers[0]
+	at := modePlace(s)
+	f := Finding{
+		Severity: Error, Object: r.Policy.Object, Field: r.httpPlace(), Label: "never matches here",
+		Help:      "ask for connection.sni and ports, or let the server read HTTP (protocol HTTPS, tls.mode ISTIO_MUTUAL)",
+		Workloads: workloadIDs(clients), Flow: &first.Flow, Trace: first.Trace,
+		Related: []Related{{at.Object, at.Field, fmt.Sprintf("%s does not read HTTP", serverText(s))}},
+	}
+	f.Message = fmt.Sprintf("%s allows nothing at %s: it asks for %s, and the server does not read HTTP. %s stays denied to %s; ask for connection.sni, or let the server read HTTP",
+		r, opaqueText(s), strings.Join(r.httpFields(), ", "), upTo3(denied), upTo3(f.Workloads))
+	p.Report(f)
+}
+
+// otherwise reports whether the rule lets clients through to a host by a server
+// that reads HTTP.
+func (g *egressGateway) otherwise(p *Pass, r authzRule, class []*model.Workload, h string) bool {
+	for c := range g.crossings(p, r, class) {
+		if strings.EqualFold(c.Flow.Host, h) && c.admittedBy(r.Policy, r.Index) {
+			return true
+		}
+	}
+	return false
+}
