@@ -35,9 +35,9 @@ var _ = register(&Analyzer{
 	},
 })
 
-// maxTried bounds the requests that are tried at one port of a gateway: its
+// maxAtDoor bounds the requests that are tried at one port of a gateway: its
 // servers fare alike in what the rule is about.
-const maxTried = 12
+const maxAtDoor = 12
 
 // door is a port of a gateway's Service with requests that its servers, which do
 // not learn who calls, forward.
@@ -93,8 +93,8 @@ func (g *egressGateway) doors() []door {
 						d.requests = append(d.requests, g.unasked(server)...)
 					}
 				}
-				if len(d.requests) > maxTried {
-					d.requests = d.requests[:maxTried]
+				if len(d.requests) > maxAtDoor {
+					d.requests = d.requests[:maxAtDoor]
 				}
 				if len(d.requests) > 0 {
 					out = append(out, d)
@@ -122,7 +122,7 @@ func (g *egressGateway) unasked(s *model.GatewayServer) []flow.Flow {
 	}
 	var out []flow.Flow
 	for _, d := range g.destinations {
-		if len(out) == maxTried {
+		if len(out) == maxAtDoor {
 			break
 		}
 		if scheme == flow.TCP || serves(s, host.Name(strings.ToLower(d.Host))) {

@@ -105,7 +105,7 @@ func (g *egressGateway) shouldAllow(gateways []*egressGateway, policy *model.Aut
 func (g *egressGateway) through(p *Pass) (first *crossing, clients []*model.Workload) {
 	var requests []flow.Flow
 	for _, d := range g.destinations {
-		if len(requests) >= maxTried {
+		if len(requests) >= maxAtDoor {
 			break
 		}
 		for _, scheme := range []flow.Scheme{flow.HTTP, flow.TLS} {

@@ -60,12 +60,12 @@ type unattached struct {
 	// gateway or waypoint is where it is meant to apply, both nil if it cannot
 	// be said.
 	gateway  *egressGateway
-	waypoint *egressWaypoint
+	waypoint *externalWaypoint
 }
 
 func policyAttachmentIgnored(p *Pass) {
 	push := p.Reach.Sim.Push()
-	gateways, waypoints := egressGateways(p), egressWaypoints(p)
+	gateways, waypoints := egressGateways(p), externalWaypoints(p)
 	for _, policy := range p.Mesh.AuthorizationPolicies {
 		if !enforced(policy) {
 			continue
@@ -213,7 +213,7 @@ func (u *unattached) report(p *Pass) {
 // meantForWaypoint says whether a policy without targetRefs is meant for a
 // waypoint: by the label of its pods, by hosts that only it serves, or as an
 // allow-nothing policy for all there is.
-func meantForWaypoint(p *Pass, gateways []*egressGateway, waypoints []*egressWaypoint, policy *model.AuthorizationPolicy) *unattached {
+func meantForWaypoint(p *Pass, gateways []*egressGateway, waypoints []*externalWaypoint, policy *model.AuthorizationPolicy) *unattached {
 	push := p.Reach.Sim.Push()
 	if push.Config.Environment["ENABLE_LAYERED_WAYPOINT_AUTHORIZATION_POLICIES"] == "true" ||
 		slices.ContainsFunc(attachedTo(p, policy), func(w *model.Workload) bool { return p.Reach.Sim.Capture(w).Mode == capture.Router }) {

@@ -112,7 +112,7 @@ func (g *egressGateway) reportFronting(p *Pass, r authzRule, i int) {
 			continue
 		}
 		for n, d := range g.destinations {
-			if n == maxTried*4 {
+			if n == maxAtDoor*4 {
 				break
 			}
 			c := g.send(p, class, flow.Flow{From: reach.From(class[0]), Host: d.Host, Port: d.Port, Scheme: flow.HTTP})

@@ -15,14 +15,14 @@ import (
 type governed struct {
 	*model.AuthorizationPolicy
 	at        []*egressGateway
-	waypoints []*egressWaypoint
+	waypoints []*externalWaypoint
 	meant     []*egressGateway
 }
 
 // governing returns the enforced policies that decide about egress, in the order
 // of the input.
 func governing(p *Pass) []governed {
-	gateways, waypoints := egressGateways(p), egressWaypoints(p)
+	gateways, waypoints := egressGateways(p), externalWaypoints(p)
 	var out []governed
 	for _, policy := range p.Mesh.AuthorizationPolicies {
 		if !enforced(policy) {

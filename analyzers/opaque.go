@@ -35,7 +35,7 @@ func (g *egressGateway) opaqueCrossings(p *Pass, class []*model.Workload, want f
 			if d.Port == 80 || !want(d.Host) {
 				continue
 			}
-			if tried++; tried > maxTried {
+			if tried++; tried > maxAtDoor {
 				return
 			}
 			for _, scheme := range []flow.Scheme{flow.TLS, flow.TCP} {

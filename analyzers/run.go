@@ -106,13 +106,9 @@ var explainedBy = map[string][]string{
 // causes leaves out findings that another one at the same place explains.
 func causes(findings []Finding) []Finding {
 	return slices.DeleteFunc(findings, func(f Finding) bool {
-		rules := explainedBy[f.Rule.ID]
-		if len(rules) == 0 || f.Object == nil {
-			return false
-		}
 		for i := range findings {
 			cause := &findings[i]
-			if cause.Rule == nil || cause.Object != f.Object || cause.Field != f.Field || !slices.Contains(rules, cause.Rule.ID) {
+			if !explains(cause, &f) {
 				continue
 			}
 			cause.Related = append(cause.Related, Related{Object: f.Object, Field: f.Field, Message: f.Rule.ID + ": " + f.Message})

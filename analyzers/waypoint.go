@@ -10,8 +10,8 @@ import (
 	"github.com/egresslint/egresslint/model/reach"
 )
 
-// egressWaypoint is a waypoint that serves hosts outside of the cluster.
-type egressWaypoint struct {
+// externalWaypoint is a waypoint that serves hosts outside of the cluster.
+type externalWaypoint struct {
 	*model.KubeGateway
 	// hosts are those hosts, namespaces those of their ServiceEntries; both in
 	// the order of the registry.
@@ -21,16 +21,16 @@ type egressWaypoint struct {
 	policies model.AuthorizationPolicies
 }
 
-// egressWaypoints returns the waypoints that serve external hosts, in the order
+// externalWaypoints returns the waypoints that serve external hosts, in the order
 // of the input.
-func egressWaypoints(p *Pass) []*egressWaypoint {
+func externalWaypoints(p *Pass) []*externalWaypoint {
 	push := p.Reach.Sim.Push()
-	var out []*egressWaypoint
+	var out []*externalWaypoint
 	for _, g := range p.Mesh.KubeGateways {
 		if !p.Mesh.IsWaypoint(g) {
 			continue
 		}
-		w := &egressWaypoint{KubeGateway: g}
+		w := &externalWaypoint{KubeGateway: g}
 		for _, s := range push.WaypointServices(g) {
 			if s.Kubernetes() || inCluster(push, s.Hostname) {
 				continue
@@ -63,7 +63,7 @@ func egressWaypoints(p *Pass) []*egressWaypoint {
 // show adds, as the witness of a finding, a request of an ambient client that the
 // waypoint lets through to a host which the policy names, or to any if it names
 // none.
-func (w *egressWaypoint) show(p *Pass, f *Finding, policy *model.AuthorizationPolicy) {
+func (w *externalWaypoint) show(p *Pass, f *Finding, policy *model.AuthorizationPolicy) {
 	hosts := hostsOf(policy)
 	for _, s := range w.services {
 		if s.Hostname.IsWildCarded() || len(hosts) > 0 && !slices.ContainsFunc(hosts, func(n namedHost) bool { return n.covers(string(s.Hostname)) }) {

@@ -1,0 +1,28 @@
+package analyzers
+
+import (
+	"slices"
+	"strings"
+)
+
+// policyFaults lists, as explainedBy does, the rules about what is wrong with a
+// policy itself for those about what comes of it.
+var policyFaults = map[string][]string{
+	"EGR417": {"EGR416"},
+	"EGR809": {"EGR404", "EGR406", "EGR411", "EGR416"},
+}
+
+// sameMatter are pairs of rules that see one fault from two sides: at one place
+// the graver finding is told, that of the second rule where they are alike.
+var sameMatter = map[string]string{"EGR313": "EGR304"}
+
+// explains reports whether a finding, at the place of another or at an item of the
+// list there, says why there is the other.
+func explains(cause, f *Finding) bool {
+	if cause.Rule == nil || f.Object == nil || cause.Object != f.Object || cause.Field != f.Field && !strings.HasPrefix(cause.Field, f.Field+"[") {
+		return false
+	}
+	return slices.Contains(explainedBy[f.Rule.ID], cause.Rule.ID) || slices.Contains(policyFaults[f.Rule.ID], cause.Rule.ID) ||
+		sameMatter[f.Rule.ID] == cause.Rule.ID && cause.Severity.Rank() >= f.Severity.Rank() ||
+		sameMatter[cause.Rule.ID] == f.Rule.ID && cause.Severity.Rank() > f.Severity.Rank()
+}

@@ -1,0 +1,52 @@
+package analyzers
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+const lockedDown = `---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: inside-only
+  namespace: shop
+spec:
+  podSelector: {}
+  policyTypes: ["Egress"]
+  egress:
+  - to:
+    - namespaceSelector: {}
+`
+
+// Of two findings about one fault one is told, with the other beside it.
+func TestOneFaultOneFinding(t *testing.T) {
+	for _, c := range []struct {
+		name, manifests, enable, want string
+	}{
+		{"alike: the second of the pair", plainEgressDoc(""), "EGR304 EGR313", "EGR304 with EGR313"},
+		{"the graver", plainEgressDoc("") + lockedDown, "EGR304 EGR313", "EGR313 with EGR304"},
+		{"the other is as grave", plainEgressDoc(identityDenyDoc) + lockedDown, "EGR304 EGR313", "EGR304 with EGR313"},
+		{"alone", plainEgressDoc(""), "EGR313", "EGR313"},
+		{"an item of a list", egressDoc(strings.Replace(allowOrders("istio-egress", "istio-egress"), "  action:", "  targetRefs:\n  - group: gateway.networking.k8s.io\n    kind: Gateway\n    name: egress\n  action:", 1)), "EGR404 EGR809", "EGR404 with EGR809"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := passOver(t, c.manifests)
+			var got []string
+			for _, f := range Run(p.Mesh, p.Reach, Config{Enable: strings.Fields(c.enable)}) {
+				text := f.Rule.ID
+				for _, r := range f.Related {
+					if id, _, ok := strings.Cut(r.Message, ": "); ok && strings.HasPrefix(id, "EGR") {
+						text += " with " + id
+					}
+				}
+				got = append(got, text)
+			}
+			slices.Sort(got)
+			if text := strings.Join(got, "|"); text != c.want {
+				t.Errorf("findings %s, want %s", text, c.want)
+			}
+		})
+	}
+}
