@@ -100,6 +100,8 @@ func (c *Config) grade(findings []Finding) []Finding {
 // why: then one finding is told, with the other as related.
 var explainedBy = map[string][]string{
 	"EGR701": {"EGR605", "EGR702"},
+	"EGR101": {"EGR112", "EGR114"},
+	"EGR200": {"EGR201"},
 	"EGR809": {"EGR402", "EGR403"},
 }
 

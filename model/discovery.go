@@ -71,3 +71,10 @@ func (m *Mesh) discovered(watched func(string) bool) *Mesh {
 func keep[S any](list *[]*Resource[S], watched func(string) bool) {
 	*list = slices.DeleteFunc(slices.Clone(*list), func(r *Resource[S]) bool { return r.Namespace != "" && !watched(r.Namespace) })
 }
+
+// Watches reports whether istiod of a mesh configuration watches a namespace; for
+// one that the input does not declare, it is taken to.
+func (m *Mesh) Watches(config *MeshConfig, namespace string) bool {
+	watched := discovers(m, config)
+	return watched == nil || watched(namespace)
+}

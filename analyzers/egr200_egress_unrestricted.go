@@ -1,0 +1,95 @@
+package analyzers
+
+import (
+	"fmt"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+var _ = register(&Analyzer{
+	ID: "EGR200", Name: "egress-unrestricted", Severity: Warning, SecuritySeverity: 5.5,
+	Run: runUnrestricted,
+	Doc: Doc{
+		Title: "The mesh passes through whatever nothing registers",
+		What: "The mesh configuration of the input leaves outboundTrafficPolicy at ALLOW_ANY, and no NetworkPolicy keeps some workloads with a sidecar from the internet. " +
+			"It is a note, once for each mesh configuration; a warning where routes send hosts to an egress gateway: somebody means to control egress.",
+		Why:  "Every host is within reach, registered or not. ServiceEntries then only describe hosts, they permit nothing; and an egress gateway decides only about the hosts that are sent there.",
+		Bad:  documents(openMesh, shopNamespace, ordersDeployment),
+		Good: documents(closedMesh, shopNamespace, ordersDeployment),
+		Fix:  "Write `outboundTrafficPolicy.mode: REGISTRY_ONLY`, register what workloads need, and close the way around the sidecar with NetworkPolicies.",
+		Silent: "Inputs without mesh configuration; Sidecars with a policy of their own (EGR202); namespaces of Kubernetes and Istio; workloads that a NetworkPolicy keeps from the internet, or perhaps. " +
+			"Where EGR201 shows a host that is reached past its gateway for the same reason, it says so instead.",
+		Sources: []string{
+			"istio pkg/config/mesh/mesh.go (DefaultMeshConfig)",
+			"https://istio.io/latest/docs/ops/best-practices/security/#configure-egress-traffic-control",
+		},
+	},
+})
+
+func runUnrestricted(p *Pass) {
+	in := intentOf(p)
+	type place struct {
+		object *manifest.Object
+		field  string
+	}
+	var order []place
+	open := map[place][]*model.Workload{}
+	shown := map[place]*proof{}
+	for _, class := range p.Reach.Classes() {
+		w := class[0]
+		if !in.captured(w) || systemNamespace(p, w.Namespace) {
+			continue
+		}
+		if s := in.push.SidecarFor(w.Namespace, w.Labels); s != nil && s.Spec.GetOutboundTrafficPolicy() != nil {
+			continue
+		}
+		config := p.Mesh.ConfigFor(w)
+		if _, closed := closedMeshOf(config); closed {
+			continue
+		}
+		at := place{config.Source, config.Prefix}
+		if o, field := config.Because("outboundTrafficPolicy.mode"); o != nil {
+			at = place{o, field}
+		}
+		if !inFile(at.object, at.field) {
+			continue
+		}
+		f := flow.Flow{From: reach.From(w), Host: in.anyHost(443).Host, Port: 443, Scheme: flow.TLS}
+		if t := p.Reach.Sim.Verdict(f); t.Outcome != flow.Allowed || t.Via != flow.ViaPassthrough {
+			continue
+		}
+		if shown[at] == nil {
+			order = append(order, at)
+			shown[at] = &proof{f, p.Reach.Trace(f)}
+		}
+		open[at] = append(open[at], class...)
+	}
+	for _, at := range order {
+		ids := workloadIDs(open[at])
+		f := Finding{
+			Object: at.object, Field: at.field, Severity: Note, SecuritySeverity: 3.0, Label: "passes through what nothing registers",
+			Workloads: ids, Flow: &shown[at].Flow, Trace: shown[at].Trace,
+			Message: fmt.Sprintf("outboundTrafficPolicy is ALLOW_ANY, and no network policy closes the internet to %s, so that every host is within reach; write REGISTRY_ONLY to control egress", upTo3(ids)),
+			Help:    "register what workloads need with ServiceEntries first",
+		}
+		if len(in.steerings) > 0 {
+			s := in.steerings[0]
+			f.Severity, f.SecuritySeverity = Warning, 5.5
+			f.Related = []Related{s.related()}
+			f.Message = fmt.Sprintf("outboundTrafficPolicy is ALLOW_ANY although %s is there to control egress, so that %s still %s every other host past it; write REGISTRY_ONLY",
+				s.gateway(), upTo3(ids), verb(len(ids), "reaches", "reach"))
+		}
+		p.Report(f)
+	}
+}
+
+// verb agrees with a number of subjects.
+func verb(n int, singular, plural string) string {
+	if n == 1 {
+		return singular
+	}
+	return plural
+}
