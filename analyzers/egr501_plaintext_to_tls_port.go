@@ -1,0 +1,123 @@
+package analyzers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"istio.io/istio/pkg/config/host"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+var _ = register(&Analyzer{
+	ID: "EGR501", Name: "plaintext-to-tls-port", Severity: Error,
+	Run: runPlaintextToTLS,
+	Doc: Doc{
+		Title: "A proxy sends plaintext HTTP to port 443 of an external host",
+		What: "Applications call a host in plaintext, a route or a `targetPort` leads the requests to its port 443, " +
+			"and the proxy that sends them out (the egress gateway, or the clients' sidecars) finds no DestinationRule that opens TLS.",
+		Why: "The server expects TLS and answers 400 or closes the connection. The rule that should open TLS may well exist: a proxy looks in its own namespace first, " +
+			"then in that of the ServiceEntry, then in the root namespace, and for the gateway its own namespace is the one of its pods.",
+		Bad:    egressDoc("", entryPorts, entryOriginated),
+		Good:   egressDoc(verifiedRule(""), entryPorts, entryOriginated),
+		Fix:    "Put a DestinationRule for the host with `tls.mode: SIMPLE` where that proxy finds it, and see to it that its port settings are for the port that the route names.",
+		Silent: "Clients that call port 443 themselves (EGR214), `credentialName` that sidecars ignore (EGR505), hosts with a private name or private addresses, unknown verdicts.",
+		Sources: []string{
+			"istio pilot/pkg/model/push_context.go (destinationRule)",
+			"https://istio.io/latest/docs/tasks/traffic-management/egress/egress-tls-origination/",
+		},
+	},
+})
+
+func runPlaintextToTLS(p *Pass) {
+	in := intentOf(p)
+	type key struct {
+		object *manifest.Object
+		field  string
+		proxy  flow.Place
+	}
+	var found byKey[key]
+	exits, whys := map[key]*exit{}, map[key]*unused{}
+	for a := range in.attempts(in.redirected, func(via flow.Via, reason flow.Reason) bool {
+		return reason == flow.OK && (via == flow.ViaDirect || via == flow.ViaGateway)
+	}) {
+		e := in.plaintextExit(a)
+		if e == nil || tlsPort(a.To.Port) {
+			continue
+		}
+		s, port := in.serviceAt(e, namespaceOf(e.Proxy))
+		if port == nil || s.Entry == nil || private(s) || outgoing(s, port) != 443 {
+			continue
+		}
+		k, why := key{s.Object, port.Field, e.At}, in.noOrigination(e, s, namespaceOf(e.Proxy))
+		if why == nil {
+			continue
+		}
+		if why.object != nil {
+			k.object, k.field = why.object, why.field
+		}
+		if exits[k] == nil {
+			exits[k], whys[k] = e, why
+		}
+		found.add(k, a)
+	}
+	for _, k := range found.keys {
+		c, e, why := found.of[k], exits[k], whys[k]
+		s, port := in.serviceAt(e, namespaceOf(e.Proxy))
+		who := "the sidecar of " + upTo3(c.workloads())
+		if e.At == flow.AtGateway {
+			who = "egress gateway " + e.Proxy
+		}
+		f := Finding{
+			Object: k.object, Field: k.field, Severity: Error,
+			Message: fmt.Sprintf("plaintext HTTP for %s goes to port 443: %s; no server takes that; %s", upTo3(c.hosts), fmt.Sprintf(why.text, who), why.todo),
+			Label:   "nobody opens TLS", Help: why.todo,
+			Related: []Related{{s.Object, port.Field, fmt.Sprintf("%s registers the port", s.Object)}},
+		}
+		if e.route.Object != nil {
+			f.Related = append(f.Related, Related{e.route.Object, e.route.Field, "the route leads there"})
+		}
+		p.Report(c.finding(f))
+	}
+}
+
+// redirected reports whether requests for a destination may go out to another
+// port than the one that clients call: a route is about its host, or its port of
+// a ServiceEntry has a targetPort.
+func (in *intent) redirected(d reach.Destination) bool {
+	h := host.Name(strings.ToLower(d.Host))
+	return !tlsPort(d.Port) && (slices.ContainsFunc(in.push.VirtualServices(), func(vs *model.MergedVirtualService) bool {
+		return slices.Contains(vs.Gateways, model.MeshGateway) && overlap(vs.Hosts, []host.Name{h})
+	}) || slices.ContainsFunc(in.push.Services(), func(s *model.Service) bool {
+		port := s.PortByNumber(d.Port)
+		return s.Entry != nil && port != nil && outgoing(s, port) == 443 && h.SubsetOf(s.Hostname)
+	}))
+}
+
+// noOrigination says why a proxy opens no TLS towards a service, and what to
+// mend; without object where no rule asks for TLS. %s in the text is the proxy.
+// It is nil where another rule tells it.
+func (in *intent) noOrigination(e *exit, s *model.Service, namespace string) *unused {
+	for _, b := range e.Because {
+		if b.Object.Kind == "DestinationRule" && strings.HasSuffix(b.Field, ".tls.mode") {
+			return nil // a rule says so, or its credentials are of no use here
+		}
+	}
+	for _, t := range originations(in.pass) {
+		if !slices.ContainsFunc(t.services, func(x *model.Service) bool { return x.Hostname == s.Hostname }) {
+			continue
+		}
+		if t.port != 0 && t.port != e.port {
+			return &unused{object: t.rule.Object, field: strings.TrimSuffix(t.field, ".tls") + ".port.number",
+				text: fmt.Sprintf("%s opens TLS on port %d, while %%s uses port %d", t.rule, t.port, e.port), todo: fmt.Sprintf("set the number to %d", e.port)}
+		}
+		if field, text, todo := in.overlooked(t.rule, namespace, s.Namespace); field != "" {
+			return &unused{object: t.rule.Object, field: field, text: fmt.Sprintf("%s, which would open TLS, does not apply at %%s (it %s)", t.rule, text), todo: todo}
+		}
+	}
+	return &unused{text: "no DestinationRule that opens TLS applies at %s", todo: fmt.Sprintf("add one for the host with tls.mode SIMPLE in namespace %q", s.Namespace)}
+}
