@@ -285,7 +285,7 @@ var local = map[string]bool{
 	"EGR001": true, "EGR002": true, "EGR003": true, "EGR004": true,
 	"EGR010": true, "EGR011": true, "EGR012": true, "EGR013": true, "EGR014": true, "EGR905": true,
 	"EGR103": true, "EGR202": true,
-	"EGR306": true, "EGR308": true, "EGR309": true, "EGR311": true,
+	"EGR306": true, "EGR307": true, "EGR308": true, "EGR309": true, "EGR311": true,
 	"EGR401": true, "EGR402": true, "EGR403": true, "EGR404": true, "EGR410": true, "EGR411": true, "EGR412": true,
 	"EGR413": true, "EGR414": true, "EGR417": true, "EGR418": true, "EGR419": true, "EGR420": true, "EGR421": true,
 	"EGR422": true, "EGR423": true, "EGR426": true,

@@ -102,6 +102,10 @@ var explainedBy = map[string][]string{
 	"EGR701": {"EGR605", "EGR702"},
 	"EGR101": {"EGR112", "EGR114"},
 	"EGR200": {"EGR201"},
+	"EGR301": {"EGR216"},
+	"EGR304": {"EGR305"},
+	"EGR803": {"EGR305", "EGR308"},
+	"EGR806": {"EGR305"},
 	"EGR809": {"EGR402", "EGR403"},
 }
 
