@@ -1,0 +1,149 @@
+package analyzers
+
+import (
+	"fmt"
+	"slices"
+
+	"istio.io/istio/pkg/config/host"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+var _ = register(&Analyzer{
+	ID: "EGR214", Name: "protocol-port-mismatch", Severity: Error, SecuritySeverity: 6.0,
+	Run: runProtocolMismatch,
+	Doc: Doc{
+		Title: "A ServiceEntry declares a port with a protocol that clients do not speak there",
+		What: "A ServiceEntry declares port 443, 8443 or 6443 as HTTP (or HTTP2, GRPC), or port 80 as HTTPS or TLS, and what clients really send there finds no way: " +
+			"it is closed (an error), or passes through as if nothing registered the host (a warning where a route sends the host to a gateway, else a note). " +
+			"On 8443 and 6443, where TLS is only likely, it is a note.",
+		Why: "The protocol decides what a sidecar expects. On an HTTP port it matches plaintext requests only, and TLS falls to the policy for unknown hosts; " +
+			"on a TLS port it is the other way round. Routes and policies for the host never see these connections.",
+		Bad:  documents(closedMesh, shopNamespace, ordersDeployment, entryOn443("HTTP")),
+		Good: documents(closedMesh, shopNamespace, ordersDeployment, entryOn443("TLS")),
+		Fix:  "Declare port 443 as TLS (or HTTPS, which means the same) and port 80 as HTTP.",
+		Silent: "Ports that a DestinationRule opens TLS on, whoever uses it, and ports with another `targetPort` (clients speak plaintext there on purpose); " +
+			"connections that get through to the host, as with a second ServiceEntry or a waypoint; hosts that no client with a sidecar sees; unknown verdicts.",
+		Sources: []string{
+			"istio pilot/pkg/networking/core/listener.go (buildListenerFromEntry)",
+			"https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/",
+		},
+	},
+})
+
+func entryOn443(protocol string) string {
+	return `apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata:
+  name: api
+  namespace: shop
+spec:
+  hosts:
+  - api.example.com
+  ports:
+  - number: 443
+    name: web
+    protocol: ` + protocol + `
+  resolution: DNS
+`
+}
+
+// misdeclared is what a finding of EGR214 is about.
+type misdeclared struct {
+	object *manifest.Object
+	field  string
+	// passes: connections pass through, else they are closed. usual: on this port
+	// clients are known to speak something else, not only likely to.
+	passes, steered, usual bool
+}
+
+func runProtocolMismatch(p *Pass) {
+	in := intentOf(p)
+	type suspect struct {
+		service *model.Service
+		port    *model.Port
+		speaks  flow.Scheme
+	}
+	suspects := map[int][]suspect{} // by port
+	var hosts []host.Name
+	tls := originations(p)
+	for _, s := range in.push.Services() {
+		if s.Entry == nil {
+			continue
+		}
+		for _, port := range s.Ports {
+			speaks := spokenOn(port)
+			if speaks == "" || outgoing(s, port) != port.Number || slices.ContainsFunc(tls, func(t tlsSetting) bool {
+				return (t.port == 0 || t.port == port.Number) && slices.ContainsFunc(t.services, func(x *model.Service) bool { return x.Hostname == s.Hostname })
+			}) {
+				continue
+			}
+			suspects[port.Number] = append(suspects[port.Number], suspect{s, port, speaks})
+			hosts = append(hosts, s.Hostname)
+		}
+	}
+	if len(hosts) == 0 {
+		return
+	}
+	index := indexHosts(hosts)
+	var found byKey[misdeclared]
+	for a := range in.attempts(
+		func(d reach.Destination) bool { return suspects[d.Port] != nil && index.covers(d.Host) },
+		func(via flow.Via, reason flow.Reason) bool {
+			return via == flow.ViaPassthrough || reason == flow.Blackhole || reason == flow.ProtocolError || reason == flow.NoFilterChain
+		},
+	) {
+		passes := a.Trace.Outcome == flow.Allowed && a.Trace.Via == flow.ViaPassthrough
+		if !passes && (a.Trace.Outcome != flow.Blocked || a.Trace.Via != flow.ViaNone) {
+			continue
+		}
+		for _, s := range suspects[a.To.Port] {
+			seen := in.seen(a.Class[0], s.service.Hostname)
+			if s.speaks != a.Flow.Scheme || !host.Name(a.To.Host).SubsetOf(s.service.Hostname) || seen == nil || seen.Object != s.service.Object {
+				continue
+			}
+			steered := slices.ContainsFunc(in.covering(a.To.Host), func(x *steering) bool { return x.isFor(a.Class[0]) })
+			found.add(misdeclared{s.service.Object, s.port.Field + ".protocol", passes, passes && steered, a.To.Port == 80 || a.To.Port == 443}, a)
+			break
+		}
+	}
+	for _, k := range found.keys {
+		c := found.of[k]
+		is, means := "HTTP", "TLS"
+		if c.first.Flow.Scheme == flow.HTTP {
+			is, means = "TLS", "HTTP"
+		}
+		f := Finding{Object: k.object, Field: k.field, Severity: Error, Label: "not what clients speak on this port", Help: fmt.Sprintf("set protocol %s", means), Fix: "protocol: " + means + "\n"}
+		effect := whatClientsSee(c)
+		switch {
+		case k.steered:
+			f.Severity, f.SecuritySeverity = Warning, 6.0
+			effect = fmt.Sprintf("the %s of %s passes straight out, as if nothing registered the host, and around the gateway", means, upTo3(c.workloads()))
+		case k.passes:
+			f.Severity = Note
+			effect = fmt.Sprintf("the %s of %s passes through as if nothing registered the host, past all its routes", means, upTo3(c.workloads()))
+		}
+		if !k.usual {
+			f.Severity, f.SecuritySeverity = Note, 0
+		}
+		f.Message = fmt.Sprintf("%s declares %s of %s as %s, while clients speak %s there: %s; declare it as %s",
+			k.object, portsText(c.ports), upTo3(c.hosts), is, means, effect, means)
+		p.Report(c.finding(f))
+	}
+}
+
+// spokenOn returns what clients speak on a port by convention where it is not what
+// is declared, "" otherwise.
+func spokenOn(port *model.Port) flow.Scheme {
+	switch {
+	case tlsPort(port.Number) && port.Protocol.IsHTTP():
+		return flow.TLS
+	case port.Number == 80 && port.Protocol.IsTLS():
+		return flow.HTTP
+	default:
+		return ""
+	}
+}

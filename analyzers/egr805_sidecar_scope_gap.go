@@ -1,0 +1,212 @@
+package analyzers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	security "istio.io/api/security/v1beta1"
+	"istio.io/istio/pkg/config/host"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+var _ = register(&Analyzer{
+	ID: "EGR805", Name: "sidecar-scope-gap", Severity: Error,
+	Run: runSidecarGap,
+	Doc: Doc{
+		Title: "A Sidecar hides what its workloads need to call a host",
+		What: "The Sidecar that counts for some workloads does not import the ServiceEntry of a host that something in the manifests shows they are meant to call " +
+			"(a route of their namespace, a route exported to it by name, the Sidecar's own hosts, an ALLOW rule that names both), or not the port of the egress gateway's Service.",
+		Why: "What a Sidecar does not import does not exist for its workloads: under REGISTRY_ONLY requests are closed or answered with 502, although the host is registered and exported to them. " +
+			"`./` is the workloads' own namespace, and a ServiceEntry is imported by the namespace that it lies in. " +
+			"(Where a route that the Sidecar imports leads to a host, the host comes with it.)",
+		Bad:  documents(closedMesh, shopNamespace, ordersDeployment, publicEntry, shopSidecar("    - ./api.example.com\n")),
+		Good: documents(closedMesh, shopNamespace, ordersDeployment, publicEntry, shopSidecar("    - platform/api.example.com\n")),
+		Fix:  "Add the namespace of the ServiceEntry with the host, `ns/host`, to `egress.hosts` of the Sidecar.",
+		Silent: "Hosts that nothing shows these workloads are meant to call (hiding them is what Sidecars are for), hosts that are not exported to them (EGR801), " +
+			"workloads that reach the host in another way, ALLOW_ANY, unknown verdicts.",
+		Sources: []string{
+			"istio pilot/pkg/model/sidecar.go",
+			"https://istio.io/latest/docs/reference/config/networking/sidecar/#IstioEgressListener",
+		},
+	},
+})
+
+var publicEntry = strings.Replace(scopedEntry, "  exportTo:\n  - platform\n", "", 1)
+
+func shopSidecar(more string) string {
+	return `apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata:
+  name: default
+  namespace: shop
+spec:
+  egress:
+  - hosts:
+    - ./*
+    - istio-system/*
+` + more
+}
+
+// hiddenService is what a finding of EGR805 is about.
+type hiddenService struct{ sidecar, object *manifest.Object }
+
+func runSidecarGap(p *Pass) {
+	in := intentOf(p)
+	if len(in.push.Mesh.Sidecars) == 0 {
+		return
+	}
+	var found byKey[hiddenService]
+	shown := map[hiddenService][]Related{}
+	named := in.allowedHosts()
+	for _, class := range p.Reach.Classes() {
+		w := class[0]
+		push := in.pushFor(w)
+		sidecar := push.SidecarFor(w.Namespace, w.Labels)
+		if sidecar == nil || p.Reach.Sim.Capture(w).Mode != capture.Sidecar {
+			continue
+		}
+		scope, wanted := in.scopeOf(push, w.Namespace, sidecar), indexHosts(named, in.mentioned(push, w.Namespace, sidecar))
+		for _, d := range p.Reach.Universe() {
+			h := host.Name(strings.ToLower(d.Host))
+			if !wanted.covers(d.Host) {
+				continue
+			}
+			s, port := hiddenBy(push, scope, h, d.Port)
+			if s == nil {
+				continue
+			}
+			a := &attempt{Class: class, To: d, Flow: flow.Flow{From: reach.From(w), Host: d.Host, Port: d.Port, Scheme: schemeOf(port)}}
+			why := in.wants(a)
+			if len(why) == 0 {
+				continue
+			}
+			a.Trace = p.Reach.Trace(a.Flow)
+			if a.Trace.Outcome != flow.Blocked || a.Trace.Reason != flow.Blackhole && a.Trace.Reason != flow.NoCluster {
+				continue
+			}
+			k := hiddenService{sidecar.Object, s.Object}
+			if shown[k] == nil {
+				shown[k] = why
+			}
+			found.add(k, a)
+		}
+	}
+	for a := range in.failing(flow.NoCluster) {
+		if k, ok := in.hiddenGateway(a); ok {
+			shown[k] = []Related{a.By.related()}
+			found.add(k, a)
+		}
+	}
+	for _, k := range found.keys {
+		c := found.of[k]
+		w := c.first.Class[0]
+		what := k.object.Namespace + "/" + c.hosts[0]
+		if k.object.Kind == "Service" {
+			what = k.object.Namespace + "/" + string(model.ServiceHost(k.object.Name, k.object.Namespace))
+		}
+		add := fmt.Sprintf("add %q to its hosts", what)
+		if k.object.Kind == "Service" {
+			add = fmt.Sprintf("add an egress entry without port that imports %q", what)
+		}
+		f := Finding{
+			Object: k.sidecar, Field: in.egressField(k.sidecar, w, c.first.To.Port), Severity: Error,
+			Message: fmt.Sprintf("%s does not import %s: %s reach %s on %s, which they are meant to call; %s",
+				k.sidecar, k.object, c.who("cannot", "cannot"), upTo3(c.hosts), portsText(c.ports), add),
+			Label: "leaves out what these workloads are meant to call", Help: add,
+			Fix:     fmt.Sprintf("hosts:\n- %s\n", what),
+			Related: append(shown[k], Related{k.object, "metadata.namespace", fmt.Sprintf("%s is visible to them otherwise", k.object)}),
+		}
+		p.Report(c.finding(f))
+	}
+}
+
+// allowedHosts are those of ALLOW rules.
+func (in *intent) allowedHosts() []host.Name {
+	var out []host.Name
+	for _, policy := range in.push.Mesh.AuthorizationPolicies {
+		if policy.Spec.GetAction() != security.AuthorizationPolicy_ALLOW || !enforced(policy) {
+			continue
+		}
+		for _, n := range hostsOf(policy) {
+			out = append(out, host.Name(strings.ToLower(bareHost(n.Value))))
+		}
+	}
+	return out
+}
+
+// mentioned are the hosts of which a namespace's routes or its Sidecar speak.
+func (in *intent) mentioned(push *model.PushContext, namespace string, sidecar *model.Sidecar) []host.Name {
+	var out []host.Name
+	for _, vs := range push.VirtualServices() {
+		if vs.Namespace == namespace || slices.Contains(vs.Spec.GetExportTo(), namespace) {
+			for _, h := range vs.Hosts {
+				out = append(out, host.Name(strings.ToLower(string(h))))
+			}
+		}
+	}
+	for _, e := range sidecar.Spec.GetEgress() {
+		for _, x := range e.GetHosts() {
+			if _, name, ok := strings.Cut(x, "/"); ok && name != "*" {
+				out = append(out, host.Name(strings.ToLower(name)))
+			}
+		}
+	}
+	return out
+}
+
+// hiddenBy returns the service of a ServiceEntry that has a host and port and is
+// exported to a scope's namespace, where the scope has none for the host; nil if
+// there is no such service.
+func hiddenBy(push *model.PushContext, scope *model.SidecarScope, h host.Name, port int) (*model.Service, *model.Port) {
+	if slices.ContainsFunc(scope.Services, func(s *model.Service) bool { return h.SubsetOf(s.Hostname) }) {
+		return nil, nil
+	}
+	for _, s := range push.Services() {
+		if p := s.PortByNumber(port); s.Entry != nil && p != nil && h.SubsetOf(host.Name(strings.ToLower(string(s.Hostname)))) && push.Visible(s, scope.Namespace) {
+			return s, p
+		}
+	}
+	return nil, nil
+}
+
+// schemeOf is what clients speak on a port.
+func schemeOf(port *model.Port) flow.Scheme {
+	switch {
+	case port.Protocol.IsHTTPOrSniffed():
+		return flow.HTTP
+	case port.Protocol.IsTLS():
+		return flow.TLS
+	default:
+		return flow.TCP
+	}
+}
+
+// hiddenGateway: a Sidecar that declares ports does not import the port of the
+// gateway's Service that a route leads to.
+func (in *intent) hiddenGateway(a *attempt) (hiddenService, bool) {
+	w := a.Class[0]
+	push, l := in.pushFor(w), in.legOf(a.Trace)
+	sidecar := push.SidecarFor(w.Namespace, w.Labels)
+	if l == nil || l.pod != nil || l.service == nil || l.service.PortByNumber(l.port) == nil || sidecar == nil {
+		return hiddenService{}, false
+	}
+	s := in.scopeOf(push, w.Namespace, sidecar).Service(l.host)
+	return hiddenService{sidecar.Object, l.service.Object}, s == nil || s.PortByNumber(l.port) == nil
+}
+
+// egressField is the list of hosts of a Sidecar that counts for a port.
+func (in *intent) egressField(sidecar *manifest.Object, w *model.Workload, port int) string {
+	push := in.pushFor(w)
+	if s := push.SidecarFor(w.Namespace, w.Labels); s != nil && s.Object == sidecar {
+		if l := in.scopeOf(push, w.Namespace, s).Listener(port); l != nil && l.Spec != nil {
+			return fmt.Sprintf("spec.egress[%d].hosts", l.Index)
+		}
+	}
+	return "spec.egress"
+}
