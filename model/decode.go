@@ -29,6 +29,7 @@ type refused struct{}
 func Decode(o *manifest.Object, doc *manifest.Document) (any, []manifest.Problem) {
 	d := &decoding{object: o, doc: doc}
 	value := d.value()
+	o.Annotations = trimAnnotations(o.Annotations)
 	return value, d.problems
 }
 

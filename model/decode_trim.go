@@ -1,6 +1,8 @@
 package model
 
 import (
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -44,6 +46,35 @@ func exactly[T any](s []T) []T {
 		return s
 	}
 	return append(make([]T, 0, len(s)), s...)
+}
+
+// trimAnnotations keeps the annotations that Istio or OpenShift reads. Most of
+// the others are notes of tools, and some are whole objects
+// (kubectl.kubernetes.io/last-applied-configuration).
+func trimAnnotations(annotations map[string]string) map[string]string {
+	kept := 0
+	for key := range annotations {
+		if readAnnotation(key) {
+			kept++
+		}
+	}
+	switch kept {
+	case 0:
+		return nil
+	case len(annotations):
+		return annotations
+	}
+	out := make(map[string]string, kept)
+	for key, value := range annotations {
+		if readAnnotation(key) {
+			out[key] = value
+		}
+	}
+	return out
+}
+
+func readAnnotation(key string) bool {
+	return strings.Contains(key, "istio") || strings.Contains(key, "openshift.io/")
 }
 
 // trimMeta empties what [manifest.Object] has as well, except for names.

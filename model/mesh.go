@@ -212,6 +212,8 @@ type Workload struct {
 	// Labels and Annotations are those of the pod: of its template and of its
 	// controller, and once the mesh is complete ([Mesh.Complete]) the labels that
 	// it has when it runs, as far as the manifests tell them.
+	// Of annotations only those are kept that Istio or OpenShift reads, as in all
+	// objects of the mesh.
 	Labels      map[string]string
 	Annotations map[string]string
 	// Open are labels that the pod has or may have when it runs, and whose value

@@ -116,6 +116,7 @@ func (d *decoding) podTemplate(place string) any {
 		d.unknownFields(place, corev1.PodTemplateSpec{})
 	}
 	w := newWorkload(d.object, place, template)
+	w.Annotations = trimAnnotations(w.Annotations)
 	w.owners = d.owners()
 	return w
 }

@@ -66,10 +66,10 @@ func (l *loader) interpret(t *task, r *result) {
 		})
 		return
 	}
-	if t.piece.ignored != "" {
+	if t.piece.ignored != nil {
 		r.documents++
 		r.unread(t.ours(raw), Problem{
-			Kind: Unreadable, Position: t.start(), Message: "document is left out: " + t.piece.ignored, Help: t.piece.remedy,
+			Kind: Unreadable, Position: t.start(), Message: "document is left out: " + t.piece.ignored.why, Help: t.piece.ignored.remedy,
 		})
 		return
 	}

@@ -170,7 +170,7 @@ func (l *loader) split(in *input, documents *int, add func(task)) bool {
 	ytt := usesYtt(text)
 	for _, doc := range docs {
 		pieces, of := []fragment{doc}, (*list)(nil)
-		if items, whole := l.splitItems(text, doc); whole != nil && doc.ignored == "" {
+		if items, whole := l.splitItems(text, doc); whole != nil && doc.ignored == nil {
 			pieces, of = items, whole
 			of.ytt = ytt
 		}

@@ -12,10 +12,12 @@ type fragment struct {
 	// before parsing so that columns stay; -1 if none.
 	dash int
 	json bool
-	// ignored says why kubectl does not read it, and remedy what to do; "" if it
-	// does.
-	ignored, remedy string
+	// ignored says why kubectl does not read it; nil if it does.
+	ignored *reason
 }
+
+// reason is why a document is left out, and what to do about it.
+type reason struct{ why, remedy string }
 
 // of cuts the fragment out of the text of its file. Its last line ends as a
 // line, as kubectl sees to (LineReader in
@@ -62,11 +64,11 @@ func splitDocuments(text []byte) []fragment {
 		doc := fragment{off: pending, end: end, line: line, column: 1, dash: -1}
 		switch {
 		case ended:
-			doc.ignored, doc.remedy = `kubectl ignores what follows "..." without "---"`, `begin it after a line "---"`
+			doc.ignored = &reason{`kubectl ignores what follows "..." without "---"`, `begin it after a line "---"`}
 		case c.onMarker:
-			doc.ignored, doc.remedy = `kubectl refuses content on the line of "---"`, `begin it after a line "---"`
+			doc.ignored = &reason{`kubectl refuses content on the line of "---"`, `begin it after a line "---"`}
 		case c.glued:
-			doc.ignored, doc.remedy = `kubectl refuses a line that begins with "---" and goes on`, "separate the two, or indent the line"
+			doc.ignored = &reason{`kubectl refuses a line that begins with "---" and goes on`, "separate the two, or indent the line"}
 		}
 		docs = append(docs, doc)
 		start, pending = end, end
