@@ -3,7 +3,7 @@
 // against two, small meshes against large ones, and against istioctl analyze.
 // docs/performance.md says what the lines mean.
 //
-//	go run ./internal/ratios -egresslint bin/egresslint [-istioctl PATH] [-sizes S,M,L] [-growth]
+//	go run ./internal/ratios -egresslint bin/egresslint [-istioctl PATH] [-sizes S,M,L] [-growth] [-rules RULES]
 package main
 
 import (
@@ -31,6 +31,7 @@ func main() {
 	binary := flag.String("egresslint", "", "the egresslint to measure")
 	istioctl := flag.String("istioctl", "", "an istioctl to compare with")
 	sizes := flag.String("sizes", "S,M,L", "sizes of meshes to measure")
+	rules := flag.String("rules", "", "run these rules only (as --enable takes them); EGR010 alone measures loading")
 	growth := flag.Bool("growth", false, "measure meshes of 1,250 to 20,000 workloads too")
 	runs := flag.Int("runs", 3, "runs of each; the one with the least CPU counts")
 	nodes := flag.String("nodes", "", "decode a directory into YAML nodes and end (what the other figures are compared with)")
@@ -45,7 +46,10 @@ func main() {
 	}
 	path, err := filepath.Abs(*binary)
 	exitOn(err)
-	m := &measurement{binary: path, istioctl: *istioctl, runs: *runs}
+	m := &measurement{binary: path, istioctl: *istioctl, runs: *runs, lint: []string{"lint"}}
+	if *rules != "" {
+		m.lint = append(m.lint, "--enable", *rules)
+	}
 	m.self, err = os.Executable()
 	exitOn(err)
 	m.dir, err = os.MkdirTemp("", "ratios")
@@ -94,6 +98,7 @@ func decodeNodes(dir string) error {
 type measurement struct {
 	self, binary, istioctl, dir string
 	runs                        int
+	lint                        []string // arguments before the directory
 }
 
 // cost is what a process took.
@@ -148,11 +153,11 @@ func (m *measurement) compare(size string, opts largemesh.Options) error {
 	if err != nil {
 		return err
 	}
-	one, err := m.run(1, m.binary, "lint", dir)
+	one, err := m.run(1, m.binary, append(slices.Clone(m.lint), dir)...)
 	if err != nil {
 		return err
 	}
-	two, err := m.run(2, m.binary, "lint", dir)
+	two, err := m.run(2, m.binary, append(slices.Clone(m.lint), dir)...)
 	if err != nil {
 		return err
 	}
@@ -183,7 +188,7 @@ func (m *measurement) growth() error {
 		if _, err := largemesh.Write(dir, largemesh.Options{Workloads: n, Hosts: n / 2}); err != nil {
 			return err
 		}
-		c, err := m.run(2, m.binary, "lint", dir)
+		c, err := m.run(2, m.binary, append(slices.Clone(m.lint), dir)...)
 		if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
 			return err
 		}
