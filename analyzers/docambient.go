@@ -22,7 +22,7 @@ metadata:
     istio.io/use-waypoint: waypoint
 `
 
-const egressWaypoint = `apiVersion: gateway.networking.k8s.io/v1
+const waypointGateway = `apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata:
   name: waypoint
@@ -67,6 +67,6 @@ spec:
 // ambientDoc returns the whole mesh with edits, which are pairs of a text of it
 // and what to put in its place, and further manifests.
 func ambientDoc(edits []string, more ...string) string {
-	mesh := documents(ambientShop, waypointNamespace, ordersDeployment, egressWaypoint, waypointEntry)
+	mesh := documents(ambientShop, waypointNamespace, ordersDeployment, waypointGateway, waypointEntry)
 	return documents(append([]string{strings.NewReplacer(edits...).Replace(mesh)}, more...)...)
 }

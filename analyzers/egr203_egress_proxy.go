@@ -101,7 +101,7 @@ func (in *intent) unknownTo(w *model.Workload, s *model.Sidecar) []flow.Flow {
 		case d.Port == 80:
 			f.Scheme = flow.HTTP
 		}
-		if tried++; tried > maxTried {
+		if tried++; tried > maxClasses {
 			break
 		}
 		if t := in.pass.Reach.Sim.Verdict(f); t.Via == flow.ViaGateway && sends(t, flow.AtSidecar, s.Object) {

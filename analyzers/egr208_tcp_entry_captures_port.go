@@ -120,10 +120,10 @@ func (in *intent) takersOf(port int, services []*model.Service, web bool) []*tak
 		if !in.captured(w) || !slices.ContainsFunc(services, func(s *model.Service) bool { return push.Visible(s, w.Namespace) }) {
 			continue
 		}
-		if tried++; tried > maxTried {
+		if tried++; tried > maxClasses {
 			break
 		}
-		for _, s := range services[:min(len(services), maxTried)] {
+		for _, s := range services[:min(len(services), maxClasses)] {
 			if push.Visible(s, w.Namespace) {
 				try(class, s, flow.Flow{Host: requestTo(s, s.PortByNumber(port)).Host, Port: port, Scheme: flow.TCP})
 			}

@@ -11,9 +11,9 @@ import (
 	"github.com/egresslint/egresslint/model/reach"
 )
 
-// maxTried bounds the classes of clients that are tried for one ServiceEntry: a
+// maxClasses bounds the classes of clients that are tried for one ServiceEntry: a
 // few prove a finding, and a mesh may hold thousands of both.
-const maxTried = 32
+const maxClasses = 32
 
 // closedClass are clients that fare alike, and whose sidecar is closed to hosts
 // that nothing registers (I3); Because says by what.

@@ -107,6 +107,7 @@ var explainedBy = map[string][]string{
 	"EGR803": {"EGR305", "EGR308"},
 	"EGR806": {"EGR305"},
 	"EGR809": {"EGR402", "EGR403"},
+	"EGR809": {"EGR402", "EGR403", "EGR404", "EGR406", "EGR411", "EGR416"},
 }
 
 // causes leaves out findings that another one at the same place explains.

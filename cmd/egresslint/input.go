@@ -81,6 +81,7 @@ func (c *Command) load(cmd *cobra.Command, f *inputFlags, args []string) (*loade
 	if err != nil {
 		return nil, err
 	}
+	done := c.progress("reading")
 	mesh, set, err := model.Load(context.Background(), manifest.Options{
 		Paths:      paths,
 		Namespace:  f.namespace,
@@ -91,6 +92,7 @@ func (c *Command) load(cmd *cobra.Command, f *inputFlags, args []string) (*loade
 		NamespaceLabels: labels,
 		Set:             f.set,
 	})
+	done()
 	if err != nil {
 		return nil, hintCommand(cmd, args, err)
 	}

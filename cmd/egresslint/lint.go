@@ -93,7 +93,9 @@ func (c *Command) runLint(cmd *cobra.Command, f *lintFlags, args []string) error
 		return err
 	}
 	result := &report.Lint{Input: in.input(), Rules: ran(config), Lines: in.set}
+	done := c.progress("deciding")
 	findings := analyzers.Run(in.mesh, reach.New(traffic.New(in.mesh)), config)
+	done()
 	if known != nil {
 		if gone := known.Apply(findings); gone > 0 {
 			result.Input.Notes = append(result.Input.Notes, fmt.Sprintf("%d of the findings in the baseline are no longer found: write it anew (--write-baseline)", gone))
