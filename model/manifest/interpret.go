@@ -19,6 +19,9 @@ type task struct {
 	piece fragment
 	ytt   bool // the file is a template for ytt
 	list  *list
+	// inOneGo says that a stream may parse it, root what one has made of it.
+	inOneGo bool
+	root    *yaml.Node
 }
 
 // list is a List whose items are tasks of their own.
@@ -73,7 +76,7 @@ func (l *loader) interpret(t *task, r *result) {
 		})
 		return
 	}
-	roots, part, err := t.piece.parse(t.text, l.opts)
+	roots, part, err := t.parse(l.opts)
 	hash, braces := maphash.Bytes(l.store.seed, raw), bytes.Contains(raw, []byte("{{"))
 	for i, root := range roots {
 		d := &draft{task: t, result: r, loader: l, document: i, part: part, hash: hash, braces: braces}
@@ -96,6 +99,16 @@ func (l *loader) interpret(t *task, r *result) {
 		}
 		t.unparsed(part, err, l.opts.MaxDepth, r)
 	}
+}
+
+// parse parses the fragment, or returns what a stream has made of it.
+func (t *task) parse(opts *Options) ([]*yaml.Node, *text, error) {
+	if t.root == nil {
+		return t.piece.parse(t.text, opts)
+	}
+	root := t.root
+	t.root = nil // for its memory
+	return []*yaml.Node{root}, &text{bytes: t.piece.of(t.text), line: t.piece.line, column: t.piece.column}, nil
 }
 
 // start is where the fragment begins.

@@ -87,11 +87,22 @@ type run struct {
 
 // do interprets the tasks.
 func (b *batch) do(ctx context.Context, l *loader) {
+	var inOneGo *stream
 	for i := range b.tasks {
 		if ctx.Err() != nil {
 			break
 		}
 		t := &b.tasks[i]
+		if i == 0 || b.tasks[i-1].in != t.in {
+			inOneGo = newStream(b.tasks[i:], l.opts)
+		}
+		if inOneGo != nil && t.inOneGo {
+			if root, ok := inOneGo.next(t); ok {
+				t.root = root
+			} else {
+				inOneGo = nil
+			}
+		}
 		if n := len(b.runs); n == 0 || b.runs[n-1].in != t.in || b.runs[n-1].list != t.list {
 			b.runs = append(b.runs, run{in: t.in, list: t.list})
 		}
@@ -168,6 +179,10 @@ func (l *loader) split(in *input, documents *int, add func(task)) bool {
 		l.set.Directives = append(l.set.Directives, directives(text, in.shown)...)
 	}
 	ytt := usesYtt(text)
+	oneGo := len(docs) > 1 && !isJSON && inOneGo(text)
+	for _, doc := range docs {
+		oneGo = oneGo && doc.ignored == nil
+	}
 	for _, doc := range docs {
 		pieces, of := []fragment{doc}, (*list)(nil)
 		if items, whole := l.splitItems(text, doc); whole != nil && doc.ignored == nil {
@@ -179,7 +194,7 @@ func (l *loader) split(in *input, documents *int, add func(task)) bool {
 			return false
 		}
 		for _, piece := range pieces {
-			add(task{in: in, text: text, piece: piece, ytt: ytt, list: of})
+			add(task{in: in, text: text, piece: piece, ytt: ytt, list: of, inOneGo: oneGo && of == nil})
 		}
 	}
 	return true

@@ -34,7 +34,7 @@ func parseYAML(text []byte, maxDepth int) (roots []*yaml.Node, err error) {
 			roots, err = nil, &syntaxError{message: fmt.Sprintf("the parser failed: %v", r)}
 		}
 	}()
-	loader, err := yaml.NewLoader(bytes.NewReader(text), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
+	loader, err := newLoader(text, maxDepth)
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +49,10 @@ func parseYAML(text []byte, maxDepth int) (roots []*yaml.Node, err error) {
 			roots = append(roots, doc.Content[0])
 		}
 	}
+}
+
+func newLoader(text []byte, maxDepth int) (*yaml.Loader, error) {
+	return yaml.NewLoader(bytes.NewReader(text), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
 }
 
 // explain turns an error of the YAML parser into a syntaxError.
