@@ -74,7 +74,7 @@ func trimAnnotations(annotations map[string]string) map[string]string {
 }
 
 func readAnnotation(key string) bool {
-	return strings.Contains(key, "istio") || strings.Contains(key, "openshift.io/")
+	return strings.Contains(key, "istio") || strings.Contains(key, "openshift.io/") || key == manifest.IgnoreAnnotation
 }
 
 // trimMeta empties what [manifest.Object] has as well, except for names.
