@@ -160,7 +160,9 @@ func (s *Simulation) possible() []*Simulation {
 		out = append(out, s.others...)
 	}
 	for _, o := range s.suppositions {
-		out = append(out, o.Simulation)
+		if len(o.services) == 0 { // others do not change a gateway
+			out = append(out, o.simulation())
+		}
 	}
 	return out
 }

@@ -4,16 +4,28 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
 // supposition is a simulation under the supposition that open labels of pods
 // have certain values.
 type supposition struct {
-	*Simulation
-	values map[string]string
+	// simulation is made when it is first asked.
+	simulation func() *Simulation
+	values     map[string]string
+	// services are the objects whose selectors alone name these labels: only
+	// flows that come by one of them can depend on it. Without any, all may.
+	services []*manifest.Object
+}
+
+// concerns reports whether a flow that was answered with t may fare differently.
+func (s *supposition) concerns(t *flow.Trace) bool {
+	return len(s.services) == 0 || slices.ContainsFunc(s.services, func(o *manifest.Object) bool { return cites(t, o) })
 }
 
 // mostSuppositions bounds what is tried where selectors name many open labels.
@@ -57,24 +69,68 @@ func (s *Simulation) findSuppositions() []supposition {
 	}
 	var out []supposition
 	for _, values := range choices[1:] {
-		out = append(out, supposition{newSimulation(s.mesh.Supposing(values), chance{}), values})
+		out = append(out, supposition{
+			simulation: sync.OnceValue(func() *Simulation { return newSimulation(s.mesh.Supposing(values), chance{}) }),
+			values:     values, services: s.onlyServices(values),
+		})
+	}
+	return out
+}
+
+// onlyServices returns the Services and ServiceEntries whose selectors name some
+// of the labels, nil where other objects do, too, or where one of them is in a
+// namespace with gateways, whose ports depend on the Services that select them.
+func (s *Simulation) onlyServices(values map[string]string) []*manifest.Object {
+	names := func(selector map[string]string) bool {
+		for k, v := range values {
+			if selector[k] == v {
+				return true
+			}
+		}
+		return false
+	}
+	var out []*manifest.Object
+	for _, o := range s.mesh.KubeServices {
+		if names(o.Spec.Spec.Selector) {
+			out = append(out, o.Object)
+		}
+	}
+	for _, o := range s.mesh.ServiceEntries {
+		if names(o.Spec.GetWorkloadSelector().GetLabels()) {
+			out = append(out, o.Object)
+		}
+	}
+	for _, w := range s.mesh.Workloads {
+		if mode := s.capture(w).Mode; (mode == capture.Router || mode == capture.Waypoint) &&
+			slices.ContainsFunc(out, func(o *manifest.Object) bool { return o.Namespace == w.Namespace }) {
+			return nil
+		}
+	}
+	if slices.ContainsFunc(otherSelectors(s.mesh), names) {
+		return nil
 	}
 	return out
 }
 
 // selectors are the labels that Istio's objects and Services ask of pods.
 func selectors(mesh *model.Mesh) []map[string]string {
+	out := otherSelectors(mesh)
+	for _, o := range mesh.KubeServices {
+		out = append(out, o.Spec.Spec.Selector)
+	}
+	for _, o := range mesh.ServiceEntries {
+		out = append(out, o.Spec.GetWorkloadSelector().GetLabels())
+	}
+	return out
+}
+
+// otherSelectors are those that do not make endpoints of pods.
+func otherSelectors(mesh *model.Mesh) []map[string]string {
 	var out []map[string]string
 	add := func(labels map[string]string) {
 		if len(labels) > 0 {
 			out = append(out, labels)
 		}
-	}
-	for _, o := range mesh.KubeServices {
-		add(o.Spec.Spec.Selector)
-	}
-	for _, o := range mesh.ServiceEntries {
-		add(o.Spec.GetWorkloadSelector().GetLabels())
 	}
 	for _, o := range mesh.Sidecars {
 		add(o.Spec.GetWorkloadSelector().GetLabels())
@@ -131,7 +187,7 @@ func unsettled(other supposition, a, b *flow.Trace) *flow.Trace {
 	text, why := "", ""
 	for _, k := range slices.Sorted(maps.Keys(other.values)) {
 		text += fmt.Sprintf(" %s=%s", k, other.values[k])
-		for _, w := range other.mesh.Workloads {
+		for _, w := range other.simulation().mesh.Workloads {
 			if l, ok := w.Open[k]; ok && why == "" {
 				why = l.Why
 			}

@@ -91,7 +91,10 @@ func (s *Simulation) Verdict(f flow.Flow) *flow.Trace {
 		}
 	}
 	for _, other := range s.suppositions {
-		if o, _ := other.trace(f); !sameVerdict(t, o) {
+		if !other.concerns(t) {
+			continue
+		}
+		if o, _ := other.simulation().trace(f); !sameVerdict(t, o) {
 			return unsettled(other, t, o)
 		}
 	}
