@@ -66,9 +66,13 @@ func reportHTTPAllow(p *Pass, g *egressGateway, r authzRule) {
 	var first *crossing
 	var denied []string
 	var clients []*model.Workload
+	tried := 0
 	for _, class := range p.Reach.Classes() {
 		if !r.means(g.push, class[0]) {
 			continue
+		}
+		if tried++; tried > maxCallers && first == nil {
+			return
 		}
 		here := false
 		for c := range g.opaqueCrossings(p, class, want) {

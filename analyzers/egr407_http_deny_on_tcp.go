@@ -69,7 +69,11 @@ func reportHTTPDeny(p *Pass, g *egressGateway, r authzRule) {
 	var first *crossing
 	var denied []string
 	var clients []*model.Workload
+	tried := 0
 	for _, class := range p.Reach.Classes() {
+		if tried++; tried > maxCallers && first == nil {
+			return
+		}
 		here := false
 		for c := range g.opaqueCrossings(p, class, want) {
 			if !c.deniedByRule(r.Policy, r.Index) {

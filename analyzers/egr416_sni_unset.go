@@ -66,16 +66,16 @@ func reportUnsetSNI(p *Pass, g *egressGateway, r authzRule, i int, condition *se
 	deny := denies(r.Policy)
 	_, needsIdentity := r.identityFields()
 	names := slices.DeleteFunc(r.hosts(), func(n namedHost) bool { return !slices.Contains(condition.GetValues(), n.Value) })
-	w := g.witness(p, []authzRule{r}, func(_ authzRule, c *crossing) *crossing {
+	w := g.meantWitness(p, r, func(c *crossing) bool {
 		sni, ok := c.announced()
-		if !ok || !r.means(g.push, c.Class[0]) || needsIdentity && c.identity() != identityKnown ||
+		if !ok || needsIdentity && c.identity() != identityKnown ||
 			!slices.ContainsFunc(names, func(n namedHost) bool { return n.covers(c.Flow.Host) }) ||
 			slices.ContainsFunc(condition.GetValues(), func(v string) bool { return affix(v, sni) }) {
-			return nil
+			return false
 		}
-		return c.when(deny && c.allowed() || !deny && c.deniedBy(r.Policy))
+		return deny && c.allowed() || !deny && c.deniedBy(r.Policy)
 	})
-	if w == nil || !w.Meant {
+	if w == nil {
 		return
 	}
 	f := Finding{Severity: Error, Object: r.Policy.Object, Field: r.field("when[%d].values", i), Label: "not what the sidecars announce"}

@@ -3,6 +3,9 @@ package analyzers
 import (
 	"fmt"
 	"slices"
+	"strings"
+
+	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -107,14 +110,16 @@ func (g *egressGateway) reportFronting(p *Pass, r authzRule, i int) {
 		}
 		return !named(h) && c.admittedBy(r.Policy, r.Index)
 	}
+	to := g.fronted(named, denies(r.Policy))
+	tried := 0
 	for _, class := range p.Reach.Classes() {
 		if !r.means(g.push, class[0]) {
 			continue
 		}
-		for n, d := range g.destinations {
-			if n == maxAtDoor*4 {
-				break
-			}
+		if tried++; tried > maxCallers {
+			return
+		}
+		for _, d := range to {
 			c := g.send(p, class, flow.Flow{From: reach.From(class[0]), Host: d.Host, Port: d.Port, Scheme: flow.HTTP})
 			if show(c) {
 				g.reportFrontingBy(p, r, i, c)
@@ -122,6 +127,32 @@ func (g *egressGateway) reportFronting(p *Pass, r authzRule, i int) {
 			}
 		}
 	}
+}
+
+// fronted are destinations, those that a rule names or those that it does not, that
+// share a server which opens mesh TLS and reads HTTP with hosts for which the
+// contrary is true; so many at most.
+func (g *egressGateway) fronted(named func(h string) bool, wanted bool) []reach.Destination {
+	var shared []*model.GatewayServer
+	for _, s := range g.servers {
+		if !s.HTTP() || identityAt(s) != identityKnown {
+			continue
+		}
+		if len(s.SNIHosts) > 1 || slices.ContainsFunc(s.SNIHosts, func(h string) bool { return host.Name(h).IsWildCarded() }) {
+			shared = append(shared, s)
+		}
+	}
+	var out []reach.Destination
+	for _, d := range g.destinations {
+		if len(out) == maxAtDoor {
+			break
+		}
+		h := strings.ToLower(d.Host)
+		if named(h) == wanted && slices.ContainsFunc(shared, func(s *model.GatewayServer) bool { return serves(s, host.Name(h)) }) {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // authority is the host that a request's Host header names.

@@ -101,3 +101,38 @@ func (r authzRule) httpPlace() string {
 func opaqueText(s *model.GatewayServer) string {
 	return fmt.Sprintf("%s (protocol %s, %s)", serverText(s), s.GetPort().GetProtocol(), modeText(s))
 }
+
+// maxCallers bounds the groups of clients that are tried for a rule of a policy as
+// long as none shows anything: those that a rule means fare much alike.
+const maxCallers = 16
+
+// meantWitness is [egressGateway.witness] for one rule, with the clients that it
+// means alone; it gives up where so many of them show nothing.
+func (g *egressGateway) meantWitness(p *Pass, r authzRule, show func(*crossing) bool) *witness {
+	out := &witness{Meant: true}
+	var shownBy []*model.Workload
+	tried := 0
+	for _, class := range p.Reach.Classes() {
+		if !r.means(g.push, class[0]) {
+			continue
+		}
+		if tried++; tried > maxCallers && out.crossing == nil {
+			return nil
+		}
+		for c := range g.crossings(p, r, class) {
+			if !show(c) {
+				continue
+			}
+			if out.crossing == nil {
+				out.crossing = c
+			}
+			shownBy = append(shownBy, class...)
+			break
+		}
+	}
+	if out.crossing == nil {
+		return nil
+	}
+	out.Workloads = workloadIDs(shownBy)
+	return out
+}
