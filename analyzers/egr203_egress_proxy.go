@@ -62,7 +62,7 @@ func (in *intent) reportEgressProxy(s *model.Sidecar, workloads []*model.Workloa
 		t := in.pass.Reach.Trace(request)
 		f.Flow, f.Trace = &request, t
 		switch {
-		case t.Outcome == flow.Blocked && t.Reason == flow.NoCluster && in.service(host.Name(proxy.GetHost())) == nil && in.holds(host.Name(proxy.GetHost())):
+		case t.Outcome == flow.Blocked && t.Reason == flow.NoCluster && in.service(host.Name(proxy.GetHost())) == nil:
 			f.Label = "nothing of this name"
 			f.Message = fmt.Sprintf("Sidecar %s sends what nothing registers to %q, which does not exist for %s, so that such requests fail; name a Service that they see",
 				s.ID(), proxy.GetHost(), upTo3(ids))
@@ -109,16 +109,6 @@ func (in *intent) unknownTo(w *model.Workload, s *model.Sidecar) []flow.Flow {
 		}
 	}
 	return out
-}
-
-// holds reports whether the input holds anything of the namespace of a Service.
-func (in *intent) holds(h host.Name) bool {
-	for namespace := range in.pass.Mesh.Namespaces {
-		if inCluster(in.push, h) && in.pass.Mesh.HoldsWorkloadsOf(namespace) && h.SubsetOf(host.Name("*."+namespace+".svc."+model.DomainSuffix)) {
-			return true
-		}
-	}
-	return false
 }
 
 // gatewayOn returns the last gateway on the way of a request, nil if there is none.
