@@ -10,6 +10,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 
+	"go4.org/netipx"
 	"istio.io/istio/pkg/config/host"
 )
 
@@ -19,7 +20,9 @@ import (
 // "its own address" and decide nothing but who is who.
 type addressBook struct {
 	// listed are all addresses and prefixes in Services and ServiceEntries.
-	listed   []netip.Prefix
+	listed []netip.Prefix
+	// taken is the union of listed, once all are there.
+	taken    *netipx.IPSet
 	clusterI map[*KubeService][]string
 	pods     map[*Workload]netip.Addr
 	owner    map[netip.Addr]*Workload
@@ -42,6 +45,7 @@ func newAddressBook(mesh *Mesh) *addressBook {
 		b.list(svc.Spec.Spec.ClusterIP)
 		b.list(svc.Spec.Spec.ExternalIPs...)
 	}
+	b.taken = addressSet(b.listed)
 	services := slices.Clone(mesh.KubeServices)
 	slices.SortStableFunc(services, func(x, y *KubeService) int {
 		return cmp.Or(strings.Compare(x.Namespace, y.Namespace), strings.Compare(x.Name, y.Name))
@@ -104,7 +108,7 @@ func (b *addressBook) list(addresses ...string) {
 
 // unlisted returns the first address from a on that no manifest lists.
 func (b *addressBook) unlisted(a netip.Addr) netip.Addr {
-	for slices.ContainsFunc(b.listed, func(p netip.Prefix) bool { return p.Contains(a) }) {
+	for b.taken.Contains(a) {
 		a = a.Next()
 	}
 	return a
@@ -274,8 +278,8 @@ func (p *PushContext) initListed() {
 }
 
 func (p *PushContext) autoAddressed(namespace string, h host.Name) *Service {
-	for _, s := range p.services {
-		if s.AutoAddress != "" && s.Hostname == h && p.Visible(s, namespace) {
+	for _, s := range p.index.services[h] {
+		if s.AutoAddress != "" && p.Visible(s, namespace) {
 			return s
 		}
 	}

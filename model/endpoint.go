@@ -223,10 +223,8 @@ func (p *PushContext) OwnEndpoints(s *Service, port *Port) []Endpoint {
 	var out []Endpoint
 	switch {
 	case spec.GetWorkloadSelector() != nil:
-		for _, w := range p.Mesh.Workloads {
-			if w.Namespace == s.Namespace && subset(s.Selector, w.Labels) {
-				out = append(out, p.podEndpoint(w, entryTargetPort(port, nil)))
-			}
+		for _, w := range p.index.pods.selected(s.Namespace, s.Selector) {
+			out = append(out, p.podEndpoint(w, entryTargetPort(port, nil)))
 		}
 		dns := s.Resolution == DNSLB || s.Resolution == DNSRoundRobinLB
 		for _, e := range p.workloadEntries(s, port) {
@@ -310,15 +308,12 @@ func (p *PushContext) workloadEntries(s *Service, port *Port) []Endpoint {
 // its Endpoints or EndpointSlices where it selects none.
 func (p *PushContext) kubeEndpoints(s *Service, port *Port) []Endpoint {
 	var out []Endpoint
-	mesh := p.Mesh
+	mesh, pods := p.Mesh, p.index.pods
 	if slices.Contains(p.hidden, s) {
-		mesh = p.cluster
+		mesh, pods = p.cluster, p.index.clusterPods
 	}
 	if len(s.Selector) > 0 {
-		for _, w := range mesh.Workloads {
-			if w.Namespace != s.Namespace || !subset(s.Selector, w.Labels) {
-				continue
-			}
+		for _, w := range pods.selected(s.Namespace, s.Selector) {
 			n := 0
 			if port != nil {
 				if n = containerPort(w, port); n == 0 {

@@ -57,13 +57,11 @@ func (p *PushContext) authorizationPolicies(w *Workload, in ...string) Authoriza
 			namespaces = append(namespaces, ns)
 		}
 	}
-	policies := sortedByAge(p.Mesh.AuthorizationPolicies)
 	for _, ns := range namespaces {
-		for _, policy := range policies {
-			if policy.Namespace != ns || !Attached(policy.Namespace, policy.Spec, w) {
-				continue
+		for _, policy := range p.index.policies[ns] {
+			if Attached(policy.Namespace, policy.Spec, w) {
+				out.add(policy)
 			}
-			out.add(policy)
 		}
 	}
 	return out
@@ -144,10 +142,9 @@ func (p *PushContext) AttachedToWaypoint(namespace string, policy TargetablePoli
 // for a service.
 func (p *PushContext) AuthorizationPoliciesForWaypoint(g *KubeGateway, s *Service) AuthorizationPolicies {
 	var out AuthorizationPolicies
-	policies := sortedByAge(p.Mesh.AuthorizationPolicies)
 	for _, ns := range p.waypointPolicyNamespaces(g, s) {
-		for _, policy := range policies {
-			if policy.Namespace == ns && p.AttachedToWaypoint(ns, policy.Spec, g, s) {
+		for _, policy := range p.index.policies[ns] {
+			if p.AttachedToWaypoint(ns, policy.Spec, g, s) {
 				out.add(policy)
 			}
 		}
@@ -170,7 +167,7 @@ func (p *PushContext) waypointPolicyNamespaces(g *KubeGateway, s *Service) []str
 // waypoint applies for a service.
 func (p *PushContext) RequestAuthenticationsForWaypoint(g *KubeGateway, s *Service) []*RequestAuthentication {
 	var out []*RequestAuthentication
-	for _, r := range sortedByAge(p.Mesh.RequestAuthentications) {
+	for _, r := range p.index.allRequests {
 		if p.AttachedToWaypoint(r.Namespace, r.Spec, g, s) {
 			out = append(out, r)
 		}
@@ -201,7 +198,7 @@ func (p *PushContext) LayeredAuthorizationPolicies(w *Workload) []*Authorization
 		return nil
 	}
 	var out []*AuthorizationPolicy
-	for _, policy := range sortedByAge(p.Mesh.AuthorizationPolicies) {
+	for _, policy := range p.index.allPolicies {
 		if (policy.Namespace == p.RootNamespace() || policy.Namespace == w.Namespace) && len(TargetRefs(policy.Spec)) == 0 && Attached(policy.Namespace, policy.Spec, w) {
 			out = append(out, policy)
 		}
@@ -228,7 +225,7 @@ func DryRun(policy *AuthorizationPolicy) bool {
 // workload.
 func (p *PushContext) RequestAuthenticationsFor(w *Workload) []*RequestAuthentication {
 	var out []*RequestAuthentication
-	for _, r := range sortedByAge(p.Mesh.RequestAuthentications) {
+	for _, r := range p.index.allRequests {
 		if (r.Namespace == p.RootNamespace() || r.Namespace == w.Namespace) && Attached(r.Namespace, r.Spec, w) {
 			out = append(out, r)
 		}
@@ -266,8 +263,8 @@ func mutualTLSMode(m security.PeerAuthentication_MutualTLS_Mode) MutualTLSMode {
 // namespacePeerAuthentication returns the oldest PeerAuthentication without
 // selector in a namespace, nil if none.
 func (p *PushContext) namespacePeerAuthentication(namespace string) *PeerAuthentication {
-	for _, a := range sortedByAge(p.Mesh.PeerAuthentications) {
-		if a.Namespace == namespace && len(a.Spec.GetSelector().GetMatchLabels()) == 0 {
+	for _, a := range p.index.peers[namespace] {
+		if len(a.Spec.GetSelector().GetMatchLabels()) == 0 {
 			return a
 		}
 	}
@@ -316,9 +313,9 @@ func (p *PushContext) WorkloadMTLS(namespace string, labels map[string]string, p
 	if namespace != p.RootNamespace() {
 		take(p.namespacePeerAuthentication(namespace))
 	}
-	for _, a := range sortedByAge(p.Mesh.PeerAuthentications) {
+	for _, a := range p.index.peers[namespace] {
 		selector := a.Spec.GetSelector().GetMatchLabels()
-		if a.Namespace != namespace || len(selector) == 0 || !subset(selector, labels) {
+		if len(selector) == 0 || !subset(selector, labels) {
 			continue
 		}
 		take(a)

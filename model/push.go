@@ -51,6 +51,7 @@ type PushContext struct {
 	converted       *gatewayConversion
 	backendPolicies []*manifest.Object
 	addresses       *addressBook
+	index           pushIndex
 	ambientOnce     sync.Once
 	ambientServices *ambientServices
 
@@ -79,6 +80,7 @@ func NewPushContext(mesh *Mesh, config *MeshConfig, tie int) *PushContext {
 		defaultVirtualServiceExportTo:  defaultExportTo(config.GetDefaultVirtualServiceExportTo()),
 		defaultDestinationRuleExportTo: defaultExportTo(config.GetDefaultDestinationRuleExportTo()),
 	}
+	p.initIndex()
 	p.addresses = newAddressBook(all)
 	p.initListed()
 	p.initServices(tie)

@@ -34,6 +34,9 @@ func (p *PushContext) ServiceIn(h host.Name, namespace string) *Service {
 	return p.byHost[h][namespace]
 }
 
+// ServicesOf returns all services of a host, oldest first.
+func (p *PushContext) ServicesOf(h host.Name) []*Service { return p.index.services[h] }
+
 // Registered returns the services of a host by namespace, empty if there is none.
 func (p *PushContext) Registered(h host.Name) map[string]*Service { return p.byHost[h] }
 
@@ -75,6 +78,10 @@ func (p *PushContext) initServices(tie int) {
 	p.resolveAliases()
 
 	p.initKeys()
+	p.index.services = map[host.Name][]*Service{}
+	for _, s := range p.services {
+		p.index.services[s.Hostname] = append(p.index.services[s.Hostname], s)
+	}
 	p.byHost = map[host.Name]map[string]*Service{}
 	p.exported = map[string][]*Service{}
 	p.byClusterIP = map[netip.Addr]*Service{}

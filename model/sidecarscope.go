@@ -37,6 +37,8 @@ type EgressListener struct {
 	Index           int
 	Services        []*Service
 	VirtualServices []*MergedVirtualService
+	// Routes finds among VirtualServices those about a host.
+	Routes *RouteIndex
 	// best gives for a service the VirtualService with the most specific host
 	// among those that cover it.
 	best map[host.Name]*MergedVirtualService
@@ -208,11 +210,11 @@ func parseEgressHosts(hosts []string, namespace string) map[string]*hostSet {
 func (p *PushContext) newEgressListener(namespace string, spec *networking.IstioEgressListener, index int) *EgressListener {
 	l := &EgressListener{Spec: spec, Index: index}
 	hosts := parseEgressHosts(spec.GetHosts(), namespace)
-	all := hosts["*"]
+	all, seen := hosts["*"], map[*MergedVirtualService]bool{}
 
 	for _, vs := range p.VirtualServicesForGateway(namespace, MeshGateway) {
 		own := hosts[vs.Namespace]
-		if slices.Contains(l.VirtualServices, vs) {
+		if seen[vs] {
 			continue
 		}
 		for _, set := range []*hostSet{own, all} {
@@ -224,14 +226,16 @@ func (p *PushContext) newEgressListener(namespace string, spec *networking.Istio
 				return imports(h) && !own.excludes(h) && !all.excludes(h)
 			}) {
 				l.VirtualServices = append(l.VirtualServices, vs)
+				seen[vs] = true
 				break
 			}
 		}
 	}
 	l.Services = p.selectServices(namespace, spec, hosts)
 	l.best = map[host.Name]*MergedVirtualService{}
+	l.Routes = IndexRoutes(l.VirtualServices)
 	for _, s := range l.Services {
-		if vs := mostSpecific(l.VirtualServices, s.Hostname); vs != nil {
+		if vs := mostSpecific(l.Routes.About(s.Hostname), s.Hostname); vs != nil {
 			l.best[s.Hostname] = vs
 		}
 	}
@@ -376,8 +380,8 @@ func (p *PushContext) destinationService(h host.Name, namespace string) *Service
 		return s
 	}
 	var best *Service
-	for _, s := range p.services {
-		if byNamespace[s.Namespace] != s || s.Hostname != h || !p.Visible(s, namespace) {
+	for _, s := range p.index.services[h] {
+		if byNamespace[s.Namespace] != s || !p.Visible(s, namespace) {
 			continue
 		}
 		if s.Kubernetes() {

@@ -13,9 +13,11 @@ import (
 )
 
 // classify groups the clients by what configuration can tell apart: namespace,
-// identity, capture, and those labels that some selector names.
+// identity and address as far as policies name them, capture, and those labels
+// that some selector names.
 func (r *Reach) classify() {
 	keys := selectorKeys(r.Mesh)
+	named, blocks := sources(r.Mesh)
 	byKey := map[string]int{}
 	r.class = map[*model.Workload]*model.Workload{}
 	for _, w := range r.Mesh.Workloads {
@@ -25,7 +27,11 @@ func (r *Reach) classify() {
 		}
 		var b strings.Builder
 		hostNetwork := w.Pod != nil && w.Pod.HostNetwork // which network policies do not isolate
-		fmt.Fprintf(&b, "%q %q %q %t %q", w.Namespace, w.ServiceAccount, c.Signature(), hostNetwork, w.PodUnknown)
+		account := w.ServiceAccount
+		if !named.has(account) {
+			account = ""
+		}
+		fmt.Fprintf(&b, "%q %q %q %t %q %v", w.Namespace, account, c.Signature(), hostNetwork, w.PodUnknown, r.Sim.SourceBlocks(w, blocks))
 		for _, k := range keys {
 			if v, ok := w.Labels[k]; ok {
 				fmt.Fprintf(&b, " %q=%q", k, v)

@@ -25,6 +25,22 @@ func (r *Reach) Answers(w *model.Workload, d Destination) []Answer {
 	if a, ok := r.answers[key]; ok {
 		return a
 	}
+	if d.Stands != AnyName {
+		if x := r.row(first); true {
+			if i, ok := r.place[d]; ok {
+				if unknown, shared := x.shared(i, d); shared {
+					return r.asUnknown(first, d, unknown)
+				}
+			}
+		}
+	}
+	out := r.decide(first, d)
+	r.answers[key] = out
+	return out
+}
+
+// decide asks the simulation for a tuple.
+func (r *Reach) decide(first *model.Workload, d Destination) []Answer {
 	var out []Answer
 	for _, protocol := range protocols {
 		if !r.listed(d) {
@@ -40,7 +56,6 @@ func (r *Reach) Answers(w *model.Workload, d Destination) []Answer {
 			out = append(out, a, b)
 		}
 	}
-	r.answers[key] = out
 	return out
 }
 
@@ -72,68 +87,107 @@ func signature(answers []Answer) string {
 // Matrix answers for all tuples of a query as rectangles.
 func (r *Reach) Matrix(q Query) *Matrix {
 	m := &Matrix{Destinations: r.asked(q)}
-	type rectangle struct {
-		Rectangle
-		columns string
-	}
 	// Rows of a class are equal; first join the destinations of each class that
 	// fare alike, then the classes for which the same destinations do.
-	var rects []rectangle
+	type rectangle struct {
+		fate    int32
+		columns string
+	}
+	index := map[rectangle]int{}
+	var sets []set
 	for _, class := range r.classes {
-		var members []*model.Workload
-		for _, w := range class {
-			if matchesAny(q.From, w) {
-				members = append(members, w)
-			}
+		members := class
+		if len(q.From) > 0 {
+			members = slices.DeleteFunc(slices.Clone(class), func(w *model.Workload) bool { return !matchesAny(q.From, w) })
 		}
 		if len(members) == 0 {
 			continue
 		}
 		m.Workloads = append(m.Workloads, members...)
-		index := map[string]int{}
-		var groups []Rectangle
-		for _, d := range m.Destinations {
-			answers := r.Answers(class[0], d)
-			key := signature(answers)
+		for _, g := range r.columnsOf(class[0], q, m.Destinations) {
+			key := rectangle{g.fate, g.set.key()}
 			i, ok := index[key]
 			if !ok {
-				i = len(groups)
+				i = len(m.Rectangles)
 				index[key] = i
-				groups = append(groups, Rectangle{Workloads: members, Answers: answers})
+				m.Rectangles = append(m.Rectangles, Rectangle{})
+				sets = append(sets, g.set)
 			}
-			groups[i].Destinations = append(groups[i].Destinations, d)
-		}
-		for _, g := range groups {
-			columns, _ := json.Marshal(g.Destinations)
-			key := string(columns) + signature(g.Answers)
-			if i := slices.IndexFunc(rects, func(x rectangle) bool { return x.columns == key }); i >= 0 {
-				rects[i].Workloads = append(slices.Clone(rects[i].Workloads), members...)
-				continue
-			}
-			rects = append(rects, rectangle{g, key})
+			m.Rectangles[i].Workloads = append(m.Rectangles[i].Workloads, members...)
 		}
 	}
 	byName := func(a, b *model.Workload) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
 	}
 	slices.SortFunc(m.Workloads, byName)
-	for i := range rects {
-		slices.SortFunc(rects[i].Workloads, byName)
-		m.Rectangles = append(m.Rectangles, rects[i].Rectangle)
+	type placed struct {
+		Rectangle
+		first int
 	}
-	position := map[Destination]int{}
-	for i, d := range m.Destinations {
-		position[d] = i
+	list := make([]placed, len(sets))
+	for i, columns := range sets {
+		x := m.Rectangles[i]
+		slices.SortFunc(x.Workloads, byName)
+		list[i] = placed{x, -1}
+		columns.members(func(at int) bool {
+			if list[i].first < 0 {
+				list[i].first = at
+			}
+			list[i].Destinations = append(list[i].Destinations, m.Destinations[at])
+			return true
+		})
+		list[i].Answers = r.answersFrom(x.Workloads[0], list[i].Destinations[0])
 	}
-	slices.SortStableFunc(m.Rectangles, func(a, b Rectangle) int {
-		return cmp.Or(byName(a.Workloads[0], b.Workloads[0]), cmp.Compare(position[a.Destinations[0]], position[b.Destinations[0]]))
+	slices.SortStableFunc(list, func(a, b placed) int {
+		return cmp.Or(byName(a.Workloads[0], b.Workloads[0]), cmp.Compare(a.first, b.first))
 	})
+	for i := range list {
+		m.Rectangles[i] = list[i].Rectangle
+	}
+	seen := map[string]bool{}
 	for _, w := range m.Workloads {
-		if a := r.Sim.Capture(w).Assumption; a != "" && !slices.Contains(m.Assumptions, a) {
+		if a := r.Sim.Capture(w).Assumption; a != "" && !seen[a] {
+			seen[a] = true
 			m.Assumptions = append(m.Assumptions, a)
 		}
 	}
 	return m
+}
+
+// columnsOf groups the destinations of a query that fare alike for a class, by
+// their place in the list.
+func (r *Reach) columnsOf(first *model.Workload, q Query, list []Destination) []group {
+	if len(q.To) == 0 {
+		return r.groupsOf(first)
+	}
+	var out []group
+	index := map[int32]int{}
+	for i, d := range list {
+		n := r.fate(r.Answers(first, d))
+		at, ok := index[n]
+		if !ok {
+			at = len(out)
+			index[n] = at
+			out = append(out, group{n, newSet(len(list))})
+		}
+		out[at].set.add(i)
+	}
+	return out
+}
+
+// answersFrom returns the answers of a tuple, with flows of the workload itself.
+func (r *Reach) answersFrom(w *model.Workload, d Destination) []Answer {
+	out := slices.Clone(r.Answers(w, d))
+	for i := range out {
+		out[i].Flow.From = From(w)
+		if len(out[i].When) > 0 {
+			out[i].When = slices.Clone(out[i].When)
+		}
+		for j := range out[i].When {
+			out[i].When[j].Flow.From = From(w)
+		}
+	}
+	return out
 }
 
 // matchesAny reports whether a workload is named by one of the globs, which are

@@ -200,10 +200,6 @@ func (r *Reach) listed(d Destination) bool {
 	if _, err := netip.ParseAddr(d.Host); err == nil {
 		return false
 	}
-	for _, e := range r.Mesh.ServiceEntries {
-		if len(e.Spec.GetAddresses()) > 0 && slices.ContainsFunc(e.Spec.GetHosts(), func(h string) bool { return strings.EqualFold(h, d.Host) }) {
-			return true
-		}
-	}
-	return false
+	r.lay()
+	return r.addresses[strings.ToLower(d.Host)]
 }

@@ -199,10 +199,8 @@ func (p *proxy) whyUnknown(h host.Name) (missing, unsure string) {
 		return fmt.Sprintf("Service %s/%s is not in the input", namespace, name),
 			fmt.Sprintf("Service %s/%s is not in the input, and neither are the pods that Gateway %s selects: both may well exist", namespace, name, g.ID())
 	}
-	for _, s := range p.push.Services() {
-		if s.Hostname == h {
-			return fmt.Sprintf("%s registers %s, but proxies in namespace %s do not see it", s.Object, h, p.namespace), ""
-		}
+	for _, s := range p.push.ServicesOf(h) {
+		return fmt.Sprintf("%s registers %s, but proxies in namespace %s do not see it", s.Object, h, p.namespace), ""
 	}
 	return fmt.Sprintf("%s is in no registry", h), ""
 }

@@ -21,6 +21,8 @@ type listener struct {
 	fallback *chain
 	// refused says why Envoy would refuse the listener, "" if it would not.
 	refused string
+	// names finds chains; it is made when the listener is first asked.
+	names *nameIndex
 }
 
 // name is the one that istiod gives.
@@ -105,6 +107,9 @@ type routeTable struct {
 	hosts []*virtualHost
 	// byDomain finds a virtual host by its lower-case domain.
 	byDomain map[string]*virtualHost
+	// suffixes are the domains that begin with "*", prefixes those that end
+	// with it, the longest first.
+	suffixes, prefixes []string
 }
 
 // virtualHost is the routes of some host names.

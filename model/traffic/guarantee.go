@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
+	"istio.io/istio/pkg/config/host"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/egresslint/egresslint/model"
@@ -25,6 +26,9 @@ const (
 	NoGuarantee = "none"
 )
 
+// protocols are those by which a process may go around its proxy.
+var protocols = []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP}
+
 // Bypasses returns the flows by which a process that ignores its own proxy would
 // try the same: straight out, and straight to each port of a gateway or waypoint,
 // in the order of their names.
@@ -37,6 +41,21 @@ func (s *Simulation) Bypasses(f flow.Flow) []flow.Flow {
 	if f.Scheme == flow.UDP {
 		return out
 	}
+	for _, to := range s.entrances() {
+		around := straight
+		around.ConnectTo = to
+		out = append(out, around)
+	}
+	return out
+}
+
+// entrances are the ports of the Services of gateways and waypoints, as flows
+// connect to them, in the order of their names.
+func (s *Simulation) entrances() []string {
+	if s.ways.known {
+		return s.ways.entrances
+	}
+	s.ways.known = true
 	push := s.push(s.mesh.Config)
 	services := slices.Clone(push.Services())
 	slices.SortStableFunc(services, func(a, b *model.Service) int {
@@ -47,12 +66,10 @@ func (s *Simulation) Bypasses(f flow.Flow) []flow.Flow {
 			continue
 		}
 		for _, port := range svc.Ports {
-			to := straight
-			to.ConnectTo = fmt.Sprintf("%s/%s:%d", svc.Namespace, svc.Kube.Name, port.Number)
-			out = append(out, to)
+			s.ways.entrances = append(s.ways.entrances, fmt.Sprintf("%s/%s:%d", svc.Namespace, svc.Kube.Name, port.Number))
 		}
 	}
-	return out
+	return s.ways.entrances
 }
 
 // fronts reports whether a Service leads to a gateway or waypoint.
@@ -85,21 +102,23 @@ func (s *Simulation) guarantee(f flow.Flow, t *flow.Trace) string {
 	if client == nil {
 		return ""
 	}
-	steered := t.Via == flow.ViaGateway || t.Via == flow.ViaWaypoint || t.Via == flow.ViaMixed
-	if t.Outcome != flow.Blocked && !steered {
+	if !Steered(t) {
 		return NoGuarantee
 	}
+	return s.around(client, f, t.Outcome == flow.Blocked)
+}
+
+// around says what holds a process back that goes around its proxy: the
+// guarantee of a flow that is stopped or steered.
+func (s *Simulation) around(client *model.Workload, f flow.Flow, blocked bool) string {
 	internal := s.internal(client, f)
 	unsure := false
 	if !internal {
-		for _, protocol := range []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP} {
-			switch open := s.network.Internet(client, f.Port, protocol); {
-			case open.Unknown != nil:
-				unsure = true
-			case !open.Isolated || !open.Closed():
-				return BestEffort // nothing holds the process back
-			}
+		closed, known := s.closed(client, f.Port)
+		if !closed {
+			return BestEffort // nothing holds the process back
 		}
+		unsure = !known
 		for _, o := range s.possible() {
 			switch o.openGateway(client, f) {
 			case netpol.Allowed:
@@ -115,7 +134,7 @@ func (s *Simulation) guarantee(f flow.Flow, t *flow.Trace) string {
 		unsure = true
 	}
 	ways := s.Bypasses(f)
-	if t.Outcome == flow.Blocked {
+	if blocked {
 		ways = append(ways, s.detours(f, ways)...)
 	}
 	for _, way := range ways {
@@ -195,6 +214,31 @@ func leavesItsNetwork(w *model.Workload) (escapes, known bool) {
 	return false, true
 }
 
+// closed reports whether network policies close the way of a pod to the internet
+// on a port, by TCP and by UDP; known is false where that is not certain.
+func (s *Simulation) closed(client *model.Workload, port int) (closed, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := clientPort{client, port}
+	if w, done := s.ways.closed[key]; done {
+		return w.closed, w.known
+	}
+	w := way{closed: true, known: true}
+	for _, protocol := range protocols {
+		switch open := s.network.Internet(client, port, protocol); {
+		case open.Unknown != nil:
+			w.known = false
+		case !open.Isolated || !open.Closed():
+			w.closed = false
+		}
+		if !w.closed {
+			break
+		}
+	}
+	s.ways.closed[key] = w
+	return w.closed, w.known
+}
+
 // openGateway asks whether a client may connect to a gateway's pod on a port
 // whose servers ask nobody who he is and forward to the host of a flow, whatever
 // name the request then has to carry.
@@ -202,60 +246,136 @@ func (s *Simulation) openGateway(client *model.Workload, f flow.Flow) netpol.Dec
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	result := netpol.Denied
-	for _, g := range s.mesh.Workloads {
-		if s.capture(g).Mode != capture.Router {
-			continue
-		}
-		p := s.gateway(g)
-		for key, l := range p.listeners {
-			if !p.forwardsUnasked(l, f.Host) {
-				continue
-			}
-			to := netpol.Peer{Workload: g, Addr: p.push.PodAddress(g), Port: key.port, Protocol: corev1.ProtocolTCP}
-			from := netpol.Peer{Workload: client, Addr: p.push.PodAddress(client)}
-			out, in := s.network.Egress(client, to).Decision, s.network.Ingress(g, key.port, corev1.ProtocolTCP, from).Decision
-			switch {
-			case out == netpol.Denied || in == netpol.Denied:
-			case out == netpol.Allowed && in == netpol.Allowed:
-				return netpol.Allowed
-			default:
-				result = netpol.Undecided
-			}
+	for _, door := range s.forwarding(f.Host) {
+		switch s.admits(client, door) {
+		case netpol.Denied:
+		case netpol.Allowed:
+			return netpol.Allowed
+		default:
+			result = netpol.Undecided
 		}
 	}
 	return result
+}
+
+// forwarding returns the ports of gateways' pods that lead to a host unasked.
+func (s *Simulation) forwarding(h string) []door {
+	if doors, known := s.ways.doors[h]; known {
+		return doors
+	}
+	s.findRouters()
+	var doors []door
+	for _, g := range s.ways.routers {
+		p := s.gateway(g)
+		for key, l := range p.listeners {
+			if d := (door{g, key.port}); !slices.Contains(doors, d) && p.forwardsUnasked(l, h) {
+				doors = append(doors, d)
+			}
+		}
+	}
+	s.ways.doors[h] = doors
+	return doors
+}
+
+func (s *Simulation) findRouters() {
+	if s.ways.routers != nil {
+		return
+	}
+	s.ways.routers = []*model.Workload{}
+	for _, w := range s.mesh.Workloads {
+		switch s.capture(w).Mode {
+		case capture.Router:
+			s.ways.routers = append(s.ways.routers, w)
+			s.ways.alone = append(s.ways.alone, w)
+		case capture.Waypoint:
+			s.ways.alone = append(s.ways.alone, w)
+		}
+	}
+}
+
+// admits reports whether network policies let a pod connect to a gateway's.
+func (s *Simulation) admits(client *model.Workload, d door) netpol.Decision {
+	key := clientDoor{client, d}
+	if decision, known := s.ways.admits[key]; known {
+		return decision
+	}
+	push := s.push(s.mesh.ConfigFor(d.gateway))
+	to := netpol.Peer{Workload: d.gateway, Addr: push.PodAddress(d.gateway), Port: d.port, Protocol: corev1.ProtocolTCP}
+	from := netpol.Peer{Workload: client, Addr: push.PodAddress(client)}
+	out, in := s.network.Egress(client, to).Decision, s.network.Ingress(d.gateway, d.port, corev1.ProtocolTCP, from).Decision
+	decision := netpol.Undecided
+	switch {
+	case out == netpol.Denied || in == netpol.Denied:
+		decision = netpol.Denied
+	case out == netpol.Allowed && in == netpol.Allowed:
+		decision = netpol.Allowed
+	}
+	s.ways.admits[key] = decision
+	return decision
 }
 
 // forwardsUnasked reports whether a gateway's listener leads to a host for a
 // connection that brings no mesh identity. Policies are not asked: without an
 // identity only some of them can tell the process from another.
 func (p *proxy) forwardsUnasked(l *listener, h string) bool {
-	leads := func(targets []target) bool {
-		return slices.ContainsFunc(targets, func(t target) bool {
+	x, known := p.unasked[l]
+	if !known {
+		x = p.unaskedOf(l)
+		if p.unasked == nil {
+			p.unasked = map[*listener]*unasked{}
+		}
+		p.unasked[l] = x
+	}
+	name := hostName(h)
+	if x.any || x.exact[name] {
+		return true
+	}
+	if name.IsWildCarded() {
+		return slices.ContainsFunc(x.all, name.Matches)
+	}
+	return slices.ContainsFunc(x.wild, name.Matches)
+}
+
+// unasked are the hosts to which a listener leads without asking for a mesh
+// identity; wild are those with a wildcard.
+type unasked struct {
+	exact     map[host.Name]bool
+	all, wild []host.Name
+	any       bool
+}
+
+func (p *proxy) unaskedOf(l *listener) *unasked {
+	x := &unasked{exact: map[host.Name]bool{}}
+	add := func(targets []target) {
+		for _, t := range targets {
 			c := p.cluster(t.cluster)
-			// A gateway behind the gateway may lead there in its turn.
-			return c.service != nil && (c.service.Hostname.Matches(hostName(h)) || c.service.Kubernetes() && p.sim.fronts(p.push, c.service))
-		})
+			if c.service == nil || x.exact[c.service.Hostname] {
+				continue
+			}
+			// A gateway behind the gateway may lead anywhere in its turn.
+			x.any = x.any || c.service.Kubernetes() && p.sim.fronts(p.push, c.service)
+			x.exact[c.service.Hostname] = true
+			x.all = append(x.all, c.service.Hostname)
+			if c.service.Hostname.IsWildCarded() {
+				x.wild = append(x.wild, c.service.Hostname)
+			}
+		}
 	}
 	for _, c := range l.chains {
 		if c.opens && c.server.GetTls().GetMode() == networking.ServerTLSSettings_ISTIO_MUTUAL {
 			continue
 		}
 		if !c.http() {
-			if leads(c.targets) {
-				return true
-			}
+			add(c.targets)
 			continue
 		}
 		for _, vh := range p.table(c.table).hosts {
 			for _, r := range vh.routes {
-				if leads(r.targets) {
-					return true
-				}
+				add(r.targets)
 			}
 		}
 	}
-	return false
+	return x
 }
 
 // internal reports whether a host is a Service of the cluster.

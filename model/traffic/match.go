@@ -16,10 +16,22 @@ func listenerName(bind string, port int) string { return bind + "_" + strconv.It
 // means that there is none, not even a fallback
 // (envoy source/common/listener_manager/filter_chain_manager_impl.cc).
 func (l *listener) find(c *connection) *chain {
-	if found := byProtocol(byServerName(byAddress(l.chains, c.dst.Addr()), c.sni()), c); found != nil {
+	if found := byProtocol(l.byServerName(c), c); found != nil {
 		return found
 	}
 	return l.fallback
+}
+
+// byServerName applies the first two steps; the second to all chains at once
+// where none asks for an address.
+func (l *listener) byServerName(c *connection) []*chain {
+	if l.names == nil {
+		l.names = indexNames(l.chains)
+	}
+	if l.names.addresses {
+		return indexNames(byAddress(l.chains, c.dst.Addr())).find(c.sni())
+	}
+	return l.names.find(c.sni())
 }
 
 func byAddress(chains []*chain, addr netip.Addr) []*chain {
@@ -43,18 +55,38 @@ func byAddress(chains []*chain, addr netip.Addr) []*chain {
 	return slices.DeleteFunc(slices.Clone(chains), func(c *chain) bool { return len(c.prefixes) > 0 })
 }
 
-func byServerName(chains []*chain, sni string) []*chain {
-	with := func(name string) []*chain {
-		var out []*chain
-		for _, c := range chains {
-			if !c.anySNI() && slices.ContainsFunc(c.sni, func(s string) bool { return strings.EqualFold(s, name) }) {
-				out = append(out, c)
+// nameIndex finds chains by server name, in their order.
+type nameIndex struct {
+	byName map[string][]*chain
+	// any are those that ask for no name.
+	any []*chain
+	// addresses: some chain asks for a destination address.
+	addresses bool
+}
+
+func indexNames(chains []*chain) *nameIndex {
+	x := &nameIndex{byName: map[string][]*chain{}}
+	for _, c := range chains {
+		x.addresses = x.addresses || len(c.prefixes) > 0
+		if c.anySNI() {
+			x.any = append(x.any, c)
+			continue
+		}
+		for _, name := range c.sni {
+			name = strings.ToLower(name)
+			if list := x.byName[name]; len(list) == 0 || list[len(list)-1] != c {
+				x.byName[name] = append(list, c)
 			}
 		}
-		return out
 	}
+	return x
+}
+
+// find returns the chains of the most specific name that a connection's server
+// name, in lower case, matches.
+func (x *nameIndex) find(sni string) []*chain {
 	if sni != "" {
-		if out := with(sni); out != nil {
+		if out := x.byName[sni]; out != nil {
 			return out
 		}
 		for rest := sni; ; {
@@ -63,12 +95,12 @@ func byServerName(chains []*chain, sni string) []*chain {
 				break
 			}
 			rest = rest[i+1:]
-			if out := with("*." + rest); out != nil {
+			if out := x.byName["*."+rest]; out != nil {
 				return out
 			}
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(chains), func(c *chain) bool { return !c.anySNI() })
+	return x.any
 }
 
 // byProtocol applies the last two steps. Chains for plaintext HTTP ask for the
@@ -150,23 +182,34 @@ func matchText(prefix, name string) string {
 	}
 }
 
-// newRouteTable indexes virtual hosts by domain.
 // inspectsTLS reports whether a gateway's listener reads server names at all
 // (istio pilot/pkg/networking/core/gateway.go buildGatewayListener).
 func (l *listener) inspectsTLS() bool {
 	return slices.ContainsFunc(l.chains, func(c *chain) bool { return c.opens || !c.anySNI() })
 }
 
+// newRouteTable indexes virtual hosts by domain.
 func newRouteTable(name string, hosts []*virtualHost) *routeTable {
 	t := &routeTable{name: name, hosts: hosts, byDomain: map[string]*virtualHost{}}
 	for _, vh := range hosts {
 		for _, d := range vh.domains {
 			d = strings.ToLower(d)
-			if t.byDomain[d] == nil {
-				t.byDomain[d] = vh
+			if t.byDomain[d] != nil {
+				continue
+			}
+			t.byDomain[d] = vh
+			switch n := len(d) - 1; {
+			case n < 1:
+			case d[0] == '*':
+				t.suffixes = append(t.suffixes, d)
+			case d[n] == '*':
+				t.prefixes = append(t.prefixes, d)
 			}
 		}
 	}
+	longest := func(a, b string) int { return len(b) - len(a) }
+	slices.SortStableFunc(t.suffixes, longest)
+	slices.SortStableFunc(t.prefixes, longest)
 	return t
 }
 
@@ -177,23 +220,15 @@ func (t *routeTable) find(host string) *virtualHost {
 	if vh := t.byDomain[host]; vh != nil {
 		return vh
 	}
-	var best *virtualHost
-	longest := 0
-	for d, vh := range t.byDomain {
-		if len(d) > 1 && d[0] == '*' && len(d) > longest && len(host) > len(d)-1 && strings.HasSuffix(host, d[1:]) {
-			best, longest = vh, len(d)
+	for _, d := range t.suffixes {
+		if len(host) > len(d)-1 && strings.HasSuffix(host, d[1:]) {
+			return t.byDomain[d]
 		}
 	}
-	if best != nil {
-		return best
-	}
-	for d, vh := range t.byDomain {
-		if n := len(d) - 1; n > 0 && d[n] == '*' && len(d) > longest && len(host) > n && strings.HasPrefix(host, d[:n]) {
-			best, longest = vh, len(d)
+	for _, d := range t.prefixes {
+		if n := len(d) - 1; len(host) > n && strings.HasPrefix(host, d[:n]) {
+			return t.byDomain[d]
 		}
-	}
-	if best != nil {
-		return best
 	}
 	return t.byDomain["*"]
 }

@@ -43,6 +43,8 @@ type listenerEntry struct {
 	port   int
 	locked bool
 	chains []*chain
+	// conditions are those of chains.
+	conditions map[string]bool
 	// protocol is that of the service that came first, Unsupported once
 	// several kinds share the listener by sniffing.
 	protocol protocol.Instance
@@ -239,35 +241,30 @@ func serverFirst(incoming, existing protocol.Instance) bool {
 // merge appends chains, dropping those whose condition an earlier one has
 // (istio mergeTCPFilterChains).
 func (e *listenerEntry) merge(incoming []*chain) {
+	if e.conditions == nil {
+		e.conditions = map[string]bool{}
+		for _, c := range e.chains {
+			e.conditions[c.condition()] = true
+		}
+	}
 	for _, c := range incoming {
-		if !slices.ContainsFunc(e.chains, func(x *chain) bool { return sameCondition(x, c) }) {
+		if key := c.condition(); !e.conditions[key] {
+			e.conditions[key] = true
 			e.chains = append(e.chains, c)
 		}
 	}
 }
 
-// sameCondition reports whether two chains match exactly the same.
-func sameCondition(a, b *chain) bool {
-	if a.plaintextHTTP != b.plaintextHTTP {
-		return false
+// condition is the same for chains that match exactly the same.
+func (c *chain) condition() string {
+	names := slices.DeleteFunc(slices.Clone(c.sni), func(s string) bool { return s == "*" })
+	slices.Sort(names)
+	prefixes := make([]string, 0, len(c.prefixes))
+	for _, p := range c.prefixes {
+		prefixes = append(prefixes, p.Masked().String())
 	}
-	names := func(c *chain) []string {
-		out := slices.DeleteFunc(slices.Clone(c.sni), func(s string) bool { return s == "*" })
-		slices.Sort(out)
-		return slices.Compact(out)
-	}
-	if !slices.Equal(names(a), names(b)) {
-		return false
-	}
-	prefixes := func(c *chain) []string {
-		var out []string
-		for _, p := range c.prefixes {
-			out = append(out, p.Masked().String())
-		}
-		slices.Sort(out)
-		return slices.Compact(out)
-	}
-	return slices.Equal(prefixes(a), prefixes(b))
+	slices.Sort(prefixes)
+	return fmt.Sprintf("%t %q %q", c.plaintextHTTP, slices.Compact(names), slices.Compact(prefixes))
 }
 
 // httpChain is the chain of HTTP services; its routes are looked up by port, or
@@ -301,7 +298,7 @@ func (b *listenerBuilder) portBecause(o *outbound) []flow.Because {
 // the port is TLS, and by address (istio pilot/pkg/networking/core/tls.go).
 func (b *listenerBuilder) tcpChains(o *outbound) []*chain {
 	var routes []*model.MergedVirtualService
-	for _, vs := range o.egress.VirtualServices {
+	for _, vs := range o.egress.Routes.About(o.service.Hostname) {
 		for _, h := range vs.Hosts {
 			if h.Matches(o.service.Hostname) {
 				routes = append(routes, vs)

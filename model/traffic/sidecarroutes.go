@@ -111,9 +111,10 @@ func (p *proxy) virtualHosts(port int) []*virtualHost {
 		c.Hostname, c.Ports = h, []*model.Port{sp}
 		registry[h] = &c
 	}
+	wild := slices.DeleteFunc(slices.Clone(order), func(h host.Name) bool { return !h.IsWildCarded() })
 	var groups []hostGroup
 	for _, vs := range egress.VirtualServices {
-		if port != 80 && !coversAny(vs, registry) {
+		if port != 80 && !coversAny(vs, registry, order, wild) {
 			continue // only on port 80 do unregistered hosts get routes
 		}
 		if g, ok := p.hostGroup(vs, registry, order, egress, port); ok {
@@ -139,17 +140,19 @@ func (p *proxy) virtualHosts(port int) []*virtualHost {
 }
 
 // coversAny reports whether a VirtualService has a host that overlaps a service
-// of the registry.
-func coversAny(vs *model.MergedVirtualService, registry map[host.Name]*model.Service) bool {
+// of the registry, whose hosts are order, wild those with a wildcard.
+func coversAny(vs *model.MergedVirtualService, registry map[host.Name]*model.Service, order, wild []host.Name) bool {
 	for _, h := range vs.Hosts {
 		h = host.Name(strings.ToLower(string(h)))
 		if registry[h] != nil {
 			return true
 		}
-		for s := range registry {
-			if (h.IsWildCarded() || s.IsWildCarded()) && h.Matches(s) {
-				return true
-			}
+		candidates := wild
+		if h.IsWildCarded() {
+			candidates = order
+		}
+		if slices.ContainsFunc(candidates, h.Matches) {
+			return true
 		}
 	}
 	return false

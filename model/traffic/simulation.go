@@ -29,6 +29,11 @@ type Simulation struct {
 	gateways  map[*model.Workload]*proxy
 	waypoints map[*model.Workload]*proxy
 	captures  map[*model.Workload]*capture.Capture
+	// named are the workloads by "namespace/name".
+	named map[string][]*model.Workload
+	// keys are those of sidecars, by workload.
+	keys map[*model.Workload]string
+	ways *ways
 	// chance is the choice made where istiod leaves something to chance.
 	chance chance
 	*alternatives
@@ -48,8 +53,12 @@ func New(mesh *model.Mesh) *Simulation {
 }
 
 func newSimulation(mesh *model.Mesh, c chance) *Simulation {
+	named := make(map[string][]*model.Workload, len(mesh.Workloads))
+	for _, w := range mesh.Workloads {
+		named[w.ID()] = append(named[w.ID()], w)
+	}
 	return &Simulation{
-		mesh: mesh, network: netpol.New(mesh), chance: c,
+		mesh: mesh, network: netpol.New(mesh), chance: c, named: named, keys: map[*model.Workload]string{}, ways: newWays(),
 		pushes: map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
 		sidecars: map[string]*proxy{}, gateways: map[*model.Workload]*proxy{}, waypoints: map[*model.Workload]*proxy{}, captures: map[*model.Workload]*capture.Capture{},
 	}
@@ -146,9 +155,12 @@ func (s *Simulation) capture(w *model.Workload) *capture.Capture {
 // sidecar returns the configuration of a workload's sidecar. Workloads of one
 // namespace with the same labels share it.
 func (s *Simulation) sidecar(w *model.Workload) *proxy {
-	config := s.mesh.ConfigFor(w)
-	dns := s.capture(w).DNSCapture
-	key := fmt.Sprint(config.Revision, "|", w.Namespace, "|", dns, "|", labelKey(w.Labels))
+	key, known := s.keys[w]
+	config, dns := s.mesh.ConfigFor(w), s.capture(w).DNSCapture
+	if !known {
+		key = fmt.Sprint(config.Revision, "|", w.Namespace, "|", dns, "|", labelKey(w.Labels))
+		s.keys[w] = key
+	}
 	p := s.sidecars[key]
 	if p == nil {
 		push := s.push(config)
@@ -216,14 +228,12 @@ func labelKey(labels map[string]string) string {
 func (s *Simulation) find(from string) (*model.Workload, string) {
 	parts := strings.Split(from, "/")
 	var found []*model.Workload
-	for _, w := range s.mesh.Workloads {
-		switch len(parts) {
-		case 2:
-			if w.Namespace == parts[0] && w.Name == parts[1] {
-				found = append(found, w)
-			}
-		case 3:
-			if w.Namespace == parts[0] && strings.EqualFold(w.Kind, parts[1]) && w.Name == parts[2] {
+	switch len(parts) {
+	case 2:
+		found = s.named[from]
+	case 3:
+		for _, w := range s.named[parts[0]+"/"+parts[2]] {
+			if strings.EqualFold(w.Kind, parts[1]) {
 				found = append(found, w)
 			}
 		}

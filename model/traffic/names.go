@@ -1,0 +1,209 @@
+package traffic
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// Names returns the host names, and with "*" at one end patterns of them, that
+// the configuration of a client's proxy tells from other names, sorted. All
+// other names that resolve to nothing in the mesh fare alike in that proxy, as
+// far as it sends them no further than to the address that was dialled: see
+// [Known]. any is true where any two names may be told apart.
+func (s *Simulation) Names(w *model.Workload) (names []string, any bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.mesh.Unmodelled) > 0 || len(s.mesh.ClusterNetworkPolicies) > 0 {
+		return nil, true // rules of the network may be about names
+	}
+	switch s.capture(w).Mode {
+	case capture.Sidecar:
+		return s.sidecar(w).names()
+	case capture.None, capture.Undecided:
+		return nil, false
+	default:
+		return nil, true
+	}
+}
+
+// GatewayNames is [Simulation.Names] for what the gateways of the mesh do with
+// connections, whoever makes them.
+func (s *Simulation) GatewayNames() (names []string, any bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]bool{}
+	for _, w := range s.mesh.Workloads {
+		switch s.capture(w).Mode {
+		case capture.Router:
+			list, any := s.gateway(w).names()
+			if any {
+				return nil, true
+			}
+			for _, name := range list {
+				all[name] = true
+			}
+			for _, x := range s.gateway(w).listeners {
+				for _, h := range s.gateway(w).unaskedOf(x).all {
+					all[strings.ToLower(string(h))] = true
+				}
+			}
+		case capture.Waypoint, capture.Ambient:
+			return nil, true
+		}
+	}
+	return slices.Sorted(maps.Keys(all)), false
+}
+
+// names collects the names of chains and virtual hosts. Listeners of single
+// addresses only take what is dialled there.
+func (p *proxy) names() (names []string, any bool) {
+	if p.listed {
+		return p.hosts, p.anyHost
+	}
+	all := map[string]bool{}
+	for _, l := range p.listeners {
+		if l.bind != model.UnspecifiedIP {
+			continue
+		}
+		for _, c := range append(slices.Clone(l.chains), l.fallback) {
+			if c == nil {
+				continue
+			}
+			any = any || len(c.prefixes) > 0 || c.opaque != ""
+			for _, name := range c.sni {
+				if name != "*" {
+					all[strings.ToLower(name)] = true
+				}
+			}
+			if !c.http() {
+				continue
+			}
+			for _, vh := range p.table(c.table).hosts {
+				for _, d := range vh.domains {
+					switch {
+					case d != "*":
+						all[strings.ToLower(d)] = true
+					case len(vh.routes) != 1 || !slices.Contains(catchAllRoutes, vh.routes[0].name):
+						any = true
+					}
+				}
+			}
+		}
+	}
+	p.listed, p.hosts, p.anyHost = true, slices.Sorted(maps.Keys(all)), any
+	return p.hosts, p.anyHost
+}
+
+// catchAllRoutes are those of [proxy.catchAllHost].
+var catchAllRoutes = []string{"block_all", "allow_any", "default"}
+
+// Known reports whether what became of a request says anything about its host
+// name: whether it went on to somewhere that names decide about, or was told
+// apart by its name. Of names for which that is not so, and that
+// [Simulation.Names] does not list, one stands for all.
+func Known(t *flow.Trace) bool {
+	for i := range t.Hops {
+		h := &t.Hops[i]
+		switch {
+		case h.At != flow.AtSidecar && h.At != flow.AtNetwork:
+			return true
+		case !slices.Contains([]string{"", passthroughCluster, blackHoleCluster}, h.Cluster):
+			return true
+		case !slices.Contains([]string{"", "block_all", "allow_any"}, h.VirtualHost):
+			return true
+		}
+	}
+	return len(t.Branches) > 0
+}
+
+// Resolves reports whether a client finds an address in the mesh for a name, or
+// one that the manifests list.
+func (s *Simulation) Resolves(w *model.Workload, name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.push(s.mesh.ConfigFor(w)).Resolve(w.Namespace, name, s.capture(w).DNSCapture)
+	return r.Service != nil || r.Listed != nil
+}
+
+// Around is the guarantee of a flow that was stopped or steered, from what holds
+// back a process that goes around its proxy.
+func (s *Simulation) Around(f flow.Flow) string {
+	client, _ := s.find(f.From)
+	if client == nil {
+		return ""
+	}
+	return s.around(client, f)
+}
+
+// Steered reports whether the guarantee of a trace rests on what a process may
+// do that goes around its proxy: then it is [Simulation.Around], else that of
+// the trace.
+func Steered(t *flow.Trace) bool {
+	return t.Outcome != flow.Unknown && (t.Outcome == flow.Blocked || t.Via == flow.ViaGateway || t.Via == flow.ViaWaypoint || t.Via == flow.ViaMixed)
+}
+
+// Outside is the same for workloads for which [Simulation.Around] is the same,
+// whatever the flow on one of the given ports.
+func (s *Simulation) Outside(w *model.Workload, ports []int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	push := s.push(s.mesh.ConfigFor(w))
+	fmt.Fprint(&b, push.Config.Revision, w.PodUnknown, s.capture(w).Mode == capture.Ambient)
+	for _, port := range ports {
+		for _, protocol := range protocols {
+			open := s.network.Internet(w, port, protocol)
+			fmt.Fprint(&b, " ", open.Unknown != nil, open.Isolated, open.Closed(), s.network.Named(w, "name.invalid", port, protocol).Decision)
+		}
+	}
+	s.entrances()
+	s.findRouters()
+	for _, g := range s.ways.alone {
+		for _, port := range s.podPorts(push, g) {
+			fmt.Fprint(&b, " ", s.admits(w, door{g, port}))
+		}
+	}
+	return b.String()
+}
+
+// podPorts are the ports of a gateway's pod to which connections may come.
+func (s *Simulation) podPorts(push *model.PushContext, g *model.Workload) []int {
+	if ports, known := s.ways.ports[g]; known {
+		return ports
+	}
+	var out []int
+	for _, svc := range push.Services() {
+		if !svc.Kubernetes() || svc.Namespace != g.Namespace {
+			continue
+		}
+		for _, port := range svc.Ports {
+			for _, e := range push.OwnEndpoints(svc, port) {
+				if e.Workload == g {
+					out = append(out, e.Port)
+				}
+			}
+		}
+	}
+	if s.capture(g).Mode == capture.Router {
+		for key := range s.gateway(g).listeners {
+			out = append(out, key.port)
+		}
+	}
+	slices.Sort(out)
+	out = slices.Compact(out)
+	s.ways.ports[g] = out
+	return out
+}
+
+// SourceBlocks returns those of some address blocks that hold a workload's pod.
+func (s *Simulation) SourceBlocks(w *model.Workload, blocks []netip.Prefix) []netip.Prefix {
+	addr := s.Push().PodAddress(w)
+	return slices.DeleteFunc(slices.Clone(blocks), func(p netip.Prefix) bool { return !p.Contains(addr) })
+}
