@@ -84,6 +84,8 @@ type Pass struct {
 
 	// network answers about network policies for all rules of a run.
 	network *network
+	// shared is what rules of one run have in common, nil outside of a run.
+	shared *shared
 }
 
 // Finding is one thing to mend.

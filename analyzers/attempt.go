@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
-	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/model/reach"
@@ -30,28 +29,31 @@ type attempt struct {
 // whose fate keep accepts, and of clients and destinations with one that reasons
 // names, if any is named. They come by destination, then by class.
 func (in *intent) attempts(want func(reach.Destination) bool, keep func(flow.Via, flow.Reason) bool, reasons ...flow.Reason) iter.Seq[*attempt] {
+	return in.attemptsOf(want, func(reach.Destination, *model.Workload) bool { return true }, keep, reasons...)
+}
+
+// attemptsOf is attempts for the destinations and clients, of each class the first,
+// that both accepts.
+func (in *intent) attemptsOf(want func(reach.Destination) bool, both func(reach.Destination, *model.Workload) bool,
+	keep func(flow.Via, flow.Reason) bool, reasons ...flow.Reason,
+) iter.Seq[*attempt] {
+	r := in.pass.Reach
+	// Most tuples are of no interest: tracing them again would cost most.
+	interesting := func(answers []reach.Answer) bool {
+		return (len(reasons) == 0 || slices.ContainsFunc(answers, func(a reach.Answer) bool { return faresSo(a, reasons) })) &&
+			slices.ContainsFunc(answers, func(a reach.Answer) bool { return len(flowsOf(a, keep)) > 0 })
+	}
+	captured := func(class []*model.Workload) bool { return in.captured(class[0]) }
 	return func(yield func(*attempt) bool) {
-		r := in.pass.Reach
-		for _, d := range r.Universe() {
-			if !want(d) {
+		for d, class := range r.Tuples(want, captured, interesting) {
+			if !both(d, class[0]) {
 				continue
 			}
-			covering := in.covering(d.Host)
-			for _, class := range r.Classes() {
-				if r.Sim.Capture(class[0]).Mode != capture.Sidecar {
-					continue
-				}
-				answers := r.Answers(class[0], d)
-				// Most tuples are of no interest: tracing them again would cost most.
-				if len(reasons) > 0 && !slices.ContainsFunc(answers, func(a reach.Answer) bool { return faresSo(a, reasons) }) {
-					continue
-				}
-				for _, a := range answers {
-					for _, f := range flowsOf(a, keep) {
-						t := r.Trace(f)
-						if !yield(&attempt{Class: class, To: d, Flow: f, Trace: t, By: takenBy(covering, t, &f)}) {
-							return
-						}
+			for _, a := range r.Answers(class[0], d) {
+				for _, f := range flowsOf(a, keep) {
+					t := r.Trace(f)
+					if !yield(&attempt{Class: class, To: d, Flow: f, Trace: t, By: takenBy(in.covering(d.Host), t, &f)}) {
+						return
 					}
 				}
 			}

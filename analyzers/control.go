@@ -47,6 +47,17 @@ type steeredDestination struct {
 }
 
 func newControls(in *intent) *controls {
+	common := in.pass.shared
+	if common == nil {
+		return readControls(in)
+	}
+	if common.controls == nil {
+		common.controls = readControls(in)
+	}
+	return common.controls
+}
+
+func readControls(in *intent) *controls {
 	c := &controls{intent: in}
 	for _, d := range in.pass.Reach.Universe() {
 		switch d.Stands {

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	security "istio.io/api/security/v1beta1"
 	"istio.io/istio/pkg/config/host"
 	"istio.io/istio/pkg/config/visibility"
 
@@ -83,7 +82,7 @@ func runScopeGap(p *Pass) {
 	var found byKey[scopeGap]
 	scopes, wants := map[scopeGap]*unused{}, map[scopeGap][]Related{}
 	closed := func(_ flow.Via, reason flow.Reason) bool { return reason == flow.Blackhole || reason == flow.NoCluster }
-	for a := range in.attempts(in.restricted, closed) {
+	for a := range in.attemptsOf(in.restricted, in.mayWant, closed) {
 		s := in.hiddenEntry(a)
 		if s == nil || a.Trace.Outcome != flow.Blocked {
 			continue
@@ -117,8 +116,8 @@ func runScopeGap(p *Pass) {
 // restricted reports whether a ServiceEntry registers a destination for some
 // namespaces only.
 func (in *intent) restricted(d reach.Destination) bool {
-	return slices.ContainsFunc(in.push.Services(), func(s *model.Service) bool {
-		return s.Entry != nil && host.Name(d.Host).SubsetOf(s.Hostname) && !s.ExportTo.Public() && s.PortByNumber(d.Port) != nil
+	return slices.ContainsFunc(in.registering(in.push, host.Name(d.Host)), func(s *model.Service) bool {
+		return s.Entry != nil && !s.ExportTo.Public() && s.PortByNumber(d.Port) != nil
 	})
 }
 
@@ -128,10 +127,7 @@ func (in *intent) restricted(d reach.Destination) bool {
 func (in *intent) hiddenEntry(a *attempt) *model.Service {
 	push, w := in.pushFor(a.Class[0]), a.Class[0]
 	var found *model.Service
-	for _, s := range push.Services() {
-		if !host.Name(a.To.Host).SubsetOf(s.Hostname) {
-			continue
-		}
+	for _, s := range in.registering(push, host.Name(a.To.Host)) {
 		if push.Visible(s, w.Namespace) {
 			return nil
 		}
@@ -158,8 +154,9 @@ func (in *intent) wants(a *attempt) []Related {
 	w, push := a.Class[0], in.pushFor(a.Class[0])
 	h := host.Name(a.To.Host)
 	var out []Related
-	for _, vs := range push.VirtualServices() {
-		if !slices.Contains(vs.Gateways, model.MeshGateway) || !vs.ExportTo().VisibleTo(vs.Namespace, w.Namespace) ||
+	known := in.wantedBy(push)
+	for _, vs := range known.routes.covering(h) {
+		if !vs.ExportTo().VisibleTo(vs.Namespace, w.Namespace) ||
 			vs.Namespace != w.Namespace && !slices.Contains(vs.Spec.GetExportTo(), w.Namespace) {
 			continue
 		}
@@ -177,14 +174,9 @@ func (in *intent) wants(a *attempt) []Related {
 			}
 		}
 	}
-	for _, policy := range in.push.Mesh.AuthorizationPolicies {
-		if policy.Spec.GetAction() != security.AuthorizationPolicy_ALLOW || !enforced(policy) {
-			continue
-		}
-		for _, r := range rulesOf(policy) {
-			if field, ok := in.grants(r, w, a.To.Host); ok {
-				out = append(out, Related{policy.Object, field, fmt.Sprintf("%s allows these clients the host", r)})
-			}
+	for _, r := range known.rulesFor(h) {
+		if field, ok := in.grants(r, w, a.To.Host); ok {
+			out = append(out, Related{r.Policy.Object, field, fmt.Sprintf("%s allows these clients the host", r)})
 		}
 	}
 	return out

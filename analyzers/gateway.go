@@ -45,6 +45,16 @@ type steer struct {
 // egressGateways returns the egress gateways of the mesh, sorted by namespace
 // and name. Routes of the Gateway API and Sidecars' egressProxy do not count.
 func egressGateways(p *Pass) []*egressGateway {
+	if p.shared == nil {
+		return findEgressGateways(p)
+	}
+	if !p.shared.found {
+		p.shared.gateways, p.shared.found = findEgressGateways(p), true
+	}
+	return p.shared.gateways
+}
+
+func findEgressGateways(p *Pass) []*egressGateway {
 	push := p.Reach.Sim.Push()
 	behind := map[host.Name][]*model.Workload{} // gateways behind a Service
 	routers := func(h host.Name) []*model.Workload {
@@ -52,8 +62,8 @@ func egressGateways(p *Pass) []*egressGateway {
 		if known {
 			return list
 		}
-		for _, s := range push.Services() {
-			if s.Hostname != h || !s.Kubernetes() {
+		for _, s := range push.ServicesOf(h) {
+			if !s.Kubernetes() {
 				continue
 			}
 			for _, e := range push.Endpoints(s, nil) {
@@ -66,13 +76,19 @@ func egressGateways(p *Pass) []*egressGateway {
 		return list
 	}
 	var out []*egressGateway
+	type steered struct {
+		*model.Workload
+		steer
+	}
+	seen := map[steered]bool{}
 	add := func(w *model.Workload, s steer) {
 		i := slices.IndexFunc(out, func(g *egressGateway) bool { return g.Workload == w })
 		if i < 0 {
 			i = len(out)
 			out = append(out, &egressGateway{Workload: w, push: push, Policies: push.AuthorizationPoliciesFor(w), servers: serversOf(push, w)})
 		}
-		if !slices.Contains(out[i].Steers, s) {
+		if !seen[steered{w, s}] {
+			seen[steered{w, s}] = true
 			out[i].Steers = append(out[i].Steers, s)
 		}
 	}

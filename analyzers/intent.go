@@ -37,6 +37,11 @@ type intent struct {
 	merged map[*model.Workload]*model.MergedGateway
 	// bound are the hosts with waypoints, see waypointHosts.
 	bound *[]waypointHost
+	// byHost finds steerings, services those of registries by host, and wanted
+	// what shows that clients mean to call a host.
+	byHost   *hostIndex[*steering]
+	services map[*model.PushContext]*hostIndex[*model.Service]
+	wanted   map[*model.PushContext]*wanted
 }
 
 // policing is a place that shows that a policy of an egress gateway is about a
@@ -49,8 +54,18 @@ type policing struct {
 	Named bool
 }
 
-// intentOf reads the intent of a mesh.
+// intentOf returns the intent of a mesh, read once in a run.
 func intentOf(p *Pass) *intent {
+	if p.shared == nil {
+		return readIntent(p)
+	}
+	if p.shared.intent == nil {
+		p.shared.intent = readIntent(p)
+	}
+	return p.shared.intent
+}
+
+func readIntent(p *Pass) *intent {
 	in := &intent{
 		pass: p, push: p.Reach.Sim.Push(), gateways: egressGateways(p),
 		pods:    map[host.Name][]*model.Workload{},
@@ -87,13 +102,13 @@ func (in *intent) service(h host.Name) *model.Service {
 
 // covering returns the steerings of a host or wildcard (I1), whatever the port.
 func (in *intent) covering(h string) []*steering {
-	var out []*steering
-	for _, s := range in.steerings {
-		if s.covers(host.Name(h)) {
-			out = append(out, s)
+	if in.byHost == nil {
+		in.byHost = newHostIndex[*steering]()
+		for _, s := range in.steerings {
+			in.byHost.add(s, s.Hosts)
 		}
 	}
-	return out
+	return in.byHost.covering(host.Name(strings.ToLower(h)))
 }
 
 // policed returns the places that show that the gateway of a steering controls a

@@ -61,12 +61,13 @@ func Run(mesh *model.Mesh, r *reach.Reach, config Config) []Finding {
 	var findings []Finding
 	var ran []*Analyzer
 	network := newNetwork(mesh)
+	common := &shared{}
 	for _, a := range All() {
 		if !config.Runs(a) {
 			continue
 		}
 		ran = append(ran, a)
-		a.Run(&Pass{Analyzer: a, Mesh: mesh, Reach: r, network: network, Report: func(f Finding) {
+		a.Run(&Pass{Analyzer: a, Mesh: mesh, Reach: r, network: network, shared: common, Report: func(f Finding) {
 			f.Rule = a
 			if f.Severity == "" {
 				f.Severity, f.SecuritySeverity = a.Severity, a.SecuritySeverity
@@ -94,6 +95,14 @@ func (c *Config) grade(findings []Finding) []Finding {
 		}
 	}
 	return slices.DeleteFunc(findings, func(f Finding) bool { return f.Severity.Rank() < c.Least.Rank() })
+}
+
+// shared is what several rules ask for, and what is found once for all.
+type shared struct {
+	intent   *intent
+	controls *controls
+	gateways []*egressGateway
+	found    bool
 }
 
 // explainedBy lists for a rule the rules whose finding at the same place says

@@ -10,6 +10,7 @@ import (
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/traffic"
 )
 
 // classify groups the clients by what configuration can tell apart: namespace,
@@ -31,7 +32,7 @@ func (r *Reach) classify() {
 		if !named.has(account) {
 			account = ""
 		}
-		fmt.Fprintf(&b, "%q %q %q %t %q %v", w.Namespace, account, c.Signature(), hostNetwork, w.PodUnknown, r.Sim.SourceBlocks(w, blocks))
+		fmt.Fprintf(&b, "%q %q %q %t %q %v %s", w.Namespace, account, c.Signature(), hostNetwork, w.PodUnknown, r.Sim.SourceBlocks(w, blocks), traffic.Escapes(w))
 		for _, k := range keys {
 			if v, ok := w.Labels[k]; ok {
 				fmt.Fprintf(&b, " %q=%q", k, v)

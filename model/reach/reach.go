@@ -124,6 +124,7 @@ type Reach struct {
 	samples  map[string]*requests
 	*columns
 	*rows
+	*about
 }
 
 // tuple is what answers are remembered by: the first workload of a class, and a
@@ -136,7 +137,8 @@ type tuple struct {
 // New returns a Reach over a simulation.
 func New(sim *traffic.Simulation) *Reach {
 	r := &Reach{Mesh: sim.Mesh(), Sim: sim, answers: map[tuple][]Answer{}, samples: map[string]*requests{}}
-	r.columns, r.rows = &columns{}, &rows{of: map[*model.Workload]*row{}, fateOf: map[string]int32{}, outside: map[*model.Workload]string{}, around: map[aroundKey]string{}, sameNames: map[outsidePort][]Answer{}}
+	r.about = &about{}
+	r.columns, r.rows = &columns{}, &rows{of: map[*model.Workload]*row{}, fateOf: map[string]int32{}, outside: map[*model.Workload]string{}, around: map[aroundKey]string{}}
 	r.classify()
 	return r
 }

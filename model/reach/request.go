@@ -3,7 +3,6 @@ package reach
 import (
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -57,10 +56,7 @@ func (r *Reach) requestsFor(d Destination) *requests {
 	hosts := []host.Name{host.Name(strings.ToLower(d.Host))}
 	var sentTo []host.Name
 	for i := 0; i < len(hosts) && i < maxHosts; i++ {
-		for _, vs := range r.Sim.Push().VirtualServices() {
-			if !slices.ContainsFunc(vs.Hosts, func(h host.Name) bool { return hosts[i].SubsetOf(host.Name(strings.ToLower(string(h)))) }) {
-				continue
-			}
+		for _, vs := range r.routesOf(hosts[i]) {
 			for _, route := range vs.HTTP {
 				for _, m := range route.GetMatch() {
 					c.match(m)
@@ -80,51 +76,17 @@ func (r *Reach) requestsFor(d Destination) *requests {
 		}
 	}
 	enforced := r.enforcing(slices.Concat(hosts, sentTo))
-	for _, p := range r.Mesh.AuthorizationPolicies {
-		if enforced(p.Namespace) {
-			c.policy(p.Spec, d)
+	asks := slices.DeleteFunc(r.asking(hosts), func(a ask) bool { return !enforced(a.namespace) })
+	for i, a := range asks {
+		c.ask(a.rule, a.operation, d)
+		if i+1 == len(asks) || asks[i+1].rule != a.rule {
+			c.absent(a.rule)
 		}
 	}
 	c.rewritten(rewrites)
 	q := c.requests()
 	r.samples[key] = q
 	return q
-}
-
-// enforcing reports in which namespaces policies may be enforced on requests for
-// hosts: the root namespace, those of gateways and waypoints, and those of workloads
-// of the mesh that the hosts may lead to.
-func (r *Reach) enforcing(hosts []host.Name) func(namespace string) bool {
-	const inCluster = ".svc." + model.DomainSuffix
-	namespaces := map[string]bool{}
-	anywhere := false
-	for _, w := range r.Mesh.Workloads {
-		namespaces[r.Mesh.ConfigFor(w).GetRootNamespace()] = true
-		if r.class[w] == nil {
-			namespaces[w.Namespace] = true
-		}
-	}
-	for _, h := range hosts {
-		if name, ok := strings.CutSuffix(string(h), inCluster); ok {
-			_, namespace, _ := strings.Cut(name, ".")
-			namespaces[namespace] = true
-		}
-	}
-	for _, e := range r.Mesh.ServiceEntries {
-		if !slices.ContainsFunc(e.Spec.GetHosts(), func(h string) bool {
-			return slices.ContainsFunc(hosts, func(asked host.Name) bool { return asked.SubsetOf(host.Name(strings.ToLower(h))) })
-		}) {
-			continue
-		}
-		if e.Spec.GetWorkloadSelector() != nil {
-			namespaces[e.Namespace] = true
-		}
-		for _, to := range e.Spec.GetEndpoints() {
-			a, err := netip.ParseAddr(to.GetAddress())
-			anywhere = anywhere || err == nil && a.IsPrivate() || strings.HasSuffix(to.GetAddress(), inCluster)
-		}
-	}
-	return func(namespace string) bool { return anywhere || namespaces[namespace] }
 }
 
 // maxHosts bounds how many changes of the host are followed.
@@ -288,68 +250,70 @@ func (c *collector) match(m *networking.HTTPMatchRequest) {
 	headers(m.GetWithoutHeaders(), false)
 }
 
-// policy adds what the rules of a policy ask for.
-func (c *collector) policy(p *security.AuthorizationPolicy, d Destination) {
-	affixed := func(values []string, add func(text, witness string)) {
-		for _, v := range values {
-			switch {
-			case v == "*":
-			case strings.HasPrefix(v, "*"):
-				add(v, whatever+v[1:])
-			case strings.HasSuffix(v, "*"):
-				add(v, v[:len(v)-1]+whatever)
-			default:
-				add(v, v)
-			}
+// affixed adds values as policies write them.
+func affixed(values []string, add func(text, witness string)) {
+	for _, v := range values {
+		switch {
+		case v == "*":
+		case strings.HasPrefix(v, "*"):
+			add(v, whatever+v[1:])
+		case strings.HasSuffix(v, "*"):
+			add(v, v[:len(v)-1]+whatever)
+		default:
+			add(v, v)
 		}
 	}
-	path := func(text, witness string) {
-		witness = strings.NewReplacer("{**}", whatever, "{*}", whatever).Replace(witness)
-		if !strings.HasPrefix(witness, "/") {
-			witness = "/" + witness
-		}
-		c.path(text, witness)
+}
+
+// policyPath adds a path as policies write it.
+func (c *collector) policyPath(text, witness string) {
+	witness = strings.NewReplacer("{**}", whatever, "{*}", whatever).Replace(witness)
+	if !strings.HasPrefix(witness, "/") {
+		witness = "/" + witness
 	}
-	when := func(rule *security.Rule, values func(*security.Condition) []string, ask bool) {
-		for _, w := range rule.GetWhen() {
-			name, ok := strings.CutPrefix(w.GetKey(), "request.headers[")
-			if !ok {
-				continue
-			}
-			name = strings.ToLower(strings.TrimSuffix(name, "]"))
-			if ask {
-				c.whole.ask()
-			}
-			for _, v := range values(w) {
-				if v == "*" {
-					c.header(name, "present", whatever)
-				}
-			}
-			affixed(values(w), func(text, witness string) { c.header(name, text, witness) })
+	c.path(text, witness)
+}
+
+// when adds the headers that a rule asks for.
+func (c *collector) when(rule *security.Rule, values func(*security.Condition) []string, ask bool) {
+	for _, w := range rule.GetWhen() {
+		name, ok := strings.CutPrefix(w.GetKey(), "request.headers[")
+		if !ok {
+			continue
 		}
-	}
-	for _, rule := range p.GetRules() {
-		operations := []*security.Operation{nil}
-		for i, to := range rule.GetTo() {
-			operations = append(operations[:i], to.GetOperation())
-		}
-		for _, o := range operations {
+		name = strings.ToLower(strings.TrimSuffix(name, "]"))
+		if ask {
 			c.whole.ask()
-			affixed(o.GetMethods(), c.method)
-			c.whole.ask()
-			affixed(o.GetPaths(), path)
-			if len(o.GetHosts())+len(o.GetNotHosts()) > 0 {
-				c.whole.ask()
-				c.host(d.Host)
-				c.host(fmt.Sprintf("%s:%d", d.Host, d.Port))
-			}
-			when(rule, (*security.Condition).GetValues, true)
-			c.rules = append(c.rules, c.whole.requests()...)
-			affixed(o.GetNotMethods(), c.method)
-			affixed(o.GetNotPaths(), path)
 		}
-		when(rule, (*security.Condition).GetNotValues, false)
+		for _, v := range values(w) {
+			if v == "*" {
+				c.header(name, "present", whatever)
+			}
+		}
+		affixed(values(w), func(text, witness string) { c.header(name, text, witness) })
 	}
+}
+
+// ask adds what a rule asks for with one of its operations, which may be nil.
+func (c *collector) ask(rule *security.Rule, o *security.Operation, d Destination) {
+	c.whole.ask()
+	affixed(o.GetMethods(), c.method)
+	c.whole.ask()
+	affixed(o.GetPaths(), c.policyPath)
+	if len(o.GetHosts())+len(o.GetNotHosts()) > 0 {
+		c.whole.ask()
+		c.host(d.Host)
+		c.host(fmt.Sprintf("%s:%d", d.Host, d.Port))
+	}
+	c.when(rule, (*security.Condition).GetValues, true)
+	c.rules = append(c.rules, c.whole.requests()...)
+	affixed(o.GetNotMethods(), c.method)
+	affixed(o.GetNotPaths(), c.policyPath)
+}
+
+// absent adds what a rule asks not to be there.
+func (c *collector) absent(rule *security.Rule) {
+	c.when(rule, (*security.Condition).GetNotValues, false)
 }
 
 // requests adds to each dimension the value that stands for all others, first.

@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -31,12 +32,9 @@ type rows struct {
 	// on.
 	groups    map[string][]group
 	resolving map[string]set
-	sameNames map[outsidePort][]Answer
-}
-
-type outsidePort struct {
-	class *model.Workload
-	port  int
+	// sources and blocks are what policies say about who sends.
+	sources *accounts
+	blocks  []netip.Prefix
 }
 
 // aroundKey is what the guarantee of a request for an unknown name depends on.
@@ -70,9 +68,6 @@ func (r *Reach) row(first *model.Workload) *row {
 	r.of[first] = x
 	x.known = r.matching(r.Sim.Names(first))
 	x.known.unite(r.resolvingFor(first))
-	if len(r.Mesh.Unmodelled) > 0 {
-		return x
-	}
 	for _, port := range r.ports {
 		i, ok := r.anyName[port]
 		if !ok {
@@ -168,6 +163,19 @@ func (r *Reach) outsideOf(first *model.Workload) string {
 	key, ok := r.outside[first]
 	if !ok {
 		key = r.Sim.Outside(first, r.ports)
+		if r.sources == nil {
+			named, blocks := sources(r.Mesh)
+			r.sources = &named
+			r.blocks = blocks
+		}
+		key += fmt.Sprint(r.Sim.SourceBlocks(first, r.blocks))
+		if r.sources.asked {
+			// Policies look at who sends, if only at his namespace.
+			key += " " + first.Namespace
+			if r.sources.has(first.ServiceAccount) {
+				key += " " + first.ServiceAccount
+			}
+		}
 		r.outside[first] = key
 	}
 	return key

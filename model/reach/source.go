@@ -10,7 +10,10 @@ import (
 
 // accounts are the service accounts that policies can tell from others.
 type accounts struct {
-	all   bool
+	all bool
+	// asked: some rule looks at who sends, if only at his namespace or trust
+	// domain.
+	asked bool
 	names map[string]bool
 }
 
@@ -44,10 +47,13 @@ func sources(mesh *model.Mesh) (accounts, []netip.Prefix) {
 		for _, rule := range policy.Spec.GetRules() {
 			for _, from := range rule.GetFrom() {
 				s := from.GetSource()
+				named.asked = named.asked || len(s.GetPrincipals())+len(s.GetNotPrincipals())+len(s.GetServiceAccounts())+len(s.GetNotServiceAccounts())+
+					len(s.GetNamespaces())+len(s.GetNotNamespaces())+len(s.GetTrustDomains())+len(s.GetNotTrustDomains()) > 0
 				account(s.GetPrincipals(), s.GetNotPrincipals(), s.GetServiceAccounts(), s.GetNotServiceAccounts())
 				block(s.GetIpBlocks(), s.GetNotIpBlocks(), s.GetRemoteIpBlocks(), s.GetNotRemoteIpBlocks())
 			}
 			for _, when := range rule.GetWhen() {
+				named.asked = named.asked || strings.HasPrefix(when.GetKey(), "source.")
 				switch when.GetKey() {
 				case "source.principal", "source.serviceAccount":
 					account(when.GetValues(), when.GetNotValues())

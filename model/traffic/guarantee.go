@@ -102,7 +102,7 @@ func (s *Simulation) guarantee(f flow.Flow, t *flow.Trace) string {
 	if client == nil {
 		return ""
 	}
-	if !Steered(t) {
+	if !steered(t) {
 		return NoGuarantee
 	}
 	return s.around(client, f, t.Outcome == flow.Blocked)

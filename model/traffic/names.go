@@ -20,8 +20,8 @@ import (
 func (s *Simulation) Names(w *model.Workload) (names []string, any bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.mesh.Unmodelled) > 0 || len(s.mesh.ClusterNetworkPolicies) > 0 {
-		return nil, true // rules of the network may be about names
+	if len(s.mesh.Unmodelled)+len(s.mesh.PluginPolicies)+len(s.mesh.ClusterNetworkPolicies)+len(s.suppositions) > 0 {
+		return nil, true // rules of the network may be about names, and labels may be other ones
 	}
 	switch s.capture(w).Mode {
 	case capture.Sidecar:
@@ -132,31 +132,35 @@ func (s *Simulation) Resolves(w *model.Workload, name string) bool {
 	return r.Service != nil || r.Listed != nil
 }
 
-// Around is the guarantee of a flow that was stopped or steered, from what holds
-// back a process that goes around its proxy.
+// Around is the guarantee of a flow that was stopped, from what holds back a
+// process that goes around its proxy.
 func (s *Simulation) Around(f flow.Flow) string {
 	client, _ := s.find(f.From)
 	if client == nil {
 		return ""
 	}
-	return s.around(client, f)
+	return s.around(client, f, true)
 }
 
-// Steered reports whether the guarantee of a trace rests on what a process may
-// do that goes around its proxy: then it is [Simulation.Around], else that of
-// the trace.
-func Steered(t *flow.Trace) bool {
+// steered reports whether the guarantee of a trace rests on what a process may
+// do that goes around its proxy.
+func steered(t *flow.Trace) bool {
 	return t.Outcome != flow.Unknown && (t.Outcome == flow.Blocked || t.Via == flow.ViaGateway || t.Via == flow.ViaWaypoint || t.Via == flow.ViaMixed)
 }
 
 // Outside is the same for workloads for which [Simulation.Around] is the same,
-// whatever the flow on one of the given ports.
+// as far as policies do not look at who sends: whatever the flow, for one of the
+// given ports and for a name that neither's proxy tells from others.
 func (s *Simulation) Outside(w *model.Workload, ports []int) string {
+	var b strings.Builder
+	for _, way := range s.asides(w, ports) {
+		b.WriteString(asideText(s.Verdict(way)))
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var b strings.Builder
 	push := s.push(s.mesh.ConfigFor(w))
-	fmt.Fprint(&b, push.Config.Revision, w.PodUnknown, s.capture(w).Mode == capture.Ambient)
+	escapes, known := leavesItsNetwork(w)
+	fmt.Fprint(&b, push.Config.Revision, w.PodUnknown, s.capture(w).Mode, escapes, known)
 	for _, port := range ports {
 		for _, protocol := range protocols {
 			open := s.network.Internet(w, port, protocol)
@@ -172,6 +176,52 @@ func (s *Simulation) Outside(w *model.Workload, ports []int) string {
 	}
 	return b.String()
 }
+
+// asides are the flows to all doors of gateways by way of a client's proxy.
+func (s *Simulation) asides(w *model.Workload, ports []int) []flow.Flow {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []flow.Flow
+	for _, to := range s.entrances() {
+		for _, port := range ports {
+			for _, scheme := range []flow.Scheme{flow.HTTP, flow.TLS, flow.TCP} {
+				out = append(out, flow.Flow{From: w.Namespace + "/" + strings.ToLower(w.Kind) + "/" + w.Name, Host: noName, Port: port, Scheme: scheme, ConnectTo: to})
+			}
+		}
+	}
+	return out
+}
+
+// noName is a name that nothing registers.
+const noName = "aside.egresslint.invalid"
+
+// asideText says what a client's own proxy did with a request, and nothing of
+// what comes after it.
+func asideText(t *flow.Trace) string {
+	var b strings.Builder
+	left := false
+	for i := range t.Hops {
+		h := &t.Hops[i]
+		if left = h.At == flow.AtGateway || h.At == flow.AtWaypoint; left {
+			break
+		}
+		fmt.Fprintf(&b, "%s %q %q %q %q %q %q %q", h.At, h.Listener, h.FilterChain, h.VirtualHost, h.Route, h.Cluster, h.TLS, h.SNI)
+		if h.Cluster != "" {
+			fmt.Fprintf(&b, " %q", h.Decision)
+		}
+	}
+	if !left {
+		fmt.Fprint(&b, t.Outcome, t.Reason, t.Policy)
+	}
+	for _, branch := range t.Branches {
+		fmt.Fprint(&b, " ", branch.Weight, asideText(&branch.Trace))
+	}
+	return b.String()
+}
+
+// Escapes is the same for workloads whose processes may leave the network of
+// their pod alike.
+func Escapes(w *model.Workload) string { return fmt.Sprint(leavesItsNetwork(w)) }
 
 // podPorts are the ports of a gateway's pod to which connections may come.
 func (s *Simulation) podPorts(push *model.PushContext, g *model.Workload) []int {

@@ -1,0 +1,127 @@
+package analyzers
+
+import (
+	"slices"
+	"strings"
+
+	security "istio.io/api/security/v1beta1"
+	"istio.io/istio/pkg/config/host"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+// registering returns the services of a registry that cover a host, oldest
+// first.
+func (in *intent) registering(push *model.PushContext, h host.Name) []*model.Service {
+	x := in.services[push]
+	if x == nil {
+		x = newHostIndex[*model.Service]()
+		for _, s := range push.Services() {
+			x.add(s, []host.Name{s.Hostname})
+		}
+		if in.services == nil {
+			in.services = map[*model.PushContext]*hostIndex[*model.Service]{}
+		}
+		in.services[push] = x
+	}
+	return x.covering(h)
+}
+
+// wanted finds what shows that clients mean to call a host.
+type wanted struct {
+	// routes are the VirtualServices for sidecars.
+	routes *hostIndex[*model.MergedVirtualService]
+	// rules are those of ALLOW policies in force that ask who sends; general may
+	// be about any host, named are about one.
+	rules   []authzRule
+	general []int
+	named   map[string][]int
+	// imports says whether a Sidecar imports any host by name.
+	imports map[*model.Sidecar]bool
+}
+
+func (in *intent) wantedBy(push *model.PushContext) *wanted {
+	if x := in.wanted[push]; x != nil {
+		return x
+	}
+	x := &wanted{routes: newHostIndex[*model.MergedVirtualService](), named: map[string][]int{}, imports: map[*model.Sidecar]bool{}}
+	for _, vs := range push.VirtualServices() {
+		if !slices.Contains(vs.Gateways, model.MeshGateway) {
+			continue
+		}
+		var hosts []host.Name
+		for _, h := range vs.Hosts {
+			hosts = append(hosts, host.Name(strings.ToLower(string(h))))
+		}
+		x.routes.add(vs, hosts)
+	}
+	for _, policy := range in.push.Mesh.AuthorizationPolicies {
+		if policy.Spec.GetAction() != security.AuthorizationPolicy_ALLOW || !enforced(policy) {
+			continue
+		}
+		for _, r := range rulesOf(policy) {
+			if fields, _ := r.identityFields(); len(fields) > 0 {
+				x.addRule(r)
+			}
+		}
+	}
+	for _, s := range push.Mesh.Sidecars {
+		for _, e := range s.Spec.GetEgress() {
+			for _, h := range e.GetHosts() {
+				if _, name, _ := strings.Cut(h, "/"); name != "*" {
+					x.imports[s] = true
+				}
+			}
+		}
+	}
+	if in.wanted == nil {
+		in.wanted = map[*model.PushContext]*wanted{}
+	}
+	in.wanted[push] = x
+	return x
+}
+
+func (x *wanted) addRule(r authzRule) {
+	i := len(x.rules)
+	x.rules = append(x.rules, r)
+	for _, n := range r.hosts() {
+		if strings.Contains(n.Value, "*") {
+			x.general = append(x.general, i)
+			return
+		}
+	}
+	for _, n := range r.hosts() {
+		h := strings.ToLower(bareHost(n.Value))
+		if list := x.named[h]; len(list) == 0 || list[len(list)-1] != i {
+			x.named[h] = append(list, i)
+		}
+	}
+}
+
+// rulesFor returns the rules that may name a host, in the order of the policies.
+func (x *wanted) rulesFor(h host.Name) []authzRule {
+	places := slices.Concat(x.general, x.named[strings.ToLower(string(h))])
+	slices.Sort(places)
+	var out []authzRule
+	for _, i := range slices.Compact(places) {
+		out = append(out, x.rules[i])
+	}
+	return out
+}
+
+// mayWant reports whether anything could show that a client means to call a
+// destination.
+func (in *intent) mayWant(d reach.Destination, w *model.Workload) bool {
+	push, h := in.pushFor(w), host.Name(d.Host)
+	x := in.wantedBy(push)
+	if len(x.named[strings.ToLower(d.Host)]) > 0 || len(x.general) > 0 {
+		return true
+	}
+	if s := push.SidecarFor(w.Namespace, w.Labels); s != nil && s.Namespace == w.Namespace && x.imports[s] {
+		return true
+	}
+	return slices.ContainsFunc(x.routes.covering(h), func(vs *model.MergedVirtualService) bool {
+		return vs.ExportTo().VisibleTo(vs.Namespace, w.Namespace)
+	})
+}
