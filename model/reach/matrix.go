@@ -39,6 +39,13 @@ func (r *Reach) Answers(w *model.Workload, d Destination) []Answer {
 	return out
 }
 
+// Alone is Answers by asking the simulation for this very tuple, and not for what
+// the matrix takes for one that fares alike: what the matrix is held against.
+func (r *Reach) Alone(w *model.Workload, d Destination) []Answer { return r.decide(w, d) }
+
+// Same reports whether answers are equal, whatever the requests that show it.
+func Same(a, b []Answer) bool { return signature(a) == signature(b) }
+
 // decide asks the simulation for a tuple.
 func (r *Reach) decide(first *model.Workload, d Destination) []Answer {
 	var out []Answer

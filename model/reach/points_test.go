@@ -1,0 +1,187 @@
+package reach_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+// A matrix of random meshes says of each tuple what asking for this very tuple
+// says, and has it in exactly one rectangle.
+func TestMatrixSaysWhatSingleRequestsSay(t *testing.T) {
+	random := seeded(t)
+	tuples, alike := 0, 0
+	for range 40 {
+		text := randomMesh(random)
+		r := loadText(t, text)
+		seen := map[string][]reach.Answer{}
+		for _, rect := range r.Matrix(reach.Query{}).Rectangles {
+			for _, w := range rect.Workloads {
+				for _, d := range rect.Destinations {
+					key := fmt.Sprint(reach.From(w), d)
+					if seen[key] != nil {
+						t.Fatalf("%s is in two rectangles", key)
+					}
+					seen[key] = rect.Answers
+				}
+			}
+			if len(rect.Destinations) > 1 {
+				alike++
+			}
+		}
+		for _, w := range r.Clients() {
+			for _, d := range r.Universe() {
+				tuples++
+				want := r.Alone(w, d)
+				if got := r.Answers(w, d); !reach.Same(got, want) {
+					t.Fatalf("%s to %s:%d: the row says\n%s\nthe simulation\n%s\nof\n%s", reach.From(w), d.Host, d.Port, jsonText(got), jsonText(want), text)
+				}
+				if got := seen[fmt.Sprint(reach.From(w), d)]; !reach.Same(got, want) {
+					t.Fatalf("%s to %s:%d: the matrix says\n%s\nthe simulation\n%s\nof\n%s", reach.From(w), d.Host, d.Port, jsonText(got), jsonText(want), text)
+				}
+			}
+		}
+	}
+	if tuples < 1000 || alike == 0 {
+		t.Errorf("%d tuples, %d rectangles of several destinations: too few to say anything", tuples, alike)
+	}
+}
+
+// Tuples finds what a walk over all classes and destinations finds, in its order.
+func TestTuplesAreThoseOfAWalk(t *testing.T) {
+	random := seeded(t)
+	found := 0
+	for range 20 {
+		r := loadText(t, randomMesh(random))
+		want := func(d reach.Destination) bool { return d.Port == 443 }
+		of := func(class []*model.Workload) bool { return class[0].Namespace != "b" }
+		keep := func(answers []reach.Answer) bool { return answers[0].SomeAllowed }
+		var walked, got []string
+		for _, d := range r.Universe() {
+			for _, class := range r.Classes() {
+				if want(d) && of(class) && keep(r.Answers(class[0], d)) {
+					walked = append(walked, fmt.Sprint(d, class[0].ID()))
+				}
+			}
+		}
+		for d, class := range r.Tuples(want, of, keep) {
+			got = append(got, fmt.Sprint(d, class[0].ID()))
+		}
+		if !slices.Equal(got, walked) {
+			t.Fatalf("got %q, want %q", got, walked)
+		}
+		found += len(got)
+	}
+	if found == 0 {
+		t.Error("no mesh had a tuple")
+	}
+}
+
+// randomMesh writes a mesh in which hosts are registered for some namespaces,
+// routed to a gateway or not, and workloads differ in all that the matrix looks
+// at.
+func randomMesh(random *rand.Rand) string {
+	var b strings.Builder
+	pick := func(list ...string) string { return list[random.IntN(len(list))] }
+	maybe := func(text string) string {
+		if random.IntN(2) == 0 {
+			return text
+		}
+		return ""
+	}
+	add := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n---\n", args...) }
+	add(`apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "outboundTrafficPolicy: {mode: %s}"}`, pick("REGISTRY_ONLY", "ALLOW_ANY"))
+	add(`apiVersion: apps/v1
+kind: Deployment
+metadata: {name: egress, namespace: istio-system}
+spec: {template: {metadata: {labels: {istio: egressgateway}}, spec: {containers: [{name: istio-proxy, image: proxyv2, args: [proxy, router]}]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: egress, namespace: istio-system}
+spec: {selector: {istio: egressgateway}, ports: [{name: http2, port: 80, targetPort: 8080}, {name: tls, port: 443, targetPort: 8443}]}`)
+	namespaces := []string{"a", "b", "c"}
+	hosts := []string{"one.example.com", "two.example.com", "three.example.org", "*.example.net", "deep.x.example.net"}
+	for _, ns := range namespaces {
+		add(`apiVersion: v1
+kind: Namespace
+metadata: {name: %s, labels: {team: one%s}}`, ns, maybe(", istio-injection: enabled"))
+		for i := range 1 + random.IntN(3) {
+			add(`apiVersion: v1
+kind: Pod
+metadata: {name: w%d, namespace: %s, labels: {app: %s}, annotations: {team: one%s%s}}
+spec: {serviceAccountName: %s, containers: [{name: app, image: app}]}`, i, ns, pick("p", "q"),
+				maybe(`, traffic.sidecar.istio.io/excludeOutboundPorts: "443"`),
+				maybe(`, proxy.istio.io/config: '{"proxyMetadata": {"ISTIO_META_DNS_CAPTURE": "true", "ISTIO_META_DNS_AUTO_ALLOCATE": "true"}}'`),
+				pick("default", "buyer", "seller"))
+		}
+		if random.IntN(2) == 0 {
+			add(`apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: s, namespace: %s}
+spec: {%segress: [{hosts: [%s%s]}]}`, ns, maybe("workloadSelector: {labels: {app: p}}, "),
+				pick(`"./*"`, `"a/*"`, `"*/one.example.com"`), maybe(`, "istio-system/*"`))
+		}
+		if random.IntN(2) == 0 {
+			add(`apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: lock, namespace: %s}
+spec: {podSelector: {%s}, policyTypes: [Egress], egress: [{to: [{namespaceSelector: {}}]}%s]}`, ns, maybe("matchLabels: {app: q}"),
+				maybe(", {ports: [{port: 443}]}"))
+		}
+	}
+	for i, h := range hosts {
+		if random.IntN(4) == 0 {
+			continue
+		}
+		ns := pick(namespaces...)
+		resolution := pick("DNS", "NONE")
+		if strings.HasPrefix(h, "*") {
+			resolution = "NONE"
+		}
+		add(`apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: e%d, namespace: %s}
+spec: {hosts: ["%s"], exportTo: ["%s"], resolution: %s%s, ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: %s}]}`,
+			i, ns, h, pick("*", ".", "a"), resolution, maybe(", addresses: [198.51.100."+fmt.Sprint(i+1)+"]"), pick("TLS", "HTTPS", "TCP"))
+		if random.IntN(2) == 0 {
+			continue
+		}
+		add(`apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: g%d, namespace: istio-system}
+spec: {selector: {istio: egressgateway}, servers: [{port: {number: 80, name: http%d, protocol: HTTP}, hosts: ["%s"]}, {port: {number: 443, name: tls%d, protocol: TLS}, tls: {mode: PASSTHROUGH}, hosts: ["%s"]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v%d, namespace: %s}
+spec:
+  hosts: ["%s"]
+  exportTo: ["%s"]
+  gateways: [mesh, istio-system/g%d]
+  http:
+  - {match: [{gateways: [mesh], port: 80%s}], route: [{destination: {host: egress.istio-system.svc.cluster.local, port: {number: 80}}}]}
+  - {match: [{gateways: [istio-system/g%d], port: 80}], route: [{destination: {host: "%s", port: {number: 80}}}]}
+  tls:
+  - {match: [{gateways: [mesh], port: 443, sniHosts: ["%s"]}], route: [{destination: {host: egress.istio-system.svc.cluster.local, port: {number: 443}}}]}
+  - {match: [{gateways: [istio-system/g%d], port: 443, sniHosts: ["%s"]}], route: [{destination: {host: "%s", port: {number: 443}}}]}`,
+			i, i, h, i, h, i, ns, h, pick("*", "."), i, maybe(`, method: {exact: GET}`), i, h, h, i, h, h)
+	}
+	for i := range random.IntN(3) {
+		add(`apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: p%d, namespace: istio-system}
+spec: {%saction: %s, rules: [{from: [{source: {%s}}], to: [{operation: {%s}}]}]}`, i, maybe("selector: {matchLabels: {istio: egressgateway}}, "), pick("ALLOW", "DENY"),
+			pick(`principals: ["cluster.local/ns/a/sa/buyer"]`, `principals: ["*/sa/seller"]`, `namespaces: [b]`, `notPrincipals: ["cluster.local/ns/c/sa/default"]`, `ipBlocks: ["10.244.0.2/31"]`),
+			pick(`hosts: [one.example.com]`, `hosts: ["*.example.net", "one.example.com:*"]`, `ports: ["8443"]`, `methods: [GET]`, `notHosts: [two.example.com]`))
+	}
+	return b.String()
+}
