@@ -327,6 +327,9 @@ func (p peer) test(attribute string) func(string) bool {
 		}
 	case "namespace":
 		return func(v string) bool {
+			if !strings.Contains(v, "*") {
+				return v == p.Namespace
+			}
 			parts := strings.Split(v, "*")
 			for i := range parts {
 				parts[i] = regexp.QuoteMeta(parts[i])

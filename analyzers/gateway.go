@@ -32,6 +32,12 @@ type egressGateway struct {
 	servers []*model.GatewayServer
 	// destinations are those of the universe that are sent here.
 	destinations []reach.Destination
+	// places are those of their hosts in destinations, see named.
+	places map[string][]int
+	// come are the classes of clients of which some request may come to a
+	// gateway, by destination and by their place; see comers.
+	come    map[reach.Destination][]int
+	classes map[*model.Workload]int
 }
 
 // steer is a route of the mesh that sends requests for a host to a gateway.
@@ -363,8 +369,9 @@ func (g *egressGateway) takenBy(t *flow.Trace) []*model.GatewayServer {
 func (g *egressGateway) crossings(p *Pass, r authzRule, class []*model.Workload) iter.Seq[*crossing] {
 	return func(yield func(*crossing) bool) {
 		hosts := r.hosts()
-		for _, d := range g.destinations {
-			if len(hosts) > 0 && !slices.ContainsFunc(hosts, func(n namedHost) bool { return n.covers(d.Host) }) {
+		comers := g.comers(p)
+		for _, d := range g.named(hosts) {
+			if i, known := g.classes[class[0]]; known && !slices.Contains(comers[d], i) {
 				continue
 			}
 			for _, f := range r.requests(reach.From(class[0]), d) {
@@ -374,6 +381,81 @@ func (g *egressGateway) crossings(p *Pass, r authzRule, class []*model.Workload)
 			}
 		}
 	}
+}
+
+// comers returns for each destination that is sent to the gateway the classes of
+// clients of which some request may come to a gateway, by their place.
+func (g *egressGateway) comers(p *Pass) map[reach.Destination][]int {
+	if g.come != nil {
+		return g.come
+	}
+	g.come, g.classes = map[reach.Destination][]int{}, map[*model.Workload]int{}
+	for i, class := range p.Reach.Classes() {
+		g.classes[class[0]] = i
+	}
+	steered := map[reach.Destination]bool{}
+	for _, d := range g.destinations {
+		steered[d] = true
+	}
+	comes := func(outcome flow.Outcome, via flow.Via) bool {
+		return outcome == flow.Unknown || outcome == flow.Mixed || via == flow.ViaGateway || via == flow.ViaMixed || via == flow.ViaWaypoint
+	}
+	every := func([]*model.Workload) bool { return true }
+	for d, class := range p.Reach.Tuples(func(d reach.Destination) bool { return steered[d] }, every, func(answers []reach.Answer) bool {
+		return slices.ContainsFunc(answers, func(a reach.Answer) bool {
+			return comes(a.Outcome, a.Via) || slices.ContainsFunc(a.When, func(c reach.Condition) bool { return comes(c.Outcome, c.Via) })
+		})
+	}) {
+		g.come[d] = append(g.come[d], g.classes[class[0]])
+	}
+	return g.come
+}
+
+// callers returns the classes of clients of which some request that a rule speaks
+// of may come to a gateway, in their order.
+func (g *egressGateway) callers(p *Pass, r authzRule) [][]*model.Workload {
+	comers := g.comers(p)
+	var places []int
+	for _, d := range g.named(r.hosts()) {
+		places = append(places, comers[d]...)
+	}
+	slices.Sort(places)
+	var out [][]*model.Workload
+	for _, i := range slices.Compact(places) {
+		out = append(out, p.Reach.Classes()[i])
+	}
+	return out
+}
+
+// named returns the destinations that are sent to the gateway and of which a rule
+// speaks: all of them where it names no host.
+func (g *egressGateway) named(hosts []namedHost) []reach.Destination {
+	if len(hosts) == 0 {
+		return g.destinations
+	}
+	covered := func(d reach.Destination) bool {
+		return slices.ContainsFunc(hosts, func(n namedHost) bool { return n.covers(d.Host) })
+	}
+	if slices.ContainsFunc(hosts, func(n namedHost) bool { return strings.Contains(n.Value, "*") }) {
+		return slices.DeleteFunc(slices.Clone(g.destinations), func(d reach.Destination) bool { return !covered(d) })
+	}
+	if g.places == nil {
+		g.places = map[string][]int{}
+		for i, d := range g.destinations {
+			h := strings.ToLower(d.Host)
+			g.places[h] = append(g.places[h], i)
+		}
+	}
+	var places []int
+	for _, n := range hosts {
+		places = append(places, g.places[strings.ToLower(bareHost(n.Value))]...)
+	}
+	slices.Sort(places)
+	var out []reach.Destination
+	for _, i := range slices.Compact(places) {
+		out = append(out, g.destinations[i])
+	}
+	return out
 }
 
 // workloadIDs returns "namespace/name" of workloads, sorted, each once.

@@ -122,7 +122,7 @@ func (g *egressGateway) witness(p *Pass, rules []authzRule, show func(authzRule,
 		out := &witness{Meant: meant}
 		var shownBy []*model.Workload
 		for _, r := range rules {
-			for _, class := range p.Reach.Classes() {
+			for _, class := range g.callers(p, r) {
 				if r.means(g.push, class[0]) != meant {
 					continue
 				}
