@@ -8,6 +8,7 @@ import (
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/reach"
 )
 
 var _ = register(&Analyzer{
@@ -57,8 +58,9 @@ func runDNSCaptureDisabled(p *Pass) {
 			for _, w := range class {
 				place := dnsCapturePlace(p, w)
 				if found[place] == nil {
-					found[place], order = &off{proof, h, nil}, append(order, place)
-					found[place].proof.Flow.From = strings.Replace(proof.Flow.From, "/"+class[0].Name, "/"+w.Name, 1)
+					own := *proof
+					own.Flow.From = reach.From(w)
+					found[place], order = &off{&own, h, nil}, append(order, place)
 				}
 				found[place].workloads = append(found[place].workloads, w)
 			}
