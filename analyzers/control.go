@@ -54,7 +54,9 @@ func newControls(in *intent) *controls {
 	if common.controls == nil {
 		common.controls = readControls(in)
 	}
-	return common.controls
+	c := *common.controls
+	c.intent = in
+	return &c
 }
 
 func readControls(in *intent) *controls {

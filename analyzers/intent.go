@@ -39,8 +39,8 @@ type intent struct {
 	bound *[]waypointHost
 	// byHost finds steerings, services those of registries by host, and wanted
 	// what shows that clients mean to call a host.
-	byHost   *hostIndex[*steering]
-	services map[*model.PushContext]*hostIndex[*model.Service]
+	byHost   *hostTable[*steering]
+	services map[*model.PushContext]*hostTable[*model.Service]
 	wanted   map[*model.PushContext]*wanted
 }
 
@@ -54,7 +54,7 @@ type policing struct {
 	Named bool
 }
 
-// intentOf returns the intent of a mesh, read once in a run.
+// intentOf returns the intent of a mesh for a rule, read once in a run.
 func intentOf(p *Pass) *intent {
 	if p.shared == nil {
 		return readIntent(p)
@@ -62,7 +62,9 @@ func intentOf(p *Pass) *intent {
 	if p.shared.intent == nil {
 		p.shared.intent = readIntent(p)
 	}
-	return p.shared.intent
+	in := *p.shared.intent
+	in.pass = p // who reports
+	return &in
 }
 
 func readIntent(p *Pass) *intent {
@@ -71,7 +73,8 @@ func readIntent(p *Pass) *intent {
 		pods:    map[host.Name][]*model.Workload{},
 		entries: map[*manifest.Object]*model.ServiceEntry{},
 		pushes:  map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
-		merged: map[*model.Workload]*model.MergedGateway{},
+		merged:   map[*model.Workload]*model.MergedGateway{},
+		services: map[*model.PushContext]*hostTable[*model.Service]{}, wanted: map[*model.PushContext]*wanted{},
 	}
 	for _, e := range in.push.Mesh.ServiceEntries {
 		in.entries[e.Object] = e
@@ -82,6 +85,10 @@ func readIntent(p *Pass) *intent {
 			in.addTLS(vs)
 			in.addTCP(vs)
 		}
+	}
+	in.byHost = newHostTable[*steering]()
+	for _, s := range in.steerings {
+		in.byHost.add(s, s.Hosts)
 	}
 	return in
 }
@@ -102,12 +109,6 @@ func (in *intent) service(h host.Name) *model.Service {
 
 // covering returns the steerings of a host or wildcard (I1), whatever the port.
 func (in *intent) covering(h string) []*steering {
-	if in.byHost == nil {
-		in.byHost = newHostIndex[*steering]()
-		for _, s := range in.steerings {
-			in.byHost.add(s, s.Hosts)
-		}
-	}
 	return in.byHost.covering(host.Name(strings.ToLower(h)))
 }
 

@@ -211,6 +211,11 @@ func overlap(a, b []host.Name) bool {
 // key is the same for the steerings of one destination of a route.
 func (s *steering) key() model.Place { return model.Place{Object: s.Object, Field: s.To} }
 
+// covers reports whether the condition takes a host, or all of a wildcard.
+func (s *steering) covers(h host.Name) bool {
+	return slices.ContainsFunc(s.Hosts, host.Name(strings.ToLower(string(h))).SubsetOf)
+}
+
 // takes reports whether the condition takes what a client speaks on a port.
 func (s *steering) takes(port int, scheme flow.Scheme) bool {
 	return (s.Port == 0 || s.Port == port) && (s.Scheme == flow.TCP || s.Scheme == scheme)

@@ -16,12 +16,9 @@ import (
 func (in *intent) registering(push *model.PushContext, h host.Name) []*model.Service {
 	x := in.services[push]
 	if x == nil {
-		x = newHostIndex[*model.Service]()
+		x = newHostTable[*model.Service]()
 		for _, s := range push.Services() {
 			x.add(s, []host.Name{s.Hostname})
-		}
-		if in.services == nil {
-			in.services = map[*model.PushContext]*hostIndex[*model.Service]{}
 		}
 		in.services[push] = x
 	}
@@ -31,7 +28,7 @@ func (in *intent) registering(push *model.PushContext, h host.Name) []*model.Ser
 // wanted finds what shows that clients mean to call a host.
 type wanted struct {
 	// routes are the VirtualServices for sidecars.
-	routes *hostIndex[*model.MergedVirtualService]
+	routes *hostTable[*model.MergedVirtualService]
 	// rules are those of ALLOW policies in force that ask who sends; general may
 	// be about any host, named are about one.
 	rules   []authzRule
@@ -45,7 +42,7 @@ func (in *intent) wantedBy(push *model.PushContext) *wanted {
 	if x := in.wanted[push]; x != nil {
 		return x
 	}
-	x := &wanted{routes: newHostIndex[*model.MergedVirtualService](), named: map[string][]int{}, imports: map[*model.Sidecar]bool{}}
+	x := &wanted{routes: newHostTable[*model.MergedVirtualService](), named: map[string][]int{}, imports: map[*model.Sidecar]bool{}}
 	for _, vs := range push.VirtualServices() {
 		if !slices.Contains(vs.Gateways, model.MeshGateway) {
 			continue
@@ -74,9 +71,6 @@ func (in *intent) wantedBy(push *model.PushContext) *wanted {
 				}
 			}
 		}
-	}
-	if in.wanted == nil {
-		in.wanted = map[*model.PushContext]*wanted{}
 	}
 	in.wanted[push] = x
 	return x

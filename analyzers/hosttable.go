@@ -7,8 +7,8 @@ import (
 	"istio.io/istio/pkg/config/host"
 )
 
-// hostIndex finds things by the hosts that they are about.
-type hostIndex[T any] struct {
+// hostTable finds things by the hosts that they are about.
+type hostTable[T any] struct {
 	all   []T
 	exact map[host.Name][]int
 	wild  []wildcard
@@ -19,9 +19,9 @@ type wildcard struct {
 	place int
 }
 
-func newHostIndex[T any]() *hostIndex[T] { return &hostIndex[T]{exact: map[host.Name][]int{}} }
+func newHostTable[T any]() *hostTable[T] { return &hostTable[T]{exact: map[host.Name][]int{}} }
 
-func (x *hostIndex[T]) add(thing T, hosts []host.Name) {
+func (x *hostTable[T]) add(thing T, hosts []host.Name) {
 	i := len(x.all)
 	x.all = append(x.all, thing)
 	for _, h := range hosts {
@@ -34,7 +34,7 @@ func (x *hostIndex[T]) add(thing T, hosts []host.Name) {
 
 // covering returns the things with a host of which h is a subset, each once, in
 // the order in which they were added.
-func (x *hostIndex[T]) covering(h host.Name) []T {
+func (x *hostTable[T]) covering(h host.Name) []T {
 	places := slices.Clone(x.exact[h])
 	for _, w := range x.wild {
 		if h.SubsetOf(w.host) {
