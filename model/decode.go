@@ -67,7 +67,7 @@ func (d *decoding) value() any {
 		return d.gatewayAPI()
 	default:
 		// Of what is only counted, labels decide nothing.
-		o.Labels, o.Annotations = nil, nil
+		o.Labels = nil
 		return nil
 	}
 }
@@ -130,7 +130,7 @@ func (d *decoding) kubernetes() any {
 	case "ConfigMap":
 		value := d.configMap()
 		if value == nil {
-			d.object.Labels, d.object.Annotations = nil, nil
+			d.object.Labels = nil
 		}
 		return value
 	default:

@@ -48,8 +48,8 @@ func exactly[T any](s []T) []T {
 	return append(make([]T, 0, len(s)), s...)
 }
 
-// trimAnnotations keeps the annotations that Istio or OpenShift reads. Most of
-// the others are notes of tools, and some are whole objects
+// trimAnnotations keeps the annotations that Istio, OpenShift or egresslint
+// reads. Most of the others are notes of tools, and some are whole objects
 // (kubectl.kubernetes.io/last-applied-configuration).
 func trimAnnotations(annotations map[string]string) map[string]string {
 	kept := 0
