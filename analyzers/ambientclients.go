@@ -19,8 +19,7 @@ type ambientClients struct {
 // ambientNamespace are the clients of a namespace: those that nothing keeps from
 // the internet fare alike, the classes of the others each for itself.
 type ambientNamespace struct {
-	free   []*model.Workload
-	others [][]*model.Workload
+	free, others [][]*model.Workload
 }
 
 func ambientClientsOf(p *Pass) *ambientClients {
@@ -35,7 +34,7 @@ func ambientClientsOf(p *Pass) *ambientClients {
 		}
 		// Clients that resolve names otherwise dial other addresses.
 		if ns := &a.namespaces[i]; p.network.free(class[0]) && p.Reach.Sim.Capture(class[0]).DNSCapture {
-			ns.free = append(ns.free, class...)
+			ns.free = append(ns.free, class)
 		} else {
 			ns.others = append(ns.others, class)
 		}
@@ -44,7 +43,7 @@ func ambientClientsOf(p *Pass) *ambientClients {
 }
 
 // maxTried bounds the groups of clients that are tried for one finding.
-const maxTried = 256
+const maxTried = 1024
 
 // faring returns the clients whose request for a host fares as wanted, and such a
 // request of the first of them; nil if there is none.
@@ -63,7 +62,7 @@ func (a *ambientClients) faring(h waypointHost, want func(*flow.Trace) bool) (fi
 		}
 	}
 	for _, ns := range a.namespaces {
-		try(ns.free)
+		try(slices.Concat(ns.free...))
 		for _, class := range ns.others {
 			try(class)
 		}
@@ -75,9 +74,32 @@ func (a *ambientClients) faring(h waypointHost, want func(*flow.Trace) bool) (fi
 func (a *ambientClients) in(namespace string) *ambientClients {
 	out := &ambientClients{pass: a.pass}
 	for _, ns := range a.namespaces {
-		if w := slices.Concat(append([][]*model.Workload{ns.free}, ns.others...)...)[0]; w.Namespace == namespace {
+		if ns.first().Namespace == namespace {
 			out.namespaces = append(out.namespaces, ns)
 		}
 	}
 	return out
+}
+
+// eachClass are the same clients where policies tell them apart, so that only the
+// members of a class fare alike; want leaves out those that do not matter.
+func (a *ambientClients) eachClass(want func(*model.Workload) bool) *ambientClients {
+	out := &ambientClients{pass: a.pass}
+	for _, ns := range a.namespaces {
+		var left ambientNamespace
+		for _, class := range slices.Concat(ns.free, ns.others) {
+			if want(class[0]) {
+				left.others = append(left.others, class)
+			}
+		}
+		if len(left.others) > 0 {
+			out.namespaces = append(out.namespaces, left)
+		}
+	}
+	return out
+}
+
+// first is one of the clients of the namespace.
+func (ns *ambientNamespace) first() *model.Workload {
+	return slices.Concat(ns.free, ns.others)[0][0]
 }

@@ -41,11 +41,12 @@ func runBypassedByIP(p *Pass) {
 		if len(ns.free) == 0 {
 			continue
 		}
-		w := ns.free[0]
+		clients := slices.Concat(ns.free...)
+		w := clients[0]
 		var witness *proof
 		var names []string
 		for _, h := range hosts {
-			if len(names) == maxTried {
+			if len(names) == maxSteered {
 				break
 			}
 			requests := h.requests(p, w)
@@ -65,9 +66,9 @@ func runBypassedByIP(p *Pass) {
 			continue
 		}
 		slices.Sort(names)
-		at := p.namespacePlace(w.Namespace, ns.free)
-		f := Finding{Object: at.object, Field: at.field, Label: "no network policy closes it", Workloads: workloadIDs(ns.free), Flow: &witness.Flow, Trace: witness.Trace,
-			Fix: lockdown(in, w.Namespace, ns.free), Help: "the policy of the fix lets the mesh's own path through; add what the pods call inside the cluster",
+		at := p.namespacePlace(w.Namespace, clients)
+		f := Finding{Object: at.object, Field: at.field, Label: "no network policy closes it", Workloads: workloadIDs(clients), Flow: &witness.Flow, Trace: witness.Trace,
+			Fix: lockdown(in, w.Namespace, clients), Help: "the policy of the fix lets the mesh's own path through; add what the pods call inside the cluster",
 			Related: []Related{{hosts[0].Binding.Waypoint.Object, "metadata.name", fmt.Sprintf("waypoint %s", hosts[0].Binding.Waypoint.ID())}}}
 		f.Message = fmt.Sprintf("namespace %s goes through the waypoint to %s by name only: %s %s out directly by dialling the real address; close the namespace with a NetworkPolicy",
 			w.Namespace, upTo3(names), upTo3(f.Workloads), plural(len(f.Workloads), "gets", "get"))

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 )
 
@@ -64,12 +63,4 @@ func quotedList(values []string) []string {
 		out[i] = fmt.Sprintf("%q", v)
 	}
 	return out
-}
-
-// first is one of the clients of the namespace.
-func (ns *ambientNamespace) first() *model.Workload {
-	if len(ns.free) > 0 {
-		return ns.free[0]
-	}
-	return ns.others[0][0]
 }

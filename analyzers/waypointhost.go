@@ -2,7 +2,6 @@ package analyzers
 
 import (
 	"slices"
-	"strings"
 
 	"istio.io/istio/pkg/config/protocol"
 
@@ -47,15 +46,7 @@ func (h waypointHost) name() string { return string(h.Service.Hostname) }
 // requests are those that a client may make for the host: one for each port that
 // takes TCP, as its protocol has it.
 func (h waypointHost) requests(p *Pass, w *model.Workload) []flow.Flow {
-	name := h.name()
-	if h.Service.Hostname.IsWildCarded() {
-		for _, d := range p.Reach.Universe() {
-			if d.Stands == strings.ToLower(name) {
-				name = d.Host
-				break
-			}
-		}
-	}
+	name := witnessHost(p, h.Service.Hostname)
 	var out []flow.Flow
 	for _, port := range h.Service.Ports {
 		f := flow.Flow{From: reach.From(w), Host: name, Port: port.Number, Scheme: flow.TCP}
