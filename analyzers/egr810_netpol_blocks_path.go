@@ -80,6 +80,7 @@ type gathered struct {
 	order     []unmet
 	workloads map[unmet][]*model.Workload
 	proofs    map[unmet]*proof
+	needs     map[string][]netpol.Need
 }
 
 func (g *gathered) add(u unmet, class []*model.Workload, witness *proof) {
@@ -95,7 +96,7 @@ func runNetpolBlocksPath(p *Pass) {
 		return
 	}
 	in := intentOf(p)
-	g := &gathered{workloads: map[unmet][]*model.Workload{}, proofs: map[unmet]*proof{}}
+	g := &gathered{workloads: map[unmet][]*model.Workload{}, proofs: map[unmet]*proof{}, needs: map[string][]netpol.Need{}}
 	for _, class := range p.Reach.Classes() {
 		if !p.inMesh(class[0]) {
 			continue
@@ -117,6 +118,24 @@ func runNetpolBlocksPath(p *Pass) {
 	}
 }
 
+// needsOf returns what the proxy of a workload needs, once for all that the same
+// policies isolate, unless other policies than theirs may have a say.
+func (g *gathered) needsOf(p *Pass, w *model.Workload, proxy netpol.Proxy, policies []*model.NetworkPolicy) []netpol.Need {
+	key := fmt.Sprint(w.Namespace, " ", proxy)
+	for _, np := range policies {
+		key += " " + np.Name
+	}
+	if len(p.Mesh.ClusterNetworkPolicies)+len(p.Mesh.Unmodelled) > 0 || slices.ContainsFunc(p.Mesh.NetworkPolicies, func(np *model.NetworkPolicy) bool {
+		return np.Namespace == "kube-system" || np.Namespace == p.Mesh.Config.GetRootNamespace()
+	}) {
+		key = reach.From(w)
+	}
+	if _, known := g.needs[key]; !known {
+		g.needs[key] = p.network.policies.Needs(w, proxy)
+	}
+	return g.needs[key]
+}
+
 // unmetNeeds gathers istiod and DNS.
 func (in *intent) unmetNeeds(g *gathered, class []*model.Workload, policies []*model.NetworkPolicy) {
 	p, w := in.pass, class[0]
@@ -126,7 +145,7 @@ func (in *intent) unmetNeeds(g *gathered, class []*model.Workload, policies []*m
 	}
 	rules := slices.ContainsFunc(policies, func(np *model.NetworkPolicy) bool { return len(np.Spec.Spec.Egress) > 0 })
 	denied := map[string]*netpol.Need{} // needs that nobody meets
-	needs := p.network.policies.Needs(w, proxy)
+	needs := g.needsOf(p, w, proxy, policies)
 	for i := range needs {
 		denied[needs[i].Purpose] = &needs[i]
 	}
@@ -177,24 +196,28 @@ func networkPolicyOf(p *Pass, v netpol.Verdict) (*manifest.Object, bool) {
 	return nil, false
 }
 
+// leadsTo is where a steering leads; named says whether it is for some clients in
+// particular.
+type leadsTo struct {
+	service string
+	port    int
+	named   bool
+}
+
 // unmetStops gathers gateways and waypoints that clients are meant to reach.
 func (in *intent) unmetStops(g *gathered, class []*model.Workload) {
 	p, w := in.pass, class[0]
 	if in.captured(w) {
-		tried := map[string]bool{}
+		tried := map[leadsTo]bool{} // thousands of routes may lead to one gateway
 		for _, s := range in.steerings {
-			if len(tried) > maxTried || !s.isFor(w) {
+			to := leadsTo{s.Destination.GetHost(), s.servicePort(), s.Object.Namespace == w.Namespace || s.Namespace != "" || len(s.Labels) > 0}
+			if tried[to] || len(tried) > maxSteered || !s.isFor(w) {
 				continue
 			}
-			named := s.Object.Namespace == w.Namespace || s.Namespace != "" || len(s.Labels) > 0
+			tried[to] = true
 			for _, stop := range in.podPorts(s) {
-				key := fmt.Sprint(stop.Workload.ID(), " ", stop.Port, " ", named)
-				if tried[key] {
-					continue
-				}
-				tried[key] = true
 				flows := []flow.Flow{{From: reach.From(w), Host: witnessHost(p, s.Hosts[0]), Port: s.port(), Scheme: s.Scheme}}
-				in.tryStop(g, class, stop, s.servicePort(), "egress gateway", named, flows)
+				in.tryStop(g, class, stop, s.servicePort(), "egress gateway", to.named, flows)
 			}
 		}
 		return
