@@ -26,8 +26,8 @@ var _ = register(&Analyzer{
 			"or the waypoint (15008).",
 		Why: "A sidecar without istiod gets neither configuration nor certificates, and the pod does not become ready. A policy is about the ports of pods, not those of Services: " +
 			"one that allows 443 to a gateway whose pods listen on 8443 allows nothing. DNS falls back to TCP for long answers.",
-		Bad:  egressDoc(pathDoc("443")),
-		Good: egressDoc(pathDoc("8443")),
+		Bad:  egressDoc(meshOnlyDoc("443")),
+		Good: egressDoc(meshOnlyDoc("8443")),
 		Fix:  "Add the peer with the port of its pods: istiod TCP 15012, DNS UDP and TCP 53, the gateway its target port, a waypoint TCP 15008.",
 		Silent: "Whether the policies let it through is unknown, as with labels of namespaces that the input does not declare; DNS of pods whose policies allow nothing at all; " +
 			"a gateway or waypoint to which the policies allow no port, unless the route or ServiceEntry lies in the namespace of the client or names it: the client is then not meant to use it. " +
@@ -39,9 +39,9 @@ var _ = register(&Analyzer{
 	},
 })
 
-// pathDoc is a policy that lets the clients of the documentation reach DNS, istiod
+// meshOnlyDoc is a policy that lets the clients of the documentation reach DNS, istiod
 // and a port of the gateway.
-func pathDoc(port string) string {
+func meshOnlyDoc(port string) string {
 	return `apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
