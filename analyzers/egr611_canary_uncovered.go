@@ -17,8 +17,8 @@ var _ = register(&Analyzer{
 		What: "A part of the connections to an external host goes to a second waypoint (`istio.io/use-waypoint-canary`), and AuthorizationPolicies of the first one do not apply there, " +
 			"so that requests get out by the second.",
 		Why: "A policy whose `targetRefs` name a Gateway is enforced by that Gateway alone. The share of the canary goes unfiltered: who is denied tries again.",
-		Bad: ambientDoc(canaryEdits, strings.Replace(egressWaypoint, "name: waypoint", "name: next", 1), callersPolicy("istio-egress", "waypoint", []string{"billing"})),
-		Good: ambientDoc(canaryEdits, strings.Replace(egressWaypoint, "name: waypoint", "name: next", 1), callersPolicy("istio-egress", "waypoint", []string{"billing"}),
+		Bad: ambientDoc(canaryEdits, strings.Replace(waypointGateway, "name: waypoint", "name: next", 1), callersPolicy("istio-egress", "waypoint", []string{"billing"})),
+		Good: ambientDoc(canaryEdits, strings.Replace(waypointGateway, "name: waypoint", "name: next", 1), callersPolicy("istio-egress", "waypoint", []string{"billing"}),
 			callersPolicy("istio-egress", "next", []string{"billing"})),
 		Fix:    "Let the policies name both Gateways in `targetRefs`, or the ServiceEntry, which both waypoints know.",
 		Silent: "The policies hold for both waypoints; no client's request fares better by the canary; the binding is unknown.",
