@@ -2,6 +2,7 @@ package analyzers
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -38,6 +39,7 @@ func runUnrestricted(p *Pass) {
 	var order []place
 	open := map[place][]*model.Workload{}
 	shown := map[place]*proof{}
+	limiting := map[place]*model.Sidecar{}
 	for _, class := range p.Reach.Classes() {
 		w := class[0]
 		if !in.captured(w) || systemNamespace(p, w.Namespace) {
@@ -66,6 +68,9 @@ func runUnrestricted(p *Pass) {
 			shown[at] = &proof{f, p.Reach.Trace(f)}
 		}
 		open[at] = append(open[at], class...)
+		if s := in.push.SidecarFor(w.Namespace, w.Labels); s != nil && limiting[at] == nil && listsHosts(s) {
+			limiting[at] = s
+		}
 	}
 	for _, at := range order {
 		ids := workloadIDs(open[at])
@@ -74,6 +79,11 @@ func runUnrestricted(p *Pass) {
 			Workloads: ids, Flow: &shown[at].Flow, Trace: shown[at].Trace,
 			Message: fmt.Sprintf("outboundTrafficPolicy is ALLOW_ANY, and no network policy closes the internet to %s, so that every host is within reach; write REGISTRY_ONLY to control egress", upTo3(ids)),
 			Help:    "register what workloads need with ServiceEntries first",
+		}
+		if s := limiting[at]; s != nil {
+			f.Related = []Related{{s.Object, "spec.egress[0].hosts", fmt.Sprintf("Sidecar %s lists hosts, which keeps its workloads from no other one", s.ID())}}
+			f.Message = fmt.Sprintf("outboundTrafficPolicy is ALLOW_ANY, so that Sidecar %s, which lists hosts, keeps %s from no other host: what it does not import passes straight through; write REGISTRY_ONLY to control egress",
+				s.ID(), upTo3(ids))
 		}
 		if len(in.steerings) > 0 {
 			s := in.steerings[0]
@@ -84,6 +94,16 @@ func runUnrestricted(p *Pass) {
 		}
 		p.Report(f)
 	}
+}
+
+// listsHosts reports whether a Sidecar imports less than everything.
+func listsHosts(s *model.Sidecar) bool {
+	for _, e := range s.Spec.GetEgress() {
+		if slices.ContainsFunc(e.GetHosts(), func(h string) bool { return h == "*/*" }) {
+			return false
+		}
+	}
+	return len(s.Spec.GetEgress()) > 0
 }
 
 // verb agrees with a number of subjects.

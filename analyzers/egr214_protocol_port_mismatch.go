@@ -25,7 +25,7 @@ var _ = register(&Analyzer{
 		Bad:  documents(closedMesh, shopNamespace, ordersDeployment, entryOn443("HTTP")),
 		Good: documents(closedMesh, shopNamespace, ordersDeployment, entryOn443("TLS")),
 		Fix:  "Declare port 443 as TLS (or HTTPS, which means the same) and port 80 as HTTP.",
-		Silent: "Ports that a DestinationRule opens TLS on, whoever uses it, and ports with another `targetPort` (clients speak plaintext there on purpose); " +
+		Silent: "Ports that a DestinationRule opens TLS on, whoever uses it, and HTTP ports with another `targetPort` (clients speak plaintext there on purpose); " +
 			"connections that get through to the host, as with a second ServiceEntry or a waypoint; hosts that no client with a sidecar sees; unknown verdicts.",
 		Sources: []string{
 			"istio pilot/pkg/networking/core/listener.go (buildListenerFromEntry)",
@@ -76,7 +76,7 @@ func runProtocolMismatch(p *Pass) {
 		}
 		for _, port := range s.Ports {
 			speaks := spokenOn(port)
-			if speaks == "" || outgoing(s, port) != port.Number || slices.ContainsFunc(tls, func(t tlsSetting) bool {
+			if speaks == "" || speaks == flow.TLS && outgoing(s, port) != port.Number || slices.ContainsFunc(tls, func(t tlsSetting) bool {
 				return (t.port == 0 || t.port == port.Number) && slices.ContainsFunc(t.services, func(x *model.Service) bool { return x.Hostname == s.Hostname })
 			}) {
 				continue

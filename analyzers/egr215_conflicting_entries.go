@@ -17,7 +17,8 @@ var _ = register(&Analyzer{
 	Run: runConflictingEntries,
 	Doc: Doc{
 		Title: "Two ServiceEntries declare the same host and port differently, and clients see both",
-		What:  "Two ServiceEntries register one host and port, with protocols of different kinds (HTTP, TLS, TCP, detected) or with different resolution, and both are visible in a namespace with clients.",
+		What: "Two ServiceEntries register one host and port, with protocols of different kinds (HTTP, TLS, TCP, detected) or with different resolution, and both are visible in a namespace with clients. " +
+			"Or addresses of two entries become one network once the bits beyond their prefix are dropped (`2001:db8::1/32` is `2001:db8::/32`).",
 		Why: "They are not united. The clients' own namespace wins, else the older entry (without timestamps: of the namespace that comes first); of two in one namespace that were " +
 			"created in the same second istiod may take either, and another one tomorrow. The protocol decides which routes see the traffic, the resolution where it goes.",
 		Bad:  documents(closedMesh, shopNamespace, ordersDeployment, entryOn443("TLS"), otherEntry("HTTP")),
@@ -45,6 +46,7 @@ type conflict struct {
 
 func runConflictingEntries(p *Pass) {
 	in := intentOf(p)
+	in.reportMaskedNetworks()
 	byHost := map[host.Name][]*model.Service{}
 	var order []host.Name
 	for _, s := range in.push.Services() {
