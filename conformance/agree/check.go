@@ -82,7 +82,7 @@ func Check(stream []byte, flows []flow.Flow) (result *Result, err error) {
 	lap(&result.ProductTrace)
 	for i := range result.Answers {
 		a := &result.Answers[i]
-		a.Differences = Differences(a.Judge, a.Product)
+		a.Differences = Differences(a.Judge, a.Product, &Input{manifests})
 	}
 	return result, nil
 }

@@ -15,58 +15,85 @@ import (
 // judge's, each as "field: judge …, product …"; none means that they agree.
 //
 // Compared are outcome, via, reason, policy, upstream TLS and HTTP status, and
-// every weighted branch. Where the outcome is unknown only the reason is: how
-// far the flow got is then a matter of taste. TLS is that of an allowed flow:
-// where nothing leaves the mesh there is no last proxy.
-func Differences(judge, product *flow.Trace) []string {
+// every weighted branch. TLS is that of an allowed flow: where nothing leaves
+// the mesh there is no last proxy. Where an answer has branches, the status and
+// TLS are theirs. What the input leaves out is accepted as [Input] says.
+func Differences(judge, product *flow.Trace, input *Input) []string {
+	if input.leavesOut(judge, product) {
+		return nil
+	}
+	if len(judge.Branches) == 0 && len(product.Branches) == 0 {
+		return topDifferences(judge, product)
+	}
+	ours, theirs := leaves(judge), leaves(product)
+	if sameFates(ours, theirs) {
+		return topDifferences(judge, product)
+	}
+	if len(ours) != len(theirs) {
+		return append(topDifferences(judge, product), fmt.Sprintf("branches: judge %d, product %d", len(ours), len(theirs)))
+	}
+	expected := make([]leaf, len(ours))
+	var out []string
+	for i := range ours {
+		expected[i] = ours[i]
+		if input.leavesOut(ours[i].trace, theirs[i].trace) {
+			// The whole is then what it is with a branch that is not known.
+			expected[i].trace = theirs[i].trace
+		}
+		if ours[i].share.Cmp(theirs[i].share) != 0 {
+			out = append(out, fmt.Sprintf("branch %d: share: judge %s, product %s", i, ours[i].share, theirs[i].share))
+		}
+		for _, d := range topDifferences(expected[i].trace, theirs[i].trace) {
+			out = append(out, fmt.Sprintf("branch %d: %s", i, d))
+		}
+	}
+	return append(topDifferences(united(expected), product), out...)
+}
+
+// topDifferences compares two answers without their branches.
+func topDifferences(judge, product *flow.Trace) []string {
 	var out []string
 	differ := func(field string, a, b any) {
 		if a != b {
 			out = append(out, fmt.Sprintf("%s: judge %v, product %v", field, a, b))
 		}
 	}
-	if missing(judge, product) {
-		return nil
-	}
 	differ("outcome", judge.Outcome, product.Outcome)
 	differ("reason", judge.Reason, product.Reason)
-	if judge.Outcome == flow.Unknown && product.Outcome == flow.Unknown {
-		return out
-	}
-	if !open(judge) {
-		differ("via", judge.Via, product.Via)
-	}
+	differ("via", judge.Via, product.Via)
 	differ("policy", names(judge.Policy), names(product.Policy))
 	if len(judge.Branches) == 0 && len(product.Branches) == 0 {
 		differ("http_status", judge.HTTPStatus, product.HTTPStatus)
 		if judge.Outcome == flow.Allowed {
-			differ("upstream_tls", orNone(judge.UpstreamTLS), orNone(product.UpstreamTLS))
-		}
-		return out
-	}
-	ours, theirs := leaves(judge), leaves(product)
-	if sameFates(ours, theirs) {
-		return out
-	}
-	if len(ours) != len(theirs) {
-		return append(out, fmt.Sprintf("branches: judge %d, product %d", len(ours), len(theirs)))
-	}
-	for i := range ours {
-		if missing(ours[i].trace, theirs[i].trace) {
-			// What the branches have in common then differs, too.
-			out = nil
-			break
-		}
-	}
-	for i := range ours {
-		if ours[i].share.Cmp(theirs[i].share) != 0 {
-			out = append(out, fmt.Sprintf("branch %d: share: judge %s, product %s", i, ours[i].share, theirs[i].share))
-		}
-		for _, d := range Differences(ours[i].trace, theirs[i].trace) {
-			out = append(out, fmt.Sprintf("branch %d: %s", i, d))
+			differ("upstream_tls", judge.UpstreamTLS, product.UpstreamTLS)
 		}
 	}
 	return out
+}
+
+// united is the answer that branches have in common.
+func united(branches []leaf) *flow.Trace {
+	first := branches[0].trace
+	whole := &flow.Trace{Outcome: first.Outcome, Via: first.Via, Reason: first.Reason, Policy: names(first.Policy)}
+	for _, l := range branches {
+		whole.Branches = append(whole.Branches, flow.Branch{Trace: *l.trace})
+		if l.trace.Outcome != whole.Outcome {
+			whole.Outcome = flow.Mixed
+		}
+		if l.trace.Via != whole.Via {
+			whole.Via = flow.ViaMixed
+		}
+		if l.trace.Reason != whole.Reason {
+			whole.Reason = flow.BranchesDiffer
+		}
+		if names(l.trace.Policy) != whole.Policy {
+			whole.Policy = ""
+		}
+	}
+	if whole.Outcome == flow.Mixed || whole.Via == flow.ViaMixed {
+		whole.Reason = flow.BranchesDiffer
+	}
+	return whole
 }
 
 // leaf is a branch that has none itself, with its share of the traffic.
@@ -105,12 +132,9 @@ func sameFates(ours, theirs []leaf) bool {
 	shares := map[string]*big.Rat{}
 	add := func(list []leaf, sign int64) {
 		for _, l := range list {
-			key := fmt.Sprint(l.trace.Outcome, " ", l.trace.Reason)
-			if l.trace.Outcome != flow.Unknown {
-				key = fmt.Sprint(key, " ", l.trace.Via, " ", names(l.trace.Policy), " ", l.trace.HTTPStatus)
-			}
+			key := fmt.Sprint(l.trace.Outcome, " ", l.trace.Reason, " ", l.trace.Via, " ", names(l.trace.Policy), " ", l.trace.HTTPStatus)
 			if l.trace.Outcome == flow.Allowed {
-				key += " " + string(orNone(l.trace.UpstreamTLS))
+				key += " " + string(l.trace.UpstreamTLS)
 			}
 			if shares[key] == nil {
 				shares[key] = new(big.Rat)
@@ -129,18 +153,6 @@ func sameFates(ours, theirs []leaf) bool {
 	return true
 }
 
-// open tells whether a branch is unknown.
-func open(answer *flow.Trace) bool {
-	return slices.ContainsFunc(answer.Branches, func(b flow.Branch) bool { return b.Outcome == flow.Unknown || open(&b.Trace) })
-}
-
-func orNone(tls flow.UpstreamTLS) flow.UpstreamTLS {
-	if tls == "" {
-		return flow.UpstreamNone
-	}
-	return tls
-}
-
 // names sorts a list of policies.
 func names(list string) string {
 	if list == "" {
@@ -149,11 +161,4 @@ func names(list string) string {
 	parts := strings.Split(list, ",")
 	slices.Sort(parts)
 	return strings.Join(parts, ",")
-}
-
-// missing accepts that the product does not know where istiod has no endpoint:
-// a selector that selects nothing in the input may select pods or machines
-// that the input leaves out.
-func missing(judge, product *flow.Trace) bool {
-	return (judge.Reason == flow.NoEndpoints || judge.Reason == flow.NoCluster) && product.Reason == flow.MissingObject
 }

@@ -6,6 +6,7 @@ import (
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tcp "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 )
 
 type compiledListener struct {
@@ -153,6 +154,9 @@ func (p *Proxy) accept(l *compiledListener, conn Connection) *Verdict {
 	}
 	for _, filter := range chain.filters {
 		if done := filter.apply(session, v); done {
+			if last, ok := chain.filters[len(chain.filters)-1].(*tcpProxy); ok && v.Stop != nil {
+				v.Stop.Cluster = (*tcp.TcpProxy)(last).GetCluster()
+			}
 			return v
 		}
 	}

@@ -47,6 +47,9 @@ type Stop struct {
 	Policies []string
 	// Allow says that what denied is that no policy allowed.
 	Allow bool
+	// Cluster is where a connection would have gone that is forwarded unread, ""
+	// where that is not known.
+	Cluster string
 	// Detail names what is not known, for reasons that leave it open.
 	Detail string
 }

@@ -5,9 +5,12 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	discoveryv1 "k8s.io/api/discovery/v1"
+
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/serviceregistry/provider"
 	"istio.io/istio/pkg/config/protocol"
+	"istio.io/istio/pkg/config/visibility"
 )
 
 // orderedServices hands istiod its services in a chosen order. Of ServiceEntries
@@ -175,4 +178,29 @@ func (i *istiod) scopesDiffer(workloads []*Workload) bool {
 		}
 	}
 	return false
+}
+
+// endpointsByChance reports whether a cluster is a Service that is exported to
+// nobody and that a route of its own namespace leads to all the same. istiod
+// takes over its endpoints when the Service changes, not when they do: whether
+// it has them depends on which of the two it saw last
+// (pilot/pkg/serviceregistry/kube/controller/endpointslice.go serviceNeedsPush,
+// controller.go addOrUpdateService).
+func (i *istiod) endpointsByChance(w *Workload, cluster string) bool {
+	direction, _, name, _ := model.ParseSubsetKey(cluster)
+	if direction != model.TrafficDirectionOutbound {
+		return false
+	}
+	node, err := i.proxy(w)
+	if err != nil {
+		return false
+	}
+	service := i.push.ServiceForHostname(node, name)
+	if service == nil || service.Attributes.ServiceRegistry != provider.Kubernetes ||
+		!service.Attributes.ExportTo.Contains(visibility.None) || service.Resolution != model.ClientSideLB {
+		return false
+	}
+	return slices.ContainsFunc(i.slices, func(s *discoveryv1.EndpointSlice) bool {
+		return s.Namespace == service.Attributes.Namespace && s.Labels[discoveryv1.LabelServiceName] == service.Attributes.Name
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 
@@ -48,16 +49,17 @@ type istiod struct {
 	shared bool
 	stop   chan struct{}
 	client kubelib.Client
+	slices []*discoveryv1.EndpointSlice
 }
 
 const clusterID = cluster.ID(constants.DefaultClusterName)
 
 // syncTimeout bounds the wait for istiod's controllers. They work in memory;
 // it is reached only when something is broken.
-const syncTimeout = 30 * time.Second
+const syncTimeout = 2 * time.Minute
 
 func startIstiod(m *Manifests) (*istiod, error) {
-	i := &istiod{stop: make(chan struct{}), metadata: m.Mesh.GetDefaultConfig().GetProxyMetadata(), sidecars: map[string]bool{}}
+	i := &istiod{stop: make(chan struct{}), slices: m.EndpointSlices, metadata: m.Mesh.GetDefaultConfig().GetProxyMetadata(), sidecars: map[string]bool{}}
 	i.sidecarResources(m)
 	for _, w := range m.Workloads {
 		if w.Role == SidecarProxy {

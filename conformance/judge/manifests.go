@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -50,7 +51,7 @@ type Manifests struct {
 	again func(v6 bool) *Manifests
 
 	// Rejected are the objects that the admission webhook refuses, with its
-	// words, in the order of the input.
+	// words.
 	Rejected []error
 }
 
@@ -109,18 +110,18 @@ type document struct {
 	raw   []byte
 }
 
-// reader collects documents; a later one replaces an earlier one of the same
-// kind, namespace and name.
+// reader collects documents. Of several of one kind, namespace and name the last
+// counts that is not refused, as if they were applied one after the other.
 type reader struct {
 	order []string
-	last  map[string]*document
+	all   map[string][]*document
 	mesh  []byte
 	proxy map[string]string
 }
 
 func newReader() *reader {
 	silence()
-	return &reader{last: map[string]*document{}, proxy: map[string]string{}}
+	return &reader{all: map[string][]*document{}, proxy: map[string]string{}}
 }
 
 func (r *reader) stream(data []byte) error {
@@ -172,10 +173,10 @@ func (r *reader) object(js []byte) error {
 		group = ""
 	}
 	key := strings.Join([]string{group, doc.Kind, doc.Namespace, doc.Name}, "|")
-	if _, seen := r.last[key]; !seen {
+	if _, seen := r.all[key]; !seen {
 		r.order = append(r.order, key)
 	}
-	r.last[key] = doc
+	r.all[key] = append(r.all[key], doc)
 	return nil
 }
 
@@ -229,10 +230,11 @@ func (r *reader) operator(doc *document) {
 func (r *reader) manifests(v6 bool) *Manifests {
 	m := &Manifests{ProxyValues: r.proxy, again: r.manifests}
 	for _, key := range r.order {
-		if err := m.add(r.last[key]); err != nil {
-			m.Rejected = append(m.Rejected, err)
+		doc := m.addLast(r.all[key])
+		if doc == nil {
+			continue
 		}
-		if doc := r.last[key]; doc.Kind == "ConfigMap" && doc.Name == "istio" {
+		if doc.Kind == "ConfigMap" && doc.Name == "istio" {
 			var settings struct {
 				Data map[string]string `json:"data"`
 			}
@@ -242,7 +244,7 @@ func (r *reader) manifests(v6 bool) *Manifests {
 				}
 			}
 		}
-		if doc := r.last[key]; doc.Kind == "IstioOperator" {
+		if doc.Kind == "IstioOperator" {
 			r.operator(doc)
 		}
 	}
@@ -260,6 +262,24 @@ func (r *reader) manifests(v6 bool) *Manifests {
 	m.inject()
 	m.addresses(v6)
 	return m
+}
+
+// addLast adds the last of several definitions of an object that is not refused
+// and returns it, nil if there is none.
+func (m *Manifests) addLast(docs []*document) *document {
+	var accepted *document
+	for _, doc := range slices.Backward(docs) {
+		into := m
+		if accepted != nil {
+			into = &Manifests{} // only to hear whether it is refused
+		}
+		if err := into.add(doc); err != nil {
+			m.Rejected = append(m.Rejected, err)
+		} else if accepted == nil {
+			accepted = doc
+		}
+	}
+	return accepted
 }
 
 func (m *Manifests) add(doc *document) error {

@@ -115,13 +115,21 @@ func (i *istiod) config(w *Workload) (*envoy.Config, error) {
 // allowPolicies are the names of the ALLOW policies in force at a workload,
 // sorted. On a TCP chain rules that need HTTP leave no trace in the proxy's
 // configuration, though their policy denies; so istiod's selection is asked.
-func (i *istiod) allowPolicies(w *Workload) []string {
+// A sidecar that finds out by the server name where a connection goes obeys
+// those of the service of the given cluster, too
+// (pilot/pkg/networking/core/networkfilter.go buildOutboundNetworkFilters).
+func (i *istiod) allowPolicies(w *Workload, cluster string) []string {
 	node, err := i.proxy(w)
 	if err != nil {
 		return nil
 	}
 	policies := i.push.AuthzPolicies
 	matcher := model.PolicyMatcherForProxy(node).WithRootNamespace(policies.RootNamespace)
+	if direction, _, name, _ := model.ParseSubsetKey(cluster); direction == model.TrafficDirectionOutbound && node.Type == model.SidecarProxy {
+		if service := i.push.ServiceForHostname(node, name); service != nil && name.IsWildCarded() && service.Resolution == model.DynamicDNS {
+			matcher = matcher.WithService(service)
+		}
+	}
 	var names []string
 	for _, policy := range policies.ListAuthorizationPolicies(matcher).Allow {
 		if dry, err := strconv.ParseBool(policy.Annotations[annotation.IoIstioDryRun.Name]); err == nil && dry {

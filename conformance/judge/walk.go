@@ -108,7 +108,7 @@ func (w *walk) stopped(h hop, stop *envoy.Stop) *flow.Trace {
 		via = flow.ViaGateway
 	}
 	if reason, open := openReasons[stop.Reason]; open {
-		return &flow.Trace{Outcome: flow.Unknown, Via: h.via, Reason: reason, Detail: stop.Detail, UpstreamTLS: flow.UpstreamNone}
+		return &flow.Trace{Outcome: flow.Unknown, Via: via, Reason: reason, Detail: stop.Detail, UpstreamTLS: flow.UpstreamNone}
 	}
 	answer := blocked(definiteReasons[stop.Reason], via, stop.Status)
 	if stop.Reason == envoy.DirectResponse && h.verdict.VirtualHost == "block_all" {
@@ -118,7 +118,7 @@ func (w *walk) stopped(h hop, stop *envoy.Stop) *flow.Trace {
 	}
 	if stop.Reason == envoy.Denied {
 		if stop.Allow {
-			answer.Policy = strings.Join(w.mesh.istiod.allowPolicies(h.workload), ",")
+			answer.Policy = strings.Join(w.mesh.istiod.allowPolicies(h.workload, stop.Cluster), ",")
 		} else {
 			answer.Policy, answer.Rule = policyName(stop.Policies)
 		}
@@ -184,7 +184,7 @@ func (w *walk) deliver(h hop, f envoy.Forward) *flow.Trace {
 		return blocked(flow.NoCluster, stopVia, f.NotFound)
 	}
 	if f.Opaque != "" && len(delivery.Upstreams) > 0 {
-		return &flow.Trace{Outcome: flow.Unknown, Via: h.via, Reason: flow.OpaqueFilter, Detail: f.Opaque}
+		return &flow.Trace{Outcome: flow.Unknown, Via: stopVia, Reason: flow.OpaqueFilter, Detail: f.Opaque}
 	}
 	via := h.via
 	if via != flow.ViaGateway {
@@ -196,7 +196,7 @@ func (w *walk) deliver(h hop, f envoy.Forward) *flow.Trace {
 	var answers []*flow.Trace
 	for _, u := range delivery.Upstreams {
 		if u.Unknown != "" {
-			answers = append(answers, &flow.Trace{Outcome: flow.Unknown, Via: via, Reason: flow.OpaqueFilter, Detail: u.Unknown})
+			answers = append(answers, &flow.Trace{Outcome: flow.Unknown, Via: stopVia, Reason: flow.OpaqueFilter, Detail: u.Unknown})
 			continue
 		}
 		tls := flow.UpstreamNone
@@ -223,6 +223,9 @@ func (w *walk) deliver(h hop, f envoy.Forward) *flow.Trace {
 			answers = append(answers, w.arrive(t, conn, via, tls, h.depth+1))
 		}
 	}
+	if w.mesh.istiod.endpointsByChance(h.workload, f.Cluster) {
+		return &flow.Trace{Outcome: flow.Unknown, Via: stopVia, Reason: flow.Undetermined, Detail: f.Cluster + ": istiod knows its endpoints or not, as things happened"}
+	}
 	if len(answers) == 0 {
 		return blocked(flow.NoEndpoints, stopVia, 0)
 	}
@@ -235,8 +238,9 @@ func (w *walk) arrive(t target, conn envoy.Connection, via flow.Via, tls flow.Up
 	if t.workload == nil {
 		return accepted(conn.Message, via, flow.OK, tls)
 	}
-	// What a proxy adds towards a workload of the mesh does not leave it.
-	if t.workload.Role != GatewayProxy {
+	// What a proxy adds towards a workload of the mesh does not leave it. Where
+	// none has seen the connection, there is nothing to be said.
+	if tls != "" && t.workload.Role != GatewayProxy {
 		tls = flow.UpstreamNone
 	}
 	if t.workload.Role == NoProxy {

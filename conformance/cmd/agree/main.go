@@ -70,7 +70,7 @@ func run(out io.Writer, start uint64, seeds, flows, workers, most, reduce int, s
 		busy.Wait()
 		close(done)
 	}()
-	t := tally{most: most, reduce: reduce, save: save, answers: map[string]int{}, kinds: map[string]int{}}
+	t := tally{most: most, reduce: reduce, save: save, answers: map[string]int{}, kinds: map[string]int{}, first: map[string]uint64{}}
 	for o := range done {
 		t.add(out, o)
 	}
@@ -81,11 +81,16 @@ func run(out io.Writer, start uint64, seeds, flows, workers, most, reduce int, s
 // objectName is a policy in a difference; kinds of differences leave it out.
 var objectName = regexp.MustCompile(`[a-z-]+/ap-[a-z0-9]+(,[a-z-]+/ap-[a-z0-9]+)*`)
 
+// rejections is the kind of meshes of which the two refuse different objects.
+const rejections = "rejected objects"
+
 // tally counts answers.
 type tally struct {
 	flows, disagreements, failures int
 	rejected, productRejected      int
 	answers, kinds                 map[string]int
+	// first is a seed of each kind.
+	first map[string]uint64
 	// most are printed in full, reduce are reduced, and saved in save.
 	most, reduce   int
 	save           string
@@ -105,7 +110,9 @@ func (t *tally) add(out io.Writer, o outcome) {
 	t.rejected += r.Rejected
 	t.productRejected += r.ProductRejected
 	if r.Rejected != r.ProductRejected {
-		t.kinds["rejected objects"]++
+		t.disagreements++
+		t.kinds[rejections]++
+		t.first[rejections] = seed
 		fmt.Fprintf(out, "seed %d: judge rejects %d objects, product %d\n", seed, r.Rejected, r.ProductRejected)
 	}
 	for _, a := range r.Answers {
@@ -117,6 +124,9 @@ func (t *tally) add(out io.Writer, o outcome) {
 		t.disagreements++
 		kind := objectName.ReplaceAllString(strings.Join(a.Differences, "; "), "…")
 		t.kinds[kind]++
+		if t.kinds[kind] == 1 {
+			t.first[kind] = seed
+		}
 		if t.kinds[kind] == 1 && t.reduce > 0 {
 			t.reduce--
 			small := agree.Reduce(seed, o.mesh.Objects, a)
@@ -151,16 +161,16 @@ func text(v any) string {
 
 func (t *tally) print(out io.Writer, took time.Duration) {
 	fmt.Fprintln(out, "\nanswers of the judge:")
-	ranking(out, t.answers)
+	ranking(out, t.answers, func(answer string) string { return answer })
 	if len(t.kinds) > 0 {
 		fmt.Fprintln(out, "\ndisagreements:")
-		ranking(out, t.kinds)
+		ranking(out, t.kinds, func(kind string) string { return fmt.Sprintf("seed %d: %s", t.first[kind], kind) })
 	}
 	fmt.Fprintf(out, "\n%d flows, %d disagreements, %d failures; %d objects rejected (product %d)\n", t.flows, t.disagreements, t.failures, t.rejected, t.productRejected)
 	fmt.Fprintf(out, "%s: %.0f flows a second; judge %s, product %s\n", took.Round(time.Millisecond), float64(t.flows)/took.Seconds(), t.judge.Round(time.Millisecond), t.product.Round(time.Millisecond))
 }
 
-func ranking(out io.Writer, counts map[string]int) {
+func ranking(out io.Writer, counts map[string]int, text func(key string) string) {
 	keys := make([]string, 0, len(counts))
 	for key := range counts {
 		keys = append(keys, key)
@@ -172,6 +182,6 @@ func ranking(out io.Writer, counts map[string]int) {
 		return keys[i] < keys[j]
 	})
 	for _, key := range keys {
-		fmt.Fprintf(out, "%8d  %s\n", counts[key], key)
+		fmt.Fprintf(out, "%8d  %s\n", counts[key], text(key))
 	}
 }
