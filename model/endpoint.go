@@ -42,7 +42,7 @@ const TLSModeLabel = "security.istio.io/tlsMode"
 // are any is not known then.
 func (p *PushContext) SelectsNothing(s *Service) bool {
 	return slices.ContainsFunc(p.siblings(s), func(o *Service) bool {
-		return len(o.Selector) > 0 && len(p.OwnEndpoints(o, nil)) == 0
+		return len(o.Selector) > 0 && len(p.OwnEndpoints(o, nil)) == 0 && len(p.workloadEntries(o, nil)) == 0
 	})
 }
 
@@ -238,7 +238,7 @@ func (p *PushContext) OwnEndpoints(s *Service, port *Port) []Endpoint {
 		for i, e := range spec.GetEndpoints() {
 			out = append(out, entryEndpoint(e, entryTargetPort(port, e), s.Object, fmt.Sprintf("spec.endpoints[%d]", i)))
 		}
-	case s.Resolution == DNSLB || s.Resolution == DNSRoundRobinLB || s.Resolution == DynamicDNS:
+	case s.Resolution == DNSLB || s.Resolution == DNSRoundRobinLB:
 		out = append(out, Endpoint{Address: string(s.Hostname), Port: entryTargetPort(port, nil), Object: s.Object, Field: s.HostField})
 	}
 	return out

@@ -400,7 +400,7 @@ func (p *PushContext) GatewayWithoutPods(namespace string) *Gateway {
 		if len(selector) == 0 || scoped && g.Namespace != namespace {
 			continue
 		}
-		if !slices.ContainsFunc(p.Mesh.Workloads, func(w *Workload) bool {
+		if !slices.ContainsFunc(p.cluster.Workloads, func(w *Workload) bool {
 			return subset(selector, w.Labels) && (!scoped || w.Namespace == g.Namespace)
 		}) {
 			return g

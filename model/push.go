@@ -35,6 +35,8 @@ type PushContext struct {
 	aged map[serviceKey][]*Service
 	// tied are the groups of services whose order is chance.
 	tied [][]*Service
+	// pick is which of equally old services of other namespaces routes lead to.
+	pick int
 	// listed are the services with addresses, as clients find them.
 	listed map[host.Name][]*Service
 	// byClusterIP finds Kubernetes Services by their addresses.

@@ -5,6 +5,7 @@ import (
 
 	"istio.io/istio/pkg/config/host"
 	"istio.io/istio/pkg/config/protocol"
+	"istio.io/istio/pkg/config/visibility"
 
 	"github.com/egresslint/egresslint/model/manifest"
 )
@@ -28,6 +29,14 @@ const (
 	// DynamicDNS resolves the host that the request names.
 	DynamicDNS
 )
+
+// HiddenEndpoints reports whether a Service says of itself that nobody sees it. A
+// route of its own namespace may lead there all the same, but istiod does not
+// pass on changes of its endpoints (istio
+// pilot/pkg/serviceregistry/kube/controller/endpointslice.go serviceNeedsPush).
+func (s *Service) HiddenEndpoints() bool {
+	return s.Kubernetes() && s.ExportTo.has(visibility.None) && s.Resolution == ClientSideLB
+}
 
 // UnspecifiedIP is the address of a service that has none.
 const UnspecifiedIP = "0.0.0.0"

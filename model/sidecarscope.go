@@ -26,7 +26,9 @@ type SidecarScope struct {
 	Services []*Service
 
 	byHost map[host.Name]*Service
-	policy *networking.OutboundTrafficPolicy
+	// byChance are hosts of which istiod may take any of several services.
+	byChance map[host.Name][]*Service
+	policy   *networking.OutboundTrafficPolicy
 }
 
 // EgressListener is one entry of a Sidecar's egress, or the implied one that
@@ -50,6 +52,10 @@ func (l *EgressListener) BestVirtualService(h host.Name) *MergedVirtualService {
 
 // Service returns the service of a host that the scope sees, nil if none.
 func (s *SidecarScope) Service(h host.Name) *Service { return s.byHost[h] }
+
+// ByChance returns the services of a host any of which istiod may take, because a
+// route leads there and no egress.hosts says which; nil where it has no choice.
+func (s *SidecarScope) ByChance(h host.Name) []*Service { return s.byChance[h] }
 
 // OutboundTrafficPolicy returns what happens to unknown destinations, and the
 // place that says so. Mode is REGISTRY_ONLY for an empty policy in a Sidecar
@@ -354,9 +360,15 @@ func (p *PushContext) collectServices(scope *SidecarScope) {
 		}
 		for _, vs := range l.VirtualServices {
 			for _, d := range vs.Destinations(scope.Namespace) {
-				s := p.destinationService(d.Host, scope.Namespace)
+				s, tied := p.destinationService(d.Host, scope.Namespace)
 				if s == nil {
 					continue
+				}
+				if len(tied) > 1 && (scope.byHost[d.Host] == nil || scope.byChance[d.Host] != nil) {
+					if scope.byChance == nil {
+						scope.byChance = map[host.Name][]*Service{}
+					}
+					scope.byChance[d.Host] = tied
 				}
 				if l.Spec.GetPort().GetNumber() != 0 && protocol.Parse(l.Spec.GetPort().GetProtocol()) != protocol.HTTP_PROXY {
 					s = listenerPorts(s, l.Spec)
@@ -373,25 +385,33 @@ func (p *PushContext) collectServices(scope *SidecarScope) {
 
 // destinationService picks the service of a route's destination: in the
 // client's namespace whatever its exportTo, else a visible Kubernetes Service,
-// else the oldest visible one.
-func (p *PushContext) destinationService(h host.Name, namespace string) *Service {
+// else the oldest visible one. Of equally old ones istiod takes the first that it
+// meets in a map (istio pilot/pkg/model/sidecar.go pickBestVisibleNamespace); they
+// are returned too.
+func (p *PushContext) destinationService(h host.Name, namespace string) (*Service, []*Service) {
 	byNamespace := p.byHost[h]
 	if s := byNamespace[namespace]; s != nil {
-		return s
+		return s, nil
 	}
-	var best *Service
+	var oldest []*Service
 	for _, s := range p.index.services[h] {
 		if byNamespace[s.Namespace] != s || !p.Visible(s, namespace) {
 			continue
 		}
 		if s.Kubernetes() {
-			return s
+			return s, nil
 		}
-		if best == nil || s.Created.Before(best.Created) {
-			best = s
+		if len(oldest) > 0 && s.Created.Before(oldest[0].Created) {
+			oldest = nil
+		}
+		if len(oldest) == 0 || s.Created.Equal(oldest[0].Created) {
+			oldest = append(oldest, s)
 		}
 	}
-	return best
+	if len(oldest) == 0 {
+		return nil, nil
+	}
+	return oldest[p.pick%len(oldest)], oldest
 }
 
 // destinationPorts narrows a service to the ports that routes name; nil where it

@@ -105,3 +105,35 @@ func mix(a, b uint64) uint64 {
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
 }
+
+// mostPicks bounds the choices of [PushContext.Picks].
+const mostPicks = 4
+
+// Picks returns how many choices istiod may have among equally old services of
+// one host in several namespaces, where a Sidecar does not say which it imports
+// and a route leads there; at most 4.
+func (p *PushContext) Picks() int {
+	most := 1
+	if len(p.Mesh.Sidecars) == 0 {
+		return most
+	}
+	for _, byNamespace := range p.byHost {
+		if len(byNamespace) < 2 {
+			continue
+		}
+		for _, a := range byNamespace {
+			n := 0
+			for _, b := range byNamespace {
+				if !b.Kubernetes() && b.Created.Equal(a.Created) {
+					n++
+				}
+			}
+			most = max(most, n)
+		}
+	}
+	return min(most, mostPicks)
+}
+
+// SetPick makes another of these choices, from 0, in scopes that are computed
+// afterwards.
+func (p *PushContext) SetPick(i int) { p.pick = i }

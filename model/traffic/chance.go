@@ -17,6 +17,9 @@ type chance struct {
 	// tie is the order of services that compare equal (see
 	// [model.NewPushContext]).
 	tie int
+	// pick is which of equally old services of other namespaces a route leads to
+	// that no Sidecar chooses (see [model.PushContext.Picks]).
+	pick int
 	// sidecarsFirst: istiod serves the sidecars of a namespace before its
 	// gateways, which then share the sidecars' view of the mesh (istio
 	// pilot/pkg/model/push_context.go doGetSidecarScope).
@@ -57,6 +60,9 @@ func (s *Simulation) findAlternatives() *alternatives {
 		for tie := range min(ties, 2) {
 			add(chance{tie: tie, sidecarsFirst: true})
 		}
+	}
+	for pick := 1; pick < push.Picks(); pick++ {
+		add(chance{pick: pick})
 	}
 	for _, group := range push.TiedServices() {
 		if slices.ContainsFunc(group, func(x *model.Service) bool { return x.Entry != group[0].Entry }) {
@@ -132,7 +138,8 @@ func (s *Simulation) choices(w *walker) []*Simulation {
 	}
 	var out []*Simulation
 	for _, o := range s.others {
-		if (o.chance.tie == 0 || tied || s.mixed) && (!o.chance.sidecarsFirst || w.shared != nil) {
+		if (o.chance.tie == 0 || tied || s.mixed) && (!o.chance.sidecarsFirst || w.shared != nil) &&
+			(o.chance.pick == 0 || w.picked != nil) {
 			out = append(out, o)
 		}
 	}
@@ -174,6 +181,16 @@ func undetermined(s, other *Simulation, w *walker, a, b *flow.Trace) *flow.Trace
 		return t
 	}
 	var names []string
+	if other.chance.pick > 0 {
+		for _, service := range w.picked {
+			names = append(names, service.Object.String())
+			hop.Because = append(hop.Because, flow.Because{Object: service.Object, Field: service.HostField})
+		}
+		hop.Decision = fmt.Sprintf("a route leads to %s, which %s register at the same age; no Sidecar and no entry of the client's own namespace says which counts, and istiod may take any of them: %s", w.picked[0].Hostname, strings.Join(names, " and "), fates)
+		t.Detail = hop.Decision + "; egress.hosts that name one, or creation timestamps that differ, would settle it"
+		t.Hops = append(slices.Clone(t.Hops), hop)
+		return t
+	}
 	several := false
 	for _, group := range citedTies(s.Push().TiedServices(), a, b) {
 		for _, service := range group {

@@ -53,6 +53,8 @@ type cluster struct {
 	// missing says why the cluster does not exist, "" if it does; unsure, why
 	// that is not known although it looks so.
 	missing, unsure string
+	// chance says why istiod itself may know the endpoints or not.
+	chance string
 	// unmodelled says why it is not known what the cluster does.
 	unmodelled *model.Unmodelled
 	because    []flow.Because
@@ -191,7 +193,7 @@ func (p *proxy) dynamicForward(s *model.Service) bool {
 func (p *proxy) whyUnknown(h host.Name) (missing, unsure string) {
 	name, rest, _ := strings.Cut(string(h), ".")
 	namespace, suffix, _ := strings.Cut(rest, ".")
-	if suffix == "svc."+model.DomainSuffix && !p.push.Mesh.HoldsWorkloadsOf(namespace) {
+	if suffix == "svc."+model.DomainSuffix && !p.sim.mesh.HoldsWorkloadsOf(namespace) {
 		return fmt.Sprintf("Service %s/%s is not in the input", namespace, name),
 			fmt.Sprintf("the input holds no workload and no Service of namespace %s, where Service %s should be", namespace, name)
 	}
@@ -256,6 +258,10 @@ func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *
 			continue
 		}
 		c.endpoints = append(c.endpoints, e)
+	}
+	if s.HiddenEndpoints() && !p.push.SelectsNothing(s) {
+		c.chance = fmt.Sprintf("%s is exported to nobody (\"~\"): istiod takes over its endpoints when the Service changes, not when they do, so that it depends on what happened last whether sidecars know any", s.Object)
+		return
 	}
 	switch {
 	case len(c.endpoints) > 0:

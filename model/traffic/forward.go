@@ -22,6 +22,9 @@ const maxForwards = 2000
 // forward sends a request or connection to a cluster.
 func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.Trace {
 	c := p.cluster(t.cluster)
+	if tied := p.scope.ByChance(hostName(t.cluster[strings.LastIndexByte(t.cluster, '|')+1:])); tied != nil {
+		w.picked = tied
+	}
 	conn.http = http
 	if http && c.port != nil && conn.request != nil && c.port.Protocol != protocol.Unsupported {
 		// Ports of unknown protocol get what the client speaks (istio
@@ -65,6 +68,8 @@ func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.T
 		return end("the connection is closed: the destination is not registered for this sidecar", blocked(flow.Blackhole, 0))
 	case c.kind == toEndpoints && len(c.endpoints) == 0 && c.unsure != "":
 		return end("nothing is known behind the service: "+c.unsure, unknown(flow.ViaNone, flow.MissingObject, c.unsure))
+	case c.chance != "":
+		return end(c.chance, unknown(flow.ViaNone, flow.Undetermined, c.chance))
 	case c.kind == toEndpoints && len(c.endpoints) == 0:
 		return end(p.noEndpointsText(c), blocked(flow.NoEndpoints, failed))
 	case t.tunnel != nil:

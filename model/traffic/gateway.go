@@ -14,9 +14,9 @@ import (
 )
 
 // newGateway compiles the listeners of a gateway.
-func newGateway(sim *Simulation, push *model.PushContext, w *model.Workload) *proxy {
+func newGateway(sim *Simulation, push *model.PushContext, w *model.Workload, v6 bool) *proxy {
 	p := &proxy{
-		sim: sim, push: push, namespace: w.Namespace, labels: w.Labels, workload: w, role: gatewayRole,
+		sim: sim, push: push, namespace: w.Namespace, labels: w.Labels, workload: w, role: gatewayRole, wildcard: wildcardOf(v6),
 		scope: sim.gatewayScope(push, w.Namespace), gateway: push.MergeGateways(w),
 		tables: map[string]*routeTable{}, clusters: map[string]*cluster{},
 	}
@@ -39,7 +39,7 @@ func (p *proxy) gatewayListeners() map[bindPort]*listener {
 		}
 		bind := port.Bind
 		if bind == "" {
-			bind = model.UnspecifiedIP
+			bind = p.wildcard
 		}
 		key := bindPort{bind, port.Port}
 		if out[key] == nil {

@@ -266,7 +266,7 @@ func (s *Simulation) forwarding(h string) []door {
 	s.findRouters()
 	var doors []door
 	for _, g := range s.ways.routers {
-		p := s.gateway(g)
+		p := s.gateway(g, false)
 		for key, l := range p.listeners {
 			if d := (door{g, key.port}); !slices.Contains(doors, d) && p.forwardsUnasked(l, h) {
 				doors = append(doors, d)

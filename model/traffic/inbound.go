@@ -20,7 +20,7 @@ const maxProxies = 8
 // gatewayInbound decides what a gateway does with a connection that reaches its
 // pod.
 func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace {
-	p := w.sim.gateway(to)
+	p := w.sim.gateway(to, w.v6)
 	w.sharing(to)
 	hop := flow.Hop{At: flow.AtGateway, Proxy: to.ID(), SNI: conn.sni()}
 	stop := func(decision string, because []flow.Because, t *flow.Trace) *flow.Trace {
@@ -46,7 +46,7 @@ func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace
 	port := int(conn.dst.Port())
 	l := p.listeners[bindPort{conn.dst.Addr().String(), port}]
 	if l == nil {
-		l = p.listeners[bindPort{model.UnspecifiedIP, port}]
+		l = p.listeners[bindPort{p.wildcard, port}]
 	}
 	switch {
 	case l == nil:
@@ -132,6 +132,10 @@ func (p *proxy) open(ch *chain, conn connection, who *subject) (connection, *flo
 		return fail(fmt.Sprintf("%s, but the connection brings TLS without a mesh certificate", ch.what))
 	case len(outer.expects) > 0 && !slices.Contains(outer.expects, p.push.Identity(p.workload)):
 		return fail(fmt.Sprintf("the client expects the identity %v, and the gateway is %s", outer.expects, p.push.Identity(p.workload)))
+	}
+	// Istio pilot/pkg/security/model/authentication.go ApplyToCommonTLSContext.
+	if names := ch.server.GetTls().GetSubjectAltNames(); len(names) > 0 && !slices.Contains(names, outer.identity) {
+		return fail(fmt.Sprintf("%s lets in %v only, and the client is %s", ch.server.Title(), names, outer.identity))
 	}
 	who.identity = outer.identity
 	return conn.opened(), nil

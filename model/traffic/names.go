@@ -25,7 +25,7 @@ func (s *Simulation) Names(w *model.Workload) (names []string, any bool) {
 	}
 	switch s.capture(w).Mode {
 	case capture.Sidecar:
-		return s.sidecar(w).names()
+		return s.sidecar(w, false).names()
 	case capture.None, capture.Undecided:
 		return nil, false
 	default:
@@ -42,15 +42,15 @@ func (s *Simulation) GatewayNames() (names []string, any bool) {
 	for _, w := range s.mesh.Workloads {
 		switch s.capture(w).Mode {
 		case capture.Router:
-			list, any := s.gateway(w).names()
+			list, any := s.gateway(w, false).names()
 			if any {
 				return nil, true
 			}
 			for _, name := range list {
 				all[name] = true
 			}
-			for _, x := range s.gateway(w).listeners {
-				for _, h := range s.gateway(w).unaskedOf(x).all {
+			for _, x := range s.gateway(w, false).listeners {
+				for _, h := range s.gateway(w, false).unaskedOf(x).all {
 					all[strings.ToLower(string(h))] = true
 				}
 			}
@@ -242,7 +242,7 @@ func (s *Simulation) podPorts(push *model.PushContext, g *model.Workload) []int 
 		}
 	}
 	if s.capture(g).Mode == capture.Router {
-		for key := range s.gateway(g).listeners {
+		for key := range s.gateway(g, false).listeners {
 			out = append(out, key.port)
 		}
 	}

@@ -34,6 +34,8 @@ type proxy struct {
 	services []*model.Service
 	// dnsCapture: automatic addresses count.
 	dnsCapture bool
+	// wildcard is the address of listeners that take any.
+	wildcard string
 
 	listeners map[bindPort]*listener
 	// refusedPorts are gateway ports whose listener could not be built.
@@ -68,10 +70,20 @@ type bindPort struct {
 	port int
 }
 
+// wildcardOf is the wildcard address of proxies whose pods have addresses of one
+// family (istio pilot/pkg/networking/core/listener_address.go). It takes no
+// connection of the other.
+func wildcardOf(v6 bool) string {
+	if v6 {
+		return "::"
+	}
+	return "0.0.0.0"
+}
+
 // newSidecar compiles the listeners of a sidecar.
-func newSidecar(sim *Simulation, push *model.PushContext, scope *model.SidecarScope, w *model.Workload, dnsCapture bool) *proxy {
+func newSidecar(sim *Simulation, push *model.PushContext, scope *model.SidecarScope, w *model.Workload, dnsCapture, v6 bool) *proxy {
 	p := &proxy{
-		sim: sim, push: push, scope: scope, namespace: w.Namespace, labels: w.Labels, workload: w, dnsCapture: dnsCapture,
+		sim: sim, push: push, scope: scope, namespace: w.Namespace, labels: w.Labels, workload: w, dnsCapture: dnsCapture, wildcard: wildcardOf(v6),
 		tables: map[string]*routeTable{}, clusters: map[string]*cluster{},
 	}
 	p.listeners = p.sidecarListeners()
@@ -93,8 +105,7 @@ func (p *proxy) listener(dst netip.AddrPort) *listener {
 	if l := p.listeners[bindPort{dst.Addr().String(), int(dst.Port())}]; l != nil {
 		return l
 	}
-	// The wildcard is "::" in an IPv6 cluster; both families share one here.
-	return p.listeners[bindPort{model.UnspecifiedIP, int(dst.Port())}]
+	return p.listeners[bindPort{p.wildcard, int(dst.Port())}]
 }
 
 // allowAny reports whether unknown destinations are let through.

@@ -165,9 +165,11 @@ func (b *listenerBuilder) add(o *outbound) {
 		address := b.address(o.service)
 		switch {
 		case kind == kindHTTP:
-			o.bind = []string{model.UnspecifiedIP}
+			o.bind = []string{b.wildcard}
 		case strings.Contains(address, "/"):
-			o.bind, o.prefixes = []string{model.UnspecifiedIP}, []string{address}
+			o.bind, o.prefixes = []string{b.wildcard}, []string{address}
+		case address == model.UnspecifiedIP && !o.service.Kubernetes():
+			o.bind = append([]string{b.wildcard}, o.service.ExtraAddresses...)
 		default:
 			o.bind = append([]string{address}, o.service.ExtraAddresses...)
 		}
@@ -191,7 +193,7 @@ func (b *listenerBuilder) add(o *outbound) {
 			return // already there: virtual hosts tell services apart
 		}
 		c := b.httpChain(o, kind)
-		if o.primary() == model.UnspecifiedIP {
+		if o.primary() == b.wildcard {
 			c.plaintextHTTP = true
 			entryProtocol = protocol.Unsupported
 		}
@@ -271,7 +273,7 @@ func (c *chain) condition() string {
 // for a sniffed port of a service with its own address, by service and port.
 func (b *listenerBuilder) httpChain(o *outbound, kind portKind) *chain {
 	table := fmt.Sprint(o.port.Number)
-	if kind == kindAuto && o.primary() != model.UnspecifiedIP {
+	if kind == kindAuto && o.primary() != b.wildcard {
 		table = fmt.Sprintf("%s:%d", o.service.Hostname, o.port.Number)
 	}
 	opaque := ""
@@ -382,7 +384,7 @@ func (b *listenerBuilder) tlsChains(o *outbound, routes []*model.MergedVirtualSe
 	if strings.Contains(address, "/") {
 		address = ""
 	}
-	if len(prefixes) > 0 || address == "" || address == model.UnspecifiedIP && o.primary() == model.UnspecifiedIP ||
+	if len(prefixes) > 0 || address == "" || address == model.UnspecifiedIP && o.primary() == b.wildcard ||
 		o.service.Hostname.IsWildCarded() && o.service.Resolution == model.DynamicDNS {
 		c.sni = []string{string(o.service.Hostname)}
 		for _, alias := range o.service.Aliases {

@@ -26,7 +26,7 @@ type Simulation struct {
 	pushes    map[string]*model.PushContext
 	scopes    map[string]*model.SidecarScope
 	sidecars  map[string]*proxy
-	gateways  map[*model.Workload]*proxy
+	gateways  map[gatewayKey]*proxy
 	waypoints map[*model.Workload]*proxy
 	captures  map[*model.Workload]*capture.Capture
 	// named are the workloads by "namespace/name".
@@ -60,7 +60,7 @@ func newSimulation(mesh *model.Mesh, c chance) *Simulation {
 	return &Simulation{
 		mesh: mesh, network: netpol.New(mesh), chance: c, named: named, keys: map[*model.Workload]string{}, ways: newWays(),
 		pushes: map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
-		sidecars: map[string]*proxy{}, gateways: map[*model.Workload]*proxy{}, waypoints: map[*model.Workload]*proxy{}, captures: map[*model.Workload]*capture.Capture{},
+		sidecars: map[string]*proxy{}, gateways: map[gatewayKey]*proxy{}, waypoints: map[*model.Workload]*proxy{}, captures: map[*model.Workload]*capture.Capture{},
 	}
 }
 
@@ -138,6 +138,7 @@ func (s *Simulation) push(config *model.MeshConfig) *model.PushContext {
 	p := s.pushes[config.Revision]
 	if p == nil {
 		p = model.NewPushContext(s.mesh, config, s.chance.tie)
+		p.SetPick(s.chance.pick)
 		s.pushes[config.Revision] = p
 	}
 	return p
@@ -153,18 +154,22 @@ func (s *Simulation) capture(w *model.Workload) *capture.Capture {
 }
 
 // sidecar returns the configuration of a workload's sidecar. Workloads of one
-// namespace with the same labels share it.
-func (s *Simulation) sidecar(w *model.Workload) *proxy {
+// namespace with the same labels share it. v6 says of which family the pods'
+// addresses are.
+func (s *Simulation) sidecar(w *model.Workload, v6 bool) *proxy {
 	key, known := s.keys[w]
 	config, dns := s.mesh.ConfigFor(w), s.capture(w).DNSCapture
 	if !known {
 		key = fmt.Sprint(config.Revision, "|", w.Namespace, "|", dns, "|", labelKey(w.Labels))
 		s.keys[w] = key
 	}
+	if v6 {
+		key += "|v6"
+	}
 	p := s.sidecars[key]
 	if p == nil {
 		push := s.push(config)
-		p = newSidecar(s, push, s.scope(push, w), w, dns)
+		p = newSidecar(s, push, s.scope(push, w), w, dns, v6)
 		s.sidecars[key] = p
 	}
 	return p
@@ -184,12 +189,18 @@ func (s *Simulation) scope(push *model.PushContext, w *model.Workload) *model.Si
 	return scope
 }
 
+// gatewayKey is a gateway whose pods have addresses of a family.
+type gatewayKey struct {
+	workload *model.Workload
+	v6       bool
+}
+
 // gateway returns the configuration of a gateway.
-func (s *Simulation) gateway(w *model.Workload) *proxy {
-	p := s.gateways[w]
+func (s *Simulation) gateway(w *model.Workload, v6 bool) *proxy {
+	p := s.gateways[gatewayKey{w, v6}]
 	if p == nil {
-		p = newGateway(s, s.push(s.mesh.ConfigFor(w)), w)
-		s.gateways[w] = p
+		p = newGateway(s, s.push(s.mesh.ConfigFor(w)), w, v6)
+		s.gateways[gatewayKey{w, v6}] = p
 	}
 	return p
 }

@@ -27,6 +27,12 @@ type walker struct {
 	dialled netip.Addr
 	asked   string
 	shared  *model.Workload
+	// picked are the services any of which istiod may take for a host that the
+	// flow was sent to.
+	picked []*model.Service
+	// v6: what the client dials is an address of IPv6, so its pod and those of
+	// gateways are taken to have such addresses, too.
+	v6 bool
 	// hasToken: the client sends a token that a proxy may validate.
 	hasToken bool
 }
@@ -69,7 +75,7 @@ func (w *walker) start() *flow.Trace {
 	if why := w.unseenService(); why != "" {
 		return after([]flow.Hop{{At: flow.AtNetwork, Proxy: client.ID(), Decision: why}}, unknown(flow.ViaNone, flow.MissingObject, why))
 	}
-	w.dialled = conn.dst.Addr()
+	w.dialled, w.v6 = conn.dst.Addr(), conn.dst.Addr().Is6()
 	if conn.request != nil {
 		w.asked = conn.request.authority
 	}
@@ -284,7 +290,7 @@ func (w *walker) leave(c *capture.Capture, conn connection) *flow.Trace {
 	hop.At = flow.AtSidecar
 	hop.Decision = fmt.Sprintf("the sidecar of %s takes the connection (%s)", name, c.Why)
 	hop.Because = append(slices.Clone(c.Because), v.Because...)
-	return after([]flow.Hop{hop}, w.outbound(w.sim.sidecar(w.client), conn))
+	return after([]flow.Hop{hop}, w.outbound(w.sim.sidecar(w.client, w.v6), conn))
 }
 
 // outbound decides what a sidecar does with a connection.
@@ -292,7 +298,7 @@ func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
 	hop := flow.Hop{At: flow.AtSidecar, Proxy: w.client.ID()}
 	l := p.listener(conn.dst)
 	var ch *chain
-	if l == nil || l.bind == model.UnspecifiedIP {
+	if l == nil || l.bind == p.wildcard {
 		// The proxy's own listeners come before any other on their ports (istio
 		// pilot/pkg/networking/core/listener_builder.go buildVirtualOutboundListener,
 		// buildVirtualInboundListener).
