@@ -68,12 +68,16 @@ type removedAPI struct {
 }
 
 var removedAPIs = map[string]removedAPI{
-	"config.istio.io":         {"Mixer configuration", 8, "nothing enforces what it describes", "write an AuthorizationPolicy for the egress gateway"},
-	"policy.istio.io":         {"Mixer configuration", 8, "nothing enforces what it describes", "write an AuthorizationPolicy for the egress gateway"},
+	"config.istio.io":         {"Mixer configuration", 8, "nothing enforces what it describes", "write an AuthorizationPolicy"},
+	"policy.istio.io":         {"Mixer configuration", 8, "nothing enforces what it describes", "write an AuthorizationPolicy"},
 	"rbac.istio.io":           {"authorization of alpha times", 6, "nothing enforces what it describes", "write an AuthorizationPolicy"},
 	"authentication.istio.io": {"authentication of alpha times", 6, "nothing enforces what it describes", "write a PeerAuthentication or RequestAuthentication"},
 	"networking.istio.io":     removedRouting,
 }
+
+// earlyRoles are kinds of "rbac.istio.io" that were in Mixer's group before
+// Istio 0.8.
+var earlyRoles = map[string]bool{"ServiceRole": true, "ServiceRoleBinding": true}
 
 var removedRouting = removedAPI{"routing of alpha times", 0, "no request is routed by it", "write a VirtualService, DestinationRule or ServiceEntry"}
 
@@ -91,11 +95,17 @@ var observing = map[string]bool{
 
 func runRemovedAPI(p *Pass) {
 	minor := istioMinor(p.Mesh)
+	if minor == beforeOne {
+		return // that Istio reads all of these
+	}
 	var open *openDespite
 	for _, o := range p.Mesh.Legacy {
 		api, known := removedAPIs[o.Group()]
-		if routing[o.Kind] {
+		switch {
+		case routing[o.Kind]:
 			api = removedRouting
+		case known && earlyRoles[o.Kind]:
+			api = removedAPIs["rbac.istio.io"]
 		}
 		if !known || minor >= 0 && minor < api.since {
 			continue
@@ -128,12 +138,19 @@ func runRemovedAPI(p *Pass) {
 	}
 }
 
-// istioMinor is the minor version of Istio 1 that the input shows, -1 if none.
+// beforeOne stands for the versions of Istio before 1.0.
+const beforeOne = -2
+
+// istioMinor is the minor version of Istio 1 that the input shows, beforeOne for
+// an Istio 0, and -1 if it shows none.
 func istioMinor(mesh *model.Mesh) int {
 	version, _, _ := mesh.IstioVersion()
 	major, rest, _ := strings.Cut(version, ".")
 	minor, _, _ := strings.Cut(rest, ".")
 	n, err := strconv.Atoi(minor)
+	if major == "0" && err == nil {
+		return beforeOne
+	}
 	if major != "1" || err != nil {
 		return -1
 	}

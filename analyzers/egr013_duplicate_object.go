@@ -3,6 +3,7 @@ package analyzers
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/egresslint/egresslint/model/manifest"
@@ -14,7 +15,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "The same object is defined twice",
 		What: "Two documents have the same kind, namespace and name (the API version does not count). " +
-			"With the same content that is a warning; with different content it is an error, and the last one counts, " +
+			"With the same content that is a note, because the answers are the same whichever counts; with different content it is an error, and the last one counts, " +
 			"in the order of the given paths and of the names of files.",
 		Why: "In a cluster there is one object: the one that was applied last, which nobody can tell from the manifests. " +
 			"Definitions in different directories are often those of different meshes, whose answers must not be mixed.",
@@ -61,7 +62,8 @@ spec:
   resolution: DNS
 `,
 		Fix: "Keep one definition. If the directories belong to different meshes, run egresslint on each alone.",
-		Silent: "More than three objects of one directory that stand again in another are one finding. A base and its overlays, which a kustomization puts together, are no duplicates, neither are objects with `generateName`. " +
+		Silent: "More than three objects of one directory that stand again in another are one finding. A base and its overlays, which a kustomization puts together, are no duplicates, neither are objects with `generateName`, " +
+			"nor objects whose name or namespace is a placeholder (`${NAMESPACE}`), which may be filled in differently each time. " +
 			"Kinds without bearing on egress do not matter here.",
 		Sources: []string{"https://kubernetes.io/docs/concepts/overview/working-with-objects/names/"},
 	},
@@ -88,6 +90,9 @@ func runDuplicateObject(p *Pass) {
 		if ignored[kind] && (!openEnded[kind] || !strings.Contains(id, "istio")) {
 			continue
 		}
+		if strings.ContainsAny(id, "$<") {
+			continue // no name has these: what is filled in may differ from one document to the next
+		}
 		key := pair{x.Kind, path.Dir(x.Position.File), path.Dir(x.Other.File)}
 		if len(groups[key]) == 0 {
 			order = append(order, key)
@@ -95,7 +100,7 @@ func runDuplicateObject(p *Pass) {
 		groups[key] = append(groups[key], x)
 	}
 	for _, key := range order {
-		severity := Warning
+		severity := Note
 		if key.kind == manifest.Conflict {
 			severity = Error
 		}
@@ -113,9 +118,11 @@ func runDuplicateObject(p *Pass) {
 // definedAgain words what many objects of a directory have in common: they are
 // two versions of one application, or two meshes.
 func definedAgain(group []manifest.Problem, dir, other string) string {
-	var names []string
+	var names []string // each once, though one may be defined many times
 	for _, x := range group {
-		names = append(names, x.Object)
+		if !slices.Contains(names, x.Object) {
+			names = append(names, x.Object)
+		}
 	}
 	where := "in " + other
 	if dir == other {
@@ -125,7 +132,10 @@ func definedAgain(group []manifest.Problem, dir, other string) string {
 	if group[0].Kind == manifest.Conflict {
 		what = "with different content: the last count"
 	}
-	return fmt.Sprintf("%s of %s are defined again %s, %s (%s)", counted(len(group), "object"), dir, where, what, upTo3(names))
+	if len(names) == 1 {
+		return fmt.Sprintf("%s of %s is defined again %d times %s, %s", names[0], dir, len(group), where, strings.Replace(what, "last count", "last counts", 1))
+	}
+	return fmt.Sprintf("%s of %s are defined again %s, %s (%s)", counted(len(names), "object"), dir, where, what, upTo3(names))
 }
 
 // openEnded are kinds of which most objects have no bearing on egress, and those

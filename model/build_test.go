@@ -40,7 +40,7 @@ func loadDir(t *testing.T, dir string, opts Options) *Mesh {
 // problems writes the problems of a mesh as "line:column kind message".
 func problems(m *Mesh) []string {
 	kinds := map[manifest.ProblemKind]string{
-		manifest.Unreadable: "unreadable", manifest.Rejected: "rejected", manifest.Template: "template", manifest.UnknownField: "unknown field",
+		manifest.Unreadable: "unreadable", manifest.Rejected: "rejected", manifest.Template: "template", manifest.Unrendered: "unrendered", manifest.UnknownField: "unknown field",
 		manifest.Duplicate: "duplicate", manifest.Conflict: "conflict",
 	}
 	var out []string

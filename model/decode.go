@@ -223,10 +223,18 @@ func (d *decoding) refuse(r *rejection) any {
 // clusters have them, and nobody wrote them to decide something.
 var deadMetadata = map[string]bool{"metadata.clusterName": true, "metadata.initializers": true}
 
+// isPatchDirective tells the directives of a strategic merge patch, which tools
+// such as Kustomize take out when they apply it
+// (k8s.io/apimachinery pkg/util/strategicpatch/patch.go).
+func isPatchDirective(name string) bool {
+	return name == "$patch" || name == "$retainKeys" ||
+		strings.HasPrefix(name, "$deleteFromPrimitiveList/") || strings.HasPrefix(name, "$setElementOrder/")
+}
+
 // unknownFields reports the fields below a path that a type does not have.
 func (d *decoding) unknownFields(path string, t any) {
 	for _, f := range d.doc.UnknownFields(path, t) {
-		if !deadMetadata[f.Path] {
+		if !deadMetadata[f.Path] && !isPatchDirective(f.Name) {
 			d.unknownField(f)
 		}
 	}

@@ -129,6 +129,39 @@ metadata: {name: tls}
 spec:
   host: ${HOST}
 `, []string{`6:9 template: DestinationRule default/tls holds the placeholder ${HOST} and is refused as it stands: …domain name "${HOST}" invalid`}},
+		{"a placeholder amid a name", `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: tls}
+spec:
+  host: $GATEWAY_NAME.$GATEWAY_NAMESPACE.svc.cluster.local
+`, []string{`6:9 template: DestinationRule default/tls holds the placeholder $GATEWAY_NAME and is refused as it stands: …`}},
+		{"a placeholder of another tool", `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: tls}
+spec:
+  host: api.SHOP_NAMESPACE_PLACEHOLDER.svc
+`, []string{`6:9 template: DestinationRule default/tls holds the placeholder SHOP_NAMESPACE_PLACEHOLDER and is refused as it stands: …`}},
+		{"a patch of a Deployment", `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: client, namespace: shop}
+spec:
+  template:
+    metadata:
+      labels: {sidecar.istio.io/inject: "false"}
+`, []string{`2:1 unrendered: Deployment shop/client has neither a selector nor containers: it is a patch…`}},
+		{"a Deployment without containers", `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: client, namespace: shop}
+spec:
+  selector: {matchLabels: {app: client}}
+  template:
+    metadata:
+      labels: {app: client}
+`, []string{`7:3 rejected: Deployment shop/client is refused by the API server: spec.template.spec required field is missing: containers`}},
 		{"a NetworkPolicy whose exception is not inside", `
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy

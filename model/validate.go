@@ -223,8 +223,9 @@ func (r *rejection) problem(o *manifest.Object, place func(field string) manifes
 }
 
 // placeholderPattern matches what a user is to replace before applying:
-// ${NAME}, $(NAME), $NAME and <what to put here>.
-var placeholderPattern = regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Za-z_][^)]*\)|^\$[A-Z][A-Z0-9_]+$|^<[^<>]+>$`)
+// ${NAME}, $(NAME), $NAME, __NAME__, NAME_PLACEHOLDER and <what to put here>.
+var placeholderPattern = regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Za-z_][^)]*\)|\$[A-Z][A-Z0-9_]+\b|^<[^<>]+>$|` +
+	`\b__[A-Z][A-Z0-9_]*__\b|\b[A-Z][A-Z0-9_]*_PLACEHOLDER\b`)
 
 // placeholder returns the first placeholder in the values of a document, in the
 // order of their keys; "" if there is none. Status and comments do not count.

@@ -7,6 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
 // podTemplates has the kinds that are known to make pods, as "group/Kind", and
@@ -80,6 +82,8 @@ func (d *decoding) workload() any {
 		if w := d.rollout(); w != nil {
 			return w
 		}
+	case o.Group() == "apps" && !d.doc.Has("spec.selector"):
+		return d.patch()
 	case o.Group() == "" || kubernetesOwn[o.Group()]:
 		return d.refuse(&rejection{"the API server", []complaint{{
 			join(places[0], "spec"), "required field is missing: containers"}}})
@@ -87,6 +91,21 @@ func (d *decoding) workload() any {
 	w := unknownWorkload(o, fmt.Sprintf("the manifest of %s does not show its pods", o))
 	w.owners = d.owners()
 	return w
+}
+
+// patch leaves out a workload that has neither a selector nor containers: nobody
+// forgets both, so it is what Kustomize merges into an object of the same name.
+// Its object may be elsewhere; what it has is unknown.
+func (d *decoding) patch() any {
+	d.problems = append(d.problems, manifest.Problem{
+		Kind:     manifest.Unrendered,
+		Position: d.doc.Position(""),
+		Object:   d.object.String(),
+		Message: printable(fmt.Sprintf("%s has neither a selector nor containers: it is a patch, not an object, and no kustomization here applies it",
+			title(d.object))),
+		Help: "give the kustomization that applies it, or render it with \"kustomize build\"; the patch is left out of the analysis",
+	})
+	return refused{}
 }
 
 // podTemplate decodes the template at a field path, "" for the object itself.
