@@ -79,7 +79,7 @@ type Pass struct {
 	// Reach answers for tuples and flows.
 	Reach *reach.Reach
 	// Report takes a finding. Rule, and Severity and SecuritySeverity where
-	// they are zero, are filled in.
+	// they are zero, are filled in, and the guarantee of a Trace that lacks it.
 	Report func(Finding)
 
 	// network answers about network policies for all rules of a run.

@@ -193,7 +193,7 @@ type leak struct {
 func leakOf(p *Pass, list []control, more bool, want func(*flow.Trace) bool) leak {
 	l := leak{more: more}
 	for _, c := range list {
-		t := p.Reach.Trace(c.Request)
+		t := p.Reach.Sim.Verdict(c.Request)
 		switch {
 		case t.Outcome == flow.Allowed && t.Via == flow.ViaUncaptured && want(t):
 			l.open = append(l.open, c)

@@ -53,43 +53,53 @@ func runAllowAnyVoids(p *Pass) {
 	}
 	var found byKey[openPolicy]
 	by := map[openPolicy]*steering{}
-	for _, d := range p.Reach.Universe() {
-		covering := in.covering(d.Host)
-		if len(covering) == 0 {
+	var last reach.Destination
+	var covering []*steering
+	var named *steering
+	var usual map[flow.Scheme]bool
+	for d, class := range p.Reach.Tuples(
+		func(d reach.Destination) bool { return len(in.covering(d.Host)) > 0 },
+		func(class []*model.Workload) bool {
+			return in.captured(class[0]) && !systemNamespace(p, class[0].Namespace)
+		},
+		func(answers []reach.Answer) bool { return slices.ContainsFunc(answers, passedThrough) },
+	) {
+		if usual == nil || d != last {
+			last, covering, usual = d, in.covering(d.Host), map[flow.Scheme]bool{}
+			named = in.namedSteering(covering, d.Host)
+			for _, protocol := range []flow.Scheme{flow.HTTP, flow.TLS, flow.TCP} {
+				usual[protocol] = in.usual(d, covering, protocol)
+			}
+		}
+		w := class[0]
+		s := steeringOf(covering, w)
+		if s == nil {
+			s = named
+		}
+		if s == nil {
 			continue
 		}
-		usual := map[flow.Scheme]bool{}
-		for _, protocol := range []flow.Scheme{flow.HTTP, flow.TLS, flow.TCP} {
-			usual[protocol] = in.usual(d, covering, protocol)
-		}
-		for _, class := range p.Reach.Classes() {
-			w := class[0]
-			s := in.steeringFor(covering, w, d.Host)
-			if s == nil || !in.captured(w) || systemNamespace(p, w.Namespace) {
+		for _, a := range p.Reach.Answers(w, d) {
+			// A Service that the input does not hold may open the port on which the
+			// route takes the request.
+			if a.Address == reach.Other || !usual[a.Protocol] || s.takes(d.Port, a.Protocol) && in.service(host.Name(s.Destination.GetHost())) == nil {
 				continue
 			}
-			for _, a := range p.Reach.Answers(w, d) {
-				// A Service that the input does not hold may open the port on which the
-				// route takes the request.
-				if a.Address == reach.Other || !usual[a.Protocol] || s.takes(d.Port, a.Protocol) && in.service(host.Name(s.Destination.GetHost())) == nil {
-					continue
-				}
-				flows := flowsOf(a, func(via flow.Via, _ flow.Reason) bool { return via == flow.ViaPassthrough })
-				if len(flows) == 0 || !a.SomeAllowed {
-					continue
-				}
-				k := in.openPolicyOf(w, s)
-				k.gateway, k.port = s.gateway(), d.Port
-				tried := &attempt{Class: class, To: d, Flow: flows[0]}
-				if by[k] == nil {
-					// The first proves the finding.
-					if tried.Trace = p.Reach.Trace(flows[0]); tried.Trace.Outcome != flow.Allowed {
-						continue
-					}
-					by[k] = s
-				}
-				found.add(k, tried)
+			if !passedThrough(a) {
+				continue
 			}
+			flows := flowsOf(a, viaPassthrough)
+			k := in.openPolicyOf(w, s)
+			k.gateway, k.port = s.gateway(), d.Port
+			tried := &attempt{Class: class, To: d, Flow: flows[0]}
+			if by[k] == nil {
+				// The first proves the finding.
+				if tried.Trace = p.Reach.Trace(flows[0]); tried.Trace.Outcome != flow.Allowed {
+					continue
+				}
+				by[k] = s
+			}
+			found.add(k, tried)
 		}
 	}
 	for _, k := range found.keys {
@@ -118,14 +128,35 @@ func (in *intent) voided(k openPolicy, c *collected, s *steering) Finding {
 	return c.finding(f)
 }
 
+// passedThrough reports whether some of the requests of an answer get out as
+// something that nothing registers.
+func passedThrough(a reach.Answer) bool { return a.SomeAllowed && len(flowsOf(a, viaPassthrough)) > 0 }
+
+func viaPassthrough(via flow.Via, _ flow.Reason) bool { return via == flow.ViaPassthrough }
+
 // steeringFor returns the first of some steerings that is meant for a client, or
 // whose gateway has a policy that names the host, nil if there is none.
 func (in *intent) steeringFor(covering []*steering, w *model.Workload, h string) *steering {
+	if s := steeringOf(covering, w); s != nil {
+		return s
+	}
+	return in.namedSteering(covering, h)
+}
+
+// steeringOf returns the first of some steerings that is meant for a client, nil
+// if there is none.
+func steeringOf(covering []*steering, w *model.Workload) *steering {
 	for _, s := range covering {
 		if s.isFor(w) {
 			return s
 		}
 	}
+	return nil
+}
+
+// namedSteering returns the first of some steerings whose gateway has a policy that
+// names the host, nil if there is none.
+func (in *intent) namedSteering(covering []*steering, h string) *steering {
 	for _, s := range covering {
 		if policed := in.policed(s, h); len(policed) > 0 && policed[0].Named {
 			return s

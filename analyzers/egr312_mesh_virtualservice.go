@@ -72,20 +72,15 @@ type diversion struct {
 
 func runMeshWideRoute(p *Pass) {
 	in := intentOf(p)
-	var hosts []host.Name
-	for _, vs := range in.push.VirtualServices() {
-		if in.diverts(vs) {
-			hosts = append(hosts, vs.Hosts...)
-		}
-	}
-	if len(hosts) == 0 {
+	diverting := in.diverting()
+	if len(diverting.all) == 0 {
 		return
 	}
-	index := indexHosts(hosts)
 	var found byKey[diversion]
 	routes, owners := map[diversion]*model.MergedVirtualService{}, map[diversion]*model.Service{}
-	for a := range in.attempts(
-		func(d reach.Destination) bool { return index.covers(d.Host) },
+	for a := range in.attemptsOf(
+		func(d reach.Destination) bool { return len(diverting.covering(host.Name(strings.ToLower(d.Host)))) > 0 },
+		diverting.mayDivert(in),
 		func(flow.Via, flow.Reason) bool { return true },
 	) {
 		object, field := a.explicit()

@@ -86,7 +86,7 @@ func runSidecarGap(p *Pass) {
 			if len(why) == 0 {
 				continue
 			}
-			a.Trace = p.Reach.Trace(a.Flow)
+			a.Trace = p.Reach.Sim.Verdict(a.Flow)
 			if a.Trace.Outcome != flow.Blocked || a.Trace.Reason != flow.Blackhole && a.Trace.Reason != flow.NoCluster {
 				continue
 			}

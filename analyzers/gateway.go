@@ -34,6 +34,8 @@ type egressGateway struct {
 	destinations []reach.Destination
 	// places are those of their hosts in destinations, see named.
 	places map[string][]int
+	// index is that of the policies in force, see policyHosts.
+	index *policyIndex
 	// come are the classes of clients of which some request may come to a
 	// gateway, by destination and by their place; see comers.
 	come    map[reach.Destination][]int
@@ -329,9 +331,9 @@ func (c *crossing) identity() identity {
 }
 
 // send asks what becomes of a request and whether the gateway takes it in; nil
-// if it does not.
+// if it does not. The trace has no guarantee: Report adds that of a witness.
 func (g *egressGateway) send(p *Pass, class []*model.Workload, f flow.Flow) *crossing {
-	c := &crossing{Class: class, Flow: f, Trace: p.Reach.Trace(f)}
+	c := &crossing{Class: class, Flow: f, Trace: p.Reach.Sim.Verdict(f)}
 	if c.Servers = g.takenBy(c.Trace); len(c.Servers) == 0 {
 		return nil
 	}

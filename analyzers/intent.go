@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
-	security "istio.io/api/security/v1beta1"
 	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
@@ -118,26 +117,17 @@ func (in *intent) covering(h string) []*steering {
 func (in *intent) policed(s *steering, h string) []policing {
 	var named, byDefault []policing
 	for _, g := range in.gateways {
-		if !slices.Contains(s.Pods, g.Workload) {
-			continue
-		}
-		for _, policy := range slices.Concat(g.Policies.Custom, g.Policies.Deny, g.Policies.Allow) {
-			if !enforced(policy) {
-				continue
-			}
-			for _, n := range hostsOf(policy) {
-				if n.covers(h) {
-					named = append(named, policing{policy, n.Field, true})
-					break
-				}
-			}
-			if policy.Spec.GetAction() == security.AuthorizationPolicy_ALLOW {
-				byDefault = append(byDefault, policing{policy, "spec", false})
-			}
+		if slices.Contains(s.Pods, g.Workload) {
+			named = append(named, g.naming(h)...)
 		}
 	}
 	if len(named) > 0 {
 		return named
+	}
+	for _, g := range in.gateways {
+		if slices.Contains(s.Pods, g.Workload) {
+			byDefault = append(byDefault, g.allowing()...)
+		}
 	}
 	return byDefault
 }

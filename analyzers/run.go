@@ -69,6 +69,9 @@ func Run(mesh *model.Mesh, r *reach.Reach, config Config) []Finding {
 		ran = append(ran, a)
 		a.Run(&Pass{Analyzer: a, Mesh: mesh, Reach: r, network: network, shared: common, Report: func(f Finding) {
 			f.Rule = a
+			if f.Flow != nil && f.Trace != nil && f.Trace.Guarantee == "" {
+				f.Trace = r.Trace(*f.Flow)
+			}
 			if f.Severity == "" {
 				f.Severity, f.SecuritySeverity = a.Severity, a.SecuritySeverity
 			}
