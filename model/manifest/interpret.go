@@ -388,6 +388,10 @@ func (d *draft) repeated(in *inspection, o *Object) {
 	d.problems = append(d.problems, Problem{Kind: Unreadable, Position: at, Object: o.String(), Message: message, Help: "keep one of them"})
 }
 
+// leftOut are the kinds of problems with which a [Decoder] says that there is no
+// object: it must not take the place of one of the same name.
+var leftOut = map[ProblemKind]bool{Rejected: true, Template: true, Unrendered: true}
+
 // decode hands the document to the Decoder and keeps the object.
 func (d *draft) decode(o *Object, root *yaml.Node, in *inspection) {
 	refused := false
@@ -395,7 +399,7 @@ func (d *draft) decode(o *Object, root *yaml.Node, in *inspection) {
 		t := &tree{root: root, text: d.part, opts: d.loader.opts, plain: !in.unusual && in.again == nil}
 		var problems []Problem
 		o.Value, problems = decode(o, &Document{tree: t, shown: d.in.shown})
-		refused = slices.ContainsFunc(problems, func(p Problem) bool { return p.Kind == Rejected })
+		refused = slices.ContainsFunc(problems, func(p Problem) bool { return leftOut[p.Kind] })
 		d.problems = append(d.problems, problems...)
 	}
 	switch {

@@ -47,8 +47,8 @@ type Options struct {
 // Decoder turns a parsed document into a typed value while the document is at
 // hand; it is called from several goroutines at once. What it returns is kept
 // as Object.Value; the document is dropped and must not be kept. An object for
-// which it returns a Problem of kind [Rejected] goes to Set.Rejected instead of
-// Set.Objects.
+// which it returns a Problem of kind [Rejected], [Template] or [Unrendered] goes
+// to Set.Rejected instead of Set.Objects.
 type Decoder func(o *Object, doc *Document) (any, []Problem)
 
 func (o Options) withDefaults() Options {

@@ -10,7 +10,8 @@ type Set struct {
 	// and the documents of Options.MeshConfig that are no objects.
 	Values []*Object
 	// Rejected are the objects that an API server or, by the word of the
-	// Decoder, Istio's validation refuses. They exist in no cluster.
+	// Decoder, Istio's validation refuses, also as templates and patches that are no
+	// objects yet. They exist in no cluster.
 	Rejected []*Object
 	// Problems are sorted by position.
 	Problems []Problem
