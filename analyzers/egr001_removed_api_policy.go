@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
 var _ = register(&Analyzer{
@@ -15,7 +16,8 @@ var _ = register(&Analyzer{
 		Title: "A policy is written in an API that Istio no longer reads",
 		What: "An object is of an API that was removed: Mixer (`config.istio.io`, since Istio 1.8), the first role based access " +
 			"control and authentication policies (`rbac.istio.io`, `authentication.istio.io`, since 1.6), or the first routing " +
-			"kinds (`RouteRule`, `EgressRule` …, since 1.0). Each object is reported. A Gateway server whose certificate is to be " +
+			"kinds (`RouteRule`, `EgressRule` …, since 1.0). Handlers and instances that a reported Mixer rule calls are part of its " +
+			"finding. Mixer objects that only record requests, or only limit their rate, are a warning for each file. A Gateway server whose certificate is to be " +
 			"found under `/etc/certs`, where Citadel once put it, is reported as a warning: since 1.5 nothing puts a file there.",
 		Why: "The manifests describe a control that does not exist. Nothing refuses what a Mixer denier refused, and " +
 			"nobody is told: the objects can still be applied where their CustomResourceDefinitions are left over.",
@@ -84,21 +86,13 @@ var removedRouting = removedAPI{"routing of alpha times", 0, "no request is rout
 // routing are the kinds of the first routing API, which was in two groups.
 var routing = map[string]bool{"RouteRule": true, "EgressRule": true, "ExternalService": true, "DestinationPolicy": true}
 
-// observing are kinds of Mixer that only ever recorded requests; all others may
-// have decided about them.
-var observing = map[string]bool{
-	"attributemanifest": true, "bypass": true, "circonus": true, "cloudwatch": true, "dogstatsd": true, "edge": true,
-	"fluentd": true, "kubernetes": true, "kubernetesenv": true, "logentry": true, "metric": true, "prometheus": true,
-	"reportnothing": true, "signalfx": true, "solarwinds": true, "stackdriver": true, "statsd": true, "stdio": true,
-	"tracespan": true, "zipkin": true,
-}
-
 func runRemovedAPI(p *Pass) {
 	minor := istioMinor(p.Mesh)
 	if minor == beforeOne {
 		return // that Istio reads all of these
 	}
 	var open *openDespite
+	parts := newMixerParts(p.Mesh.Legacy)
 	for _, o := range p.Mesh.Legacy {
 		api, known := removedAPIs[o.Group()]
 		switch {
@@ -107,35 +101,56 @@ func runRemovedAPI(p *Pass) {
 		case known && earlyRoles[o.Kind]:
 			api = removedAPIs["rbac.istio.io"]
 		}
-		if !known || minor >= 0 && minor < api.since {
+		if !known || minor >= 0 && minor < api.since || parts.told(o) {
 			continue
 		}
 		f := Finding{Object: o, Field: "apiVersion", Label: "read by no supported Istio"}
-		switch {
-		case routing[o.Kind]:
+		if routing[o.Kind] {
 			f.Severity, f.Field = Error, "kind"
-		case api.what == "Mixer configuration" && records(p, o):
-			f.Severity = Warning
-			api.effect, api.write = "nothing records what it describes", "configure Telemetry"
 		}
-		since := ""
+		what := fmt.Sprintf("%s (%s) is dead configuration: it is %s", o, o.APIVersion, api.what)
+		if same := parts.alike(o); len(same) > 1 {
+			what = fmt.Sprintf("%s of the file are dead configuration (%s): they are %s", counted(len(same), "object"), upTo3(titles(same)), api.what)
+		}
 		if api.since > 0 {
-			since = fmt.Sprintf(" that Istio reads no more since 1.%d", api.since)
+			what += fmt.Sprintf(" that Istio reads no more since 1.%d", api.since)
 		}
-		f.Message = fmt.Sprintf("%s (%s) is dead configuration: it is %s%s, so %s",
-			o, o.APIVersion, api.what, since, api.effect)
-		if api.what == "Mixer configuration" && !records(p, o) && !routing[o.Kind] {
+		switch parts.purpose(o) {
+		case recording:
+			f.Severity = Warning
+			api.effect, api.write = "nothing is recorded", "configure Telemetry"
+		case limiting:
+			f.Severity = Warning
+			api.effect, api.write = "nothing limits the rate of requests", "configure Envoy's rate limit filter"
+		}
+		f.Message = what + ", so " + api.effect
+		if api.what == "Mixer configuration" && parts.purpose(o) == deciding {
 			if open == nil {
 				open = findOpenDespite(p)
 			}
 			open.tell(&f)
+			for _, part := range parts.calledBy(o) {
+				f.Related = append(f.Related, Related{part, "metadata.name", fmt.Sprintf("%s is part of it", part)})
+			}
 		}
-		f.Message += fmt.Sprintf("; %s, and delete it", api.write)
+		it := "it"
+		if len(parts.alike(o)) > 1 {
+			it = "them"
+		}
+		f.Message += fmt.Sprintf("; %s, and delete %s", api.write, it)
 		p.Report(f)
 	}
 	if minor < 0 || minor >= 5 {
 		reportCitadelFiles(p)
 	}
+}
+
+func titles(objects []*manifest.Object) []string {
+	out := make([]string, len(objects))
+	for i, o := range objects {
+		out[i] = o.String()
+	}
+	return out
 }
 
 // beforeOne stands for the versions of Istio before 1.0.

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/egresslint/egresslint/model/flow"
-	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/model/reach"
 )
 
@@ -110,48 +109,4 @@ func (o *openDespite) tell(f *Finding) {
 	}
 	f.Message += fmt.Sprintf(", and %s is reachable for %s", upTo3(o.what), who)
 	f.Flow, f.Trace, f.Workloads = o.flow, o.trace, o.workloads
-}
-
-// records reports whether an object of Mixer's only recorded requests: by its
-// kind, its adapter or template, or because all that a rule calls does.
-func records(p *Pass, o *manifest.Object) bool {
-	if observing[o.Kind] {
-		return true
-	}
-	tree, _ := o.Value.(map[string]any)
-	spec, _ := tree["spec"].(map[string]any)
-	for _, field := range []string{"compiledAdapter", "compiledTemplate", "adapter", "template"} {
-		if name, ok := spec[field].(string); ok {
-			return observing[name]
-		}
-	}
-	actions, _ := spec["actions"].([]any)
-	if o.Kind != "rule" || len(actions) == 0 {
-		return false
-	}
-	for _, a := range actions {
-		action, _ := a.(map[string]any)
-		name, _ := action["handler"].(string)
-		if !recordsTo(p, o.Namespace, name) {
-			return false
-		}
-	}
-	return true
-}
-
-// recordsTo reports whether a handler that a rule names only records: "name.kind",
-// or the name of a handler of the input.
-func recordsTo(p *Pass, namespace, name string) bool {
-	parts := strings.Split(name, ".")
-	for _, part := range parts[1:] {
-		if observing[part] {
-			return true
-		}
-	}
-	for _, h := range p.Mesh.Legacy {
-		if h.Kind == "handler" && h.Namespace == namespace && h.Name == parts[0] {
-			return records(p, h)
-		}
-	}
-	return false
 }
