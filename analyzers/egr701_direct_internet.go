@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"istio.io/istio/pkg/config/host"
 	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/egresslint/egresslint/model"
@@ -36,7 +37,7 @@ spec:
 `),
 		Fix: "Add a NetworkPolicy that lets the pods of the namespace reach DNS, istiod, and the pods of the gateway on the ports on which these listen; the finding holds one to begin with.",
 		Silent: "The manifests control nothing of what the namespace sends; a network policy isolates the pods (what it leaves open is EGR703 and EGR704), or most of the pods (EGR708); " +
-			"what the policies say is unknown. Pods without a proxy are EGR101 and EGR102, those on their host's network EGR105.",
+			"what the policies say is unknown; the pods stand for a server outside, since a route sends requests for their own Service through the gateway. Pods without a proxy are EGR101 and EGR102, those on their host's network EGR105.",
 		Sources: []string{
 			"https://istio.io/latest/docs/tasks/traffic-management/egress/egress-gateway/#additional-security-considerations",
 			"https://istio.io/latest/docs/ops/best-practices/security/#understand-traffic-capture-limitations",
@@ -46,6 +47,7 @@ spec:
 
 func runDirectInternet(p *Pass) {
 	in := newControls(intentOf(p))
+	outside := in.standIns()
 	order, of := p.applications()
 	locked := map[string]*model.Workload{} // a closed workload, by namespace that is closed for the most part
 	open := map[string][]*model.Workload{}
@@ -58,7 +60,7 @@ func runDirectInternet(p *Pass) {
 				if closed++; first == nil {
 					first = w
 				}
-			case p.inMesh(w) && p.network.free(w):
+			case p.inMesh(w) && p.network.free(w) && !outside[w]:
 				open[ns] = append(open[ns], w)
 			}
 		}
@@ -117,6 +119,36 @@ func (in *controls) reportOpen(ns string, clients []*model.Workload, locked map[
 	f.Fix = lockdown(in.intent, ns, clients)
 	f.Help = "the policy of the fix lets the mesh's own path through; add what the pods call inside the cluster"
 	p.Report(f)
+}
+
+// standIns returns the workloads for whose Service a route of the mesh sends
+// requests to an egress gateway: they take the place of servers outside, and
+// nothing is to keep them from where they are.
+func (in *intent) standIns() map[*model.Workload]bool {
+	gateways := map[host.Name]bool{}
+	for _, s := range in.steerings {
+		gateways[host.Name(s.Destination.GetHost())] = true
+	}
+	out := map[*model.Workload]bool{}
+	for _, vs := range in.push.VirtualServices() {
+		for _, m := range meshRoutes(vs) {
+			if !gateways[m.to] {
+				continue
+			}
+			for _, h := range m.hosts {
+				s := in.service(h)
+				if s == nil || gateways[h] {
+					continue
+				}
+				for _, e := range in.push.Endpoints(s, nil) {
+					if e.Workload != nil {
+						out[e.Workload] = true
+					}
+				}
+			}
+		}
+	}
+	return out
 }
 
 // unmeantPolicy returns a NetworkPolicy of a namespace that means to restrict

@@ -106,19 +106,35 @@ func (in *intent) addTCP(vs *model.MergedVirtualService) {
 	}
 }
 
-// external leaves out the Services of the cluster.
+// external leaves out the Services of the cluster, by full names and by those
+// that the domain search of a pod completes.
 func (in *intent) external(hosts []host.Name) []host.Name {
 	var out []host.Name
 	for _, h := range hosts {
-		if h = host.Name(strings.ToLower(string(h))); h != "" && !inCluster(in.push, h) {
+		if h = host.Name(strings.ToLower(string(h))); h != "" && !inCluster(in.push, h) && in.service(completed(h)) == nil {
 			out = append(out, h)
 		}
 	}
 	return out
 }
 
-// add keeps a way that leads to a gateway.
+// completed is the full name of the Service that a host names as
+// "name.namespace" or "name.namespace.svc", which a sidecar takes for it (istio
+// pilot/pkg/networking/core/httproute.go GenerateAltVirtualHosts); "" if it
+// can not.
+func completed(h host.Name) host.Name {
+	switch parts := strings.Split(string(h), "."); {
+	case len(parts) == 2, len(parts) == 3 && parts[2] == "svc":
+		return model.ServiceHost(parts[0], parts[1])
+	}
+	return ""
+}
+
+// add keeps a way that leads to a gateway. A Service is no gateway for its own
+// name.
 func (in *intent) add(s steering) {
+	to := host.Name(strings.ToLower(s.Destination.GetHost()))
+	s.Hosts = slices.DeleteFunc(slices.Clone(s.Hosts), func(h host.Name) bool { return to != "" && completed(h) == to })
 	if len(s.Hosts) == 0 {
 		return
 	}
