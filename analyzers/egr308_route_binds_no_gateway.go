@@ -24,6 +24,7 @@ var _ = register(&Analyzer{
 		Good: egressDoc(""),
 		Fix:  "Write the Gateway's name as `namespace/name`, and give one of its servers the host (`ns/host`, `./host` and `host` without a namespace differ in whose VirtualServices they take).",
 		Silent: "Gateways in namespaces of which the input holds nothing, Gateways that could not be read or that Istio refuses (EGR010, EGR011), " +
+			"VirtualServices and Gateways that the input defines twice in different ways (EGR013), " +
 			"VirtualServices that lead to Services of the cluster only, hosts of which some are taken (EGR803 follows the requests).",
 		Sources: []string{
 			"istio pilot/pkg/networking/core/gateway.go (pickMatchingGatewayHosts)",
@@ -35,12 +36,20 @@ var _ = register(&Analyzer{
 
 func runBindsNoGateway(p *Pass) {
 	in := intentOf(p)
+	// Which of two definitions is in force nobody can tell, and those of two meshes
+	// must not be held against each other.
+	twice := map[string]bool{}
+	for _, x := range p.Mesh.Problems {
+		if x.Kind == manifest.Conflict {
+			twice[x.Object] = true
+		}
+	}
 	for _, vs := range in.push.VirtualServices() {
-		if vs.OfGatewayAPI != "" {
+		if vs.OfGatewayAPI != "" || twice[vs.Title()] {
 			continue
 		}
 		for i, name := range vs.Gateways {
-			if name == model.MeshGateway || !in.leadsOutside(vs) {
+			if name == model.MeshGateway || !in.leadsOutside(vs) || twice["Gateway "+name] {
 				continue
 			}
 			if f, ok := in.unboundTo(vs, name); ok {

@@ -1,0 +1,68 @@
+package analyzers_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/egresslint/egresslint/analyzers/analyzertest"
+)
+
+// TestBoundToGatewayDefinedTwice holds the VirtualServices of one mesh against the
+// Gateway of another, which has the same name.
+func TestBoundToGatewayDefinedTwice(t *testing.T) {
+	gateway := func(name, host string) string {
+		return `apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata:
+  name: ` + name + `
+  namespace: perimeter
+spec:
+  selector:
+    app: way-out
+  servers:
+  - port:
+      number: 80
+      name: http
+      protocol: HTTP
+    hosts:
+    - ` + host + `
+---
+`
+	}
+	const route = `apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: api
+  namespace: perimeter
+spec:
+  hosts:
+  - api.carrier.example
+  gateways:
+  - way-out
+  http:
+  - route:
+    - destination:
+        host: api.carrier.example
+`
+	for _, tt := range []struct {
+		name, manifests string
+		want            bool
+	}{
+		{"other host", gateway("way-out", "files.carrier.example") + route, true},
+		{"defined in two ways", gateway("way-out", "api.carrier.example") + gateway("way-out", "files.carrier.example") + route, false},
+		{"defined twice alike", gateway("way-out", "files.carrier.example") + gateway("way-out", "files.carrier.example") + route, true},
+		{"another one defined in two ways", gateway("in", "a.carrier.example") + gateway("in", "b.carrier.example") + gateway("way-out", "files.carrier.example") + route, true},
+		{"route defined in two ways", gateway("way-out", "files.carrier.example") + strings.Replace(route, "- way-out", "- mesh", 1) + "---\n" + route, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			lines := analyzertest.RunText(t, tt.manifests, "EGR308")
+			got := slices.ContainsFunc(lines, func(l string) bool {
+				return strings.Contains(l, "perimeter/way-out, no server of which has api.carrier.example")
+			})
+			if got != tt.want || len(lines) > 1 {
+				t.Errorf("reported: %v, want %v: %q", got, tt.want, lines)
+			}
+		})
+	}
+}
