@@ -152,10 +152,7 @@ func (in *intent) routeOf(object *manifest.Object) *model.MergedVirtualService {
 // a namespace; nil if there is none, or if namespace other registers it too.
 func (in *intent) ownerOf(h host.Name, other, namespace string) *model.Service {
 	var owner *model.Service
-	for _, s := range in.push.Services() {
-		if s.Entry == nil || !h.SubsetOf(host.Name(strings.ToLower(string(s.Hostname)))) {
-			continue
-		}
+	for _, s := range in.declaring(in.push, h) {
 		if s.Namespace == other {
 			return nil
 		}

@@ -77,7 +77,7 @@ func runSidecarGap(p *Pass) {
 			if !wanted.covers(d.Host) {
 				continue
 			}
-			s, port := hiddenBy(push, scope, h, d.Port)
+			s, port := in.hiddenBy(push, scope, h, d.Port)
 			if s == nil {
 				continue
 			}
@@ -163,12 +163,12 @@ func (in *intent) mentioned(push *model.PushContext, namespace string, sidecar *
 // hiddenBy returns the service of a ServiceEntry that has a host and port and is
 // exported to a scope's namespace, where the scope has none for the host; nil if
 // there is no such service.
-func hiddenBy(push *model.PushContext, scope *model.SidecarScope, h host.Name, port int) (*model.Service, *model.Port) {
-	if slices.ContainsFunc(scope.Services, func(s *model.Service) bool { return h.SubsetOf(s.Hostname) }) {
+func (in *intent) hiddenBy(push *model.PushContext, scope *model.SidecarScope, h host.Name, port int) (*model.Service, *model.Port) {
+	if slices.ContainsFunc(in.registering(push, h), func(s *model.Service) bool { return scope.Service(s.Hostname) != nil }) {
 		return nil, nil
 	}
-	for _, s := range push.Services() {
-		if p := s.PortByNumber(port); s.Entry != nil && p != nil && h.SubsetOf(host.Name(strings.ToLower(string(s.Hostname)))) && push.Visible(s, scope.Namespace) {
+	for _, s := range in.declaring(push, h) {
+		if p := s.PortByNumber(port); p != nil && push.Visible(s, scope.Namespace) {
 			return s, p
 		}
 	}

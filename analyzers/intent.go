@@ -36,10 +36,11 @@ type intent struct {
 	merged map[*model.Workload]*model.MergedGateway
 	// bound are the hosts with waypoints, see waypointHosts.
 	bound *[]waypointHost
-	// byHost finds steerings, services those of registries by host, and wanted
-	// what shows that clients mean to call a host.
+	// byHost finds steerings, services those of registries by host, declared those
+	// of ServiceEntries, and wanted what shows that clients mean to call a host.
 	byHost   *hostTable[*steering]
 	services map[*model.PushContext]*hostTable[*model.Service]
+	declared map[*model.PushContext]*hostTable[*model.Service]
 	wanted   map[*model.PushContext]*wanted
 }
 
@@ -73,7 +74,8 @@ func readIntent(p *Pass) *intent {
 		entries: map[*manifest.Object]*model.ServiceEntry{},
 		pushes:  map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
 		merged:   map[*model.Workload]*model.MergedGateway{},
-		services: map[*model.PushContext]*hostTable[*model.Service]{}, wanted: map[*model.PushContext]*wanted{},
+		services: map[*model.PushContext]*hostTable[*model.Service]{}, declared: map[*model.PushContext]*hostTable[*model.Service]{},
+		wanted: map[*model.PushContext]*wanted{},
 	}
 	for _, e := range in.push.Mesh.ServiceEntries {
 		in.entries[e.Object] = e

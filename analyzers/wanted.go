@@ -25,6 +25,22 @@ func (in *intent) registering(push *model.PushContext, h host.Name) []*model.Ser
 	return x.covering(h)
 }
 
+// declaring returns the services of ServiceEntries that cover a host whatever the
+// case in which they write theirs, oldest first.
+func (in *intent) declaring(push *model.PushContext, h host.Name) []*model.Service {
+	x := in.declared[push]
+	if x == nil {
+		x = newHostTable[*model.Service]()
+		for _, s := range push.Services() {
+			if s.Entry != nil {
+				x.add(s, []host.Name{host.Name(strings.ToLower(string(s.Hostname)))})
+			}
+		}
+		in.declared[push] = x
+	}
+	return x.covering(h)
+}
+
 // wanted finds what shows that clients mean to call a host.
 type wanted struct {
 	// routes are the VirtualServices for sidecars.
