@@ -163,7 +163,7 @@ func (p *PushContext) kubeService(svc *KubeService) *Service {
 			Number: int(port.Port), Name: port.Name,
 			Protocol:   kube.ConvertProtocol(port.Port, port.Name, port.Protocol, port.AppProtocol),
 			TargetPort: int(port.TargetPort.IntVal), TargetName: port.TargetPort.StrVal,
-			Field: fmt.Sprintf("spec.ports[%d]", i),
+			Object: svc.Object, Field: fmt.Sprintf("spec.ports[%d]", i),
 		})
 	}
 	if exportTo := svc.Annotations["networking.istio.io/exportTo"]; exportTo != "" {
@@ -199,7 +199,7 @@ func (p *PushContext) entryServices(entry *ServiceEntry) []*Service {
 	for i, port := range spec.GetPorts() {
 		base.Ports = append(base.Ports, &Port{
 			Number: int(port.GetNumber()), Name: port.GetName(), Protocol: protocol.Parse(port.GetProtocol()),
-			TargetPort: int(port.GetTargetPort()), Field: fmt.Sprintf("spec.ports[%d]", i),
+			TargetPort: int(port.GetTargetPort()), Object: entry.Object, Field: fmt.Sprintf("spec.ports[%d]", i),
 		})
 	}
 	var out []*Service

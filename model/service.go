@@ -93,8 +93,10 @@ type Port struct {
 	// names it or where it is the same as Number.
 	TargetPort int
 	TargetName string
-	// Field is the field path of the port in the service's object.
-	Field string
+	// Object is what declares the port, and Field the path there: the services
+	// of one host may have been merged from several objects.
+	Object *manifest.Object
+	Field  string
 }
 
 // Kubernetes reports whether the service is a Kubernetes Service.

@@ -158,7 +158,7 @@ func (p *proxy) compileCluster(name string) *cluster {
 		c.because[0].Field = "spec.ports"
 		return c
 	}
-	c.because = append(c.because, flow.Because{Object: c.service.Object, Field: c.port.Field})
+	c.because = append(c.because, flow.Because{Object: c.port.Object, Field: c.port.Field})
 	rule := p.push.DestinationRule(p.namespace, p.labels, c.service)
 	var chosen *model.Subset
 	if subset != "" {

@@ -109,7 +109,7 @@ func (b *listenerBuilder) addEgress(egress *model.EgressListener) {
 	if declared := egress.Spec.GetPort(); declared != nil {
 		port := &model.Port{
 			Number: int(declared.GetNumber()), Name: declared.GetName(), Protocol: protocol.Parse(declared.GetProtocol()),
-			Field: fmt.Sprintf("spec.egress[%d].port", egress.Index),
+			Object: b.scope.Sidecar.Object, Field: fmt.Sprintf("spec.egress[%d].port", egress.Index),
 		}
 		for _, s := range egress.Services {
 			b.add(&outbound{service: s, port: port, bind: bind, egress: egress})
@@ -283,17 +283,14 @@ func (b *listenerBuilder) httpChain(o *outbound, kind portKind) *chain {
 	return &chain{
 		name: "http", table: table, opaque: opaque,
 		what:    fmt.Sprintf("port %d carries HTTP services (%s among them)", o.port.Number, o.service.Hostname),
-		because: b.portBecause(o),
+		because: o.because(),
 	}
 }
 
-// portBecause points to what opens the port of a chain: the service's port, or
-// the one that a Sidecar declares.
-func (b *listenerBuilder) portBecause(o *outbound) []flow.Because {
-	if o.egress.Spec.GetPort() != nil {
-		return []flow.Because{{Object: b.scope.Sidecar.Object, Field: o.port.Field}}
-	}
-	return []flow.Because{{Object: o.service.Object, Field: o.port.Field}}
+// because points to what opens the port of a chain: the service's port, or the
+// one that a Sidecar declares.
+func (o *outbound) because() []flow.Because {
+	return []flow.Because{{Object: o.port.Object, Field: o.port.Field}}
 }
 
 // tcpChains are the chains of a TCP, TLS or sniffed port: by server name where
@@ -406,7 +403,7 @@ func (b *listenerBuilder) defaultChain(o *outbound, prefixes []string) *chain {
 		name: "tcp", prefixes: parsePrefixes(prefixes),
 		targets: []target{{cluster: clusterName(port, "", string(o.service.Hostname))}},
 		what:    fmt.Sprintf("%s registers %s on port %d as %s", o.service.Object, o.service.Hostname, o.port.Number, o.port.Protocol),
-		because: append([]flow.Because{{Object: o.service.Object, Field: o.service.HostField}}, b.portBecause(o)...),
+		because: append([]flow.Because{{Object: o.service.Object, Field: o.service.HostField}}, o.because()...),
 	}
 	if o.service.AddressField != "" && o.service.Address != model.UnspecifiedIP && !o.service.Kubernetes() {
 		c.because = append(c.because, flow.Because{Object: o.service.Object, Field: o.service.AddressField})
@@ -462,7 +459,7 @@ func (b *listenerBuilder) plainTCPChains(o *outbound, routes []*model.MergedVirt
 					name: "tcp", prefixes: parsePrefixes(prefixes),
 					targets: b.routeTargets(tcp.GetRoute(), o.port.Number, vs, field),
 					what:    fmt.Sprintf("%s routes TCP port %d", vs.Title(), o.port.Number),
-					because: append([]flow.Because{ruleBecause(vs, at)}, b.portBecause(o)...),
+					because: append([]flow.Because{ruleBecause(vs, at)}, o.because()...),
 				}
 			}
 			if len(tcp.GetMatch()) == 0 {

@@ -310,7 +310,7 @@ func (p *proxy) compileVIP(c *cluster, number int, subset, hostname string) {
 		c.missing = fmt.Sprintf("waypoints do not serve port %d of %s: resolution DYNAMIC_DNS is for HTTP", number, c.service.Object)
 		return
 	}
-	c.because = append(c.because, flow.Because{Object: c.service.Object, Field: c.port.Field})
+	c.because = append(c.because, flow.Because{Object: c.port.Object, Field: c.port.Field})
 	rule := p.destinationRule(c.service)
 	var chosen *model.Subset
 	if name != "" {
