@@ -50,6 +50,10 @@ type cluster struct {
 	// their sidecars, nil usually.
 	endpointMode *networking.ClientTLSSettings_TLSmode
 
+	// forwards: it gets mesh TLS that someone else has made, and passes it on
+	// unopened.
+	forwards bool
+
 	// missing says why the cluster does not exist, "" if it does; unsure, why
 	// that is not known although it looks so.
 	missing, unsure string
@@ -126,7 +130,11 @@ func (p *proxy) compileCluster(name string) *cluster {
 		c.kind = toNowhere
 		return c
 	}
-	parts := strings.SplitN(name, "|", 4)
+	separator := "|"
+	if c.forwards = strings.HasPrefix(name, "outbound_."); c.forwards {
+		separator = "_."
+	}
+	parts := strings.SplitN(name, separator, 4)
 	if len(parts) != 4 {
 		c.missing = "the route leads nowhere"
 		return c
@@ -173,7 +181,11 @@ func (p *proxy) compileCluster(name string) *cluster {
 		c.because = append(c.because, flow.Because{Object: chosen.From.Object, Field: chosen.Field})
 	}
 	p.discover(c, rule, chosen)
-	if c.missing == "" {
+	switch {
+	case c.missing != "":
+	case c.forwards:
+		p.forwardsTo(c, rule, chosen)
+	default:
 		p.applyTLS(c, rule, chosen)
 	}
 	if u := p.push.UnmodelledBackend(c.service); u != nil {

@@ -243,32 +243,6 @@ func sniKey(s *model.GatewayServer, h string) string {
 	return fmt.Sprint(s.Port, " ", s.GetBind(), " ", h)
 }
 
-// autoPassthroughChains forward mesh TLS to the service that its server name
-// names; authorization is not evaluated (istio gateway.go
-// builtAutoPassthroughFilterChains).
-func (p *proxy) autoPassthroughChains(s *model.GatewayServer) []*chain {
-	var out []*chain
-	for _, svc := range p.scope.Services {
-		if svc.MeshExternal || !slices.ContainsFunc(s.SNIHosts, func(h string) bool { return svc.Hostname.SubsetOf(host.Name(h)) }) {
-			continue
-		}
-		for _, port := range svc.Ports {
-			if port.Protocol == protocol.UDP {
-				continue
-			}
-			out = append(out, &chain{
-				name: "auto-passthrough", server: s, meshALPN: true, noPolicies: true,
-				sni:     []string{fmt.Sprintf("outbound_.%d_._.%s", port.Number, svc.Hostname)},
-				targets: []target{{cluster: clusterName(port.Number, "", string(svc.Hostname))}},
-				opaque:  "AUTO_PASSTHROUGH servers connect clusters, which is not simulated",
-				what:    s.Title() + " forwards mesh TLS",
-				because: serverBecause(s, "tls.mode"),
-			})
-		}
-	}
-	return out
-}
-
 // gatewayTable compiles the route table of HTTP servers (istio gateway.go
 // buildGatewayHTTPRouteConfig): the routes of all VirtualServices of a host
 // follow each other, those without condition come last.
