@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/schema/gvk"
@@ -31,9 +33,12 @@ func (in *Input) leavesOut(judge, product *flow.Trace) bool {
 	if host := last.Cluster[strings.LastIndexByte(last.Cluster, '|')+1:]; host != "" {
 		return judge.Reason == flow.NoEndpoints && in.selectsNothing(host) || judge.Reason == flow.NoCluster && in.holdsNothing(host)
 	}
-	// The cluster's own network leads to a Service.
+	// The cluster's own network leads to a Service, and from there to pods alone:
+	// it knows no WorkloadEntry.
 	return slices.ContainsFunc(last.Because, func(b flow.Because) bool {
-		return b.Object != nil && b.Object.Kind == "Service" && in.selectsNothing(b.Object.Name+"."+b.Object.Namespace+clusterSuffix)
+		return b.Object != nil && b.Object.Kind == "Service" && slices.ContainsFunc(in.manifests.Services, func(s *corev1.Service) bool {
+			return s.Name == b.Object.Name && s.Namespace == b.Object.Namespace && len(s.Spec.Selector) > 0 && !in.runs(s.Namespace, s.Spec.Selector)
+		})
 	})
 }
 
@@ -57,11 +62,17 @@ func (in *Input) selectsNothing(host string) bool {
 	return false
 }
 
+// runs reports whether the input holds a pod that a selector fits.
+func (in *Input) runs(namespace string, selector map[string]string) bool {
+	return slices.ContainsFunc(in.manifests.Workloads, func(w *judge.Workload) bool {
+		return w.Pod.Namespace == namespace && fits(selector, w.Pod.Labels)
+	})
+}
+
+// selected reports whether a selector fits a pod or a WorkloadEntry.
 func (in *Input) selected(namespace string, selector map[string]string) bool {
-	for _, w := range in.manifests.Workloads {
-		if w.Pod.Namespace == namespace && fits(selector, w.Pod.Labels) {
-			return true
-		}
+	if in.runs(namespace, selector) {
+		return true
 	}
 	for _, c := range in.manifests.Configs {
 		if c.GroupVersionKind != gvk.WorkloadEntry || c.Namespace != namespace {

@@ -165,6 +165,9 @@ func label(p *proxy, c *cluster, t *flow.Trace) {
 }
 
 func (p *proxy) noEndpointsText(c *cluster) string {
+	if c.forwards {
+		return fmt.Sprintf("%s has no endpoint that is known to take mesh TLS, and nothing else is forwarded unopened", c.service.Object)
+	}
 	if c.service.Resolution == model.Passthrough && p.role == gatewayRole {
 		return fmt.Sprintf("%s has resolution NONE: a gateway cannot go to the address that the application dialled, so it has nowhere to go", c.service.Object)
 	}
@@ -335,10 +338,12 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 		hop.Decision = fmt.Sprintf("%s has no port %d: nothing answers", svc.Object, conn.dst.Port())
 		return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
 	}
-	// WorkloadEntries are Istio's; the cluster's network does not know them.
-	endpoints := slices.DeleteFunc(w.push.OwnEndpoints(svc, port), func(e model.Endpoint) bool { return e.Object.Kind == "WorkloadEntry" })
+	// WorkloadEntries are Istio's; the cluster's network does not know them, and
+	// that there is one does not tell whether there are pods.
+	machine := func(e model.Endpoint) bool { return e.Object.Kind == "WorkloadEntry" }
+	endpoints := slices.DeleteFunc(w.push.OwnEndpoints(svc, port), machine)
 	if len(endpoints) == 0 {
-		if len(svc.Selector) > 0 && !w.push.SelectsNothing(svc) {
+		if len(svc.Selector) > 0 && len(slices.DeleteFunc(w.push.OwnEndpoints(svc, nil), machine)) > 0 {
 			hop.Decision = fmt.Sprintf("the cluster's network knows no pod behind port %d of %s", port.Number, svc.Object)
 			return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
 		}
