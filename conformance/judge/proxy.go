@@ -107,6 +107,9 @@ func (i *istiod) config(w *Workload) (*envoy.Config, error) {
 		if err := resource.Resource.UnmarshalTo(r); err != nil {
 			return nil, err
 		}
+		if node.Type == model.SidecarProxy {
+			i.settle(node, r)
+		}
 		out.Routes[r.Name] = r
 	}
 	return out, nil

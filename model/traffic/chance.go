@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
@@ -24,6 +25,9 @@ type chance struct {
 	// gateways, which then share the sidecars' view of the mesh (istio
 	// pilot/pkg/model/push_context.go doGetSidecarScope).
 	sidecarsFirst bool
+	// turn is which of the services that claim one address as their domain gets
+	// it (see [proxy.claims]).
+	turn int
 }
 
 // alternatives are the simulations of the other choices.
@@ -38,6 +42,10 @@ type alternatives struct {
 	// larger are the simulations for members of groups that are larger than the
 	// choices, made on demand.
 	larger map[int]*Simulation
+	// turns are the simulations in which another service gets a contested
+	// domain, made on demand.
+	turns   map[chance]*Simulation
+	turning sync.Mutex
 }
 
 // mostLarger bounds the simulations that are kept for large groups.
@@ -46,7 +54,7 @@ const mostLarger = 16
 // findAlternatives sets up what else istiod may choose.
 func (s *Simulation) findAlternatives() *alternatives {
 	push := s.push(s.mesh.Config)
-	a := &alternatives{shared: s.sharedScopes(push), larger: map[int]*Simulation{}}
+	a := &alternatives{shared: s.sharedScopes(push), larger: map[int]*Simulation{}, turns: map[chance]*Simulation{}}
 	add := func(c chance) {
 		o := newSimulation(s.mesh, c)
 		o.alternatives = a
@@ -164,15 +172,48 @@ func (s *Simulation) large(i int) *Simulation {
 	return o
 }
 
+// otherwise walks the flow of w through what else istiod may choose, until the
+// verdict differs from t; nil if it never does. contested are the services that
+// the last choice was between, if it was about a domain.
+func (s *Simulation) otherwise(f flow.Flow, w *walker, t *flow.Trace) (other *Simulation, contested []*model.Service, verdict *flow.Trace) {
+	for _, c := range append([]*Simulation{s}, s.choices(w)...) {
+		walked := w
+		if c != s {
+			var o *flow.Trace
+			if o, walked = c.trace(f); !sameVerdict(t, o) {
+				return c, nil, o
+			}
+		}
+		for turn := 1; turn < min(len(walked.contested), mostTurns); turn++ {
+			turned := c.turned(turn)
+			if o, _ := turned.trace(f); !sameVerdict(t, o) {
+				return turned, walked.contested, o
+			}
+		}
+	}
+	return nil, nil, nil
+}
+
 // undetermined answers for a flow whose verdict a, to which w came, depends on
 // what istiod happens to choose: with other it is b.
-func undetermined(s, other *Simulation, w *walker, a, b *flow.Trace) *flow.Trace {
+func undetermined(s, other *Simulation, w *walker, contested []*model.Service, a, b *flow.Trace) *flow.Trace {
 	t := &flow.Trace{ID: a.ID, Outcome: flow.Unknown, Via: flow.ViaNone, Reason: flow.Undetermined, Hops: a.Hops, Assumptions: a.Assumptions}
 	hop := flow.Hop{At: flow.AtSidecar}
 	if len(a.Hops) > 0 {
 		hop.Proxy = a.Hops[0].Proxy
 	}
 	fates := fmt.Sprintf("one way the flow is %s (%s), the other way %s (%s)", a.Outcome, a.Reason, b.Outcome, b.Reason)
+	if contested != nil {
+		var names []string
+		for _, service := range contested {
+			names = append(names, fmt.Sprintf("%s of %s", service.Hostname, service.Object))
+			hop.Because = append(hop.Because, flow.Because{Object: service.Object, Field: service.AddressField})
+		}
+		hop.Decision = fmt.Sprintf("the request names the address %s as its host, which %s list, and istiod may give it to any of them: %s", stripPort(w.asked), strings.Join(names, " and "), fates)
+		t.Detail = hop.Decision + "; addresses of their own, or a VirtualService for one of the hosts, would settle it"
+		t.Hops = append(slices.Clone(t.Hops), hop)
+		return t
+	}
 	if other.chance.sidecarsFirst && other.chance.tie == 0 {
 		hop.At, hop.Proxy, hop.Because = flow.AtGateway, w.shared.ID(), []flow.Because{{Object: w.shared.Object}}
 		hop.Decision = fmt.Sprintf("gateway %s shares its namespace with sidecars that no Sidecar limits, and istiod gives it their view of the mesh if it serves one of them first: %s", w.shared.ID(), fates)

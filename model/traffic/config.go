@@ -119,8 +119,11 @@ type virtualHost struct {
 	routes  []*route
 	// redirectsToHTTPS answers 301 to plaintext requests.
 	redirectsToHTTPS bool
-	what             string
-	because          []flow.Because
+	// contested are the services that claim a domain, where istiod may give it
+	// to any of them.
+	contested map[string][]*model.Service
+	what      string
+	because   []flow.Because
 }
 
 // route is one line of a virtual host; the first that matches counts.

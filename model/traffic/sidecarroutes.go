@@ -217,8 +217,9 @@ func (p *proxy) hostGroup(vs *model.MergedVirtualService, registry map[host.Name
 }
 
 // buildHosts turns groups into virtual hosts; the first to claim a domain keeps
-// it.
+// it. Among services that no VirtualService routes, the first is chance.
 func (p *proxy) buildHosts(groups []hostGroup, port int) []*virtualHost {
+	claims := p.claims(groups)
 	names, taken, known := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, g := range groups {
 		for _, s := range g.services {
@@ -242,6 +243,12 @@ func (p *proxy) buildHosts(groups []hostGroup, port int) []*virtualHost {
 			// An alternative spelling must not hide the real owner of a name.
 			if taken[strings.ToLower(d)] || slices.Contains(alternatives, d) && known[d] {
 				continue
+			}
+			if rivals := claims[strings.ToLower(d)]; g.vs == nil && len(rivals) > 1 {
+				if rivals[p.sim.chance.turn%len(rivals)] != s {
+					continue
+				}
+				vh.contest(strings.ToLower(d), rivals)
 			}
 			taken[strings.ToLower(d)] = true
 			vh.domains = append(vh.domains, d)

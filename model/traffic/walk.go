@@ -30,6 +30,9 @@ type walker struct {
 	// picked are the services any of which istiod may take for a host that the
 	// flow was sent to.
 	picked []*model.Service
+	// contested are the services that claim the domain by which the request was
+	// taken for one of them.
+	contested []*model.Service
 	// v6: what the client dials is an address of IPv6, so its pod and those of
 	// gateways are taken to have such addresses, too.
 	v6 bool
