@@ -121,10 +121,7 @@ func (i *istiod) orders(workloads []*Workload) int {
 			}
 		}
 	}
-	if largest == 1 {
-		return 1
-	}
-	return largest + mixedOrders
+	return ordersOf(largest, rivals(i.registries.Services()))
 }
 
 // gatewayScope is what a gateway sees of the mesh's services. Where sidecars
@@ -141,20 +138,20 @@ func (i *istiod) gatewayScope(gateway *model.Proxy) *model.SidecarScope {
 	return model.DefaultSidecarScopeForGateway(i.push, gateway.ConfigNamespace)
 }
 
-// sharedScope is the sidecars' scope of a gateway's namespace, nil if there is
-// no sidecar or if the gateway does not get its scope.
+// sharedScope is the scope of a gateway's namespace that one of its sidecars has
+// asked for before, nil if none of them has one that the gateway gets: Sidecars
+// may select them all.
 func (i *istiod) sharedScope(gateway *model.Proxy) *model.SidecarScope {
-	if !i.sidecars[gateway.ConfigNamespace] {
-		return nil
+	for _, w := range i.sidecars[gateway.ConfigNamespace] {
+		sidecar := &model.Proxy{Type: model.SidecarProxy, ConfigNamespace: gateway.ConfigNamespace, Labels: w.Pod.Labels, Metadata: &model.NodeMetadata{}}
+		i.scoped(sidecar)
+		asked := &model.Proxy{Type: model.Router, ConfigNamespace: gateway.ConfigNamespace, Metadata: &model.NodeMetadata{}}
+		asked.SetSidecarScope(i.push)
+		if asked.SidecarScope == sidecar.SidecarScope {
+			return asked.SidecarScope
+		}
 	}
-	sidecar := &model.Proxy{Type: model.SidecarProxy, ConfigNamespace: gateway.ConfigNamespace, Metadata: &model.NodeMetadata{}}
-	i.scoped(sidecar)
-	asked := &model.Proxy{Type: model.Router, ConfigNamespace: gateway.ConfigNamespace, Metadata: &model.NodeMetadata{}}
-	asked.SetSidecarScope(i.push)
-	if asked.SidecarScope != sidecar.SidecarScope {
-		return nil
-	}
-	return asked.SidecarScope
+	return nil
 }
 
 // scopesDiffer tells whether any gateway sees different services after

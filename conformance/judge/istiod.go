@@ -39,8 +39,8 @@ type istiod struct {
 	push      *model.PushContext
 	generator *core.ConfigGeneratorImpl
 	metadata  map[string]string // of all proxies, from the mesh configuration
-	// sidecars are the namespaces that have any.
-	sidecars map[string]bool
+	// sidecars are the workloads that have one, by namespace.
+	sidecars map[string][]*Workload
 	// scopes are the namespaces with a Sidecar, imports what those name.
 	scopes, imports map[string]bool
 	// order is the number of the order in which things that tie come.
@@ -59,11 +59,11 @@ const clusterID = cluster.ID(constants.DefaultClusterName)
 const syncTimeout = 2 * time.Minute
 
 func startIstiod(m *Manifests) (*istiod, error) {
-	i := &istiod{stop: make(chan struct{}), slices: m.EndpointSlices, metadata: m.Mesh.GetDefaultConfig().GetProxyMetadata(), sidecars: map[string]bool{}}
+	i := &istiod{stop: make(chan struct{}), slices: m.EndpointSlices, metadata: m.Mesh.GetDefaultConfig().GetProxyMetadata(), sidecars: map[string][]*Workload{}}
 	i.sidecarResources(m)
 	for _, w := range m.Workloads {
 		if w.Role == SidecarProxy {
-			i.sidecars[w.Pod.Namespace] = true
+			i.sidecars[w.Pod.Namespace] = append(i.sidecars[w.Pod.Namespace], w)
 		}
 	}
 	i.client = kubelib.NewFakeClient(gatewayObjects(m)...)
