@@ -114,8 +114,9 @@ type Finding struct {
 	// Fix is the mend as text (a manifest or a changed fragment), "" if there
 	// is no mechanical one.
 	Fix string
-	// Edit is the mend where it is one scalar of the input, nil elsewhere.
-	Edit *Edit
+	// Edits are the mend as changes of the input, all to be made together; nil
+	// where there is no mechanical one.
+	Edits []Edit
 
 	// Workloads are the workloads concerned, as "namespace/name", sorted; the
 	// message names a few and their number.
@@ -130,10 +131,13 @@ type Finding struct {
 	Suppressed *Suppression
 }
 
-// Edit writes another scalar into an object.
+// Edit is a change of the document that holds an object.
 type Edit struct {
 	Object *manifest.Object
-	Field  string
+	// Field is a scalar whose place Text takes, or an item of a list, which is
+	// deleted where Text is "". If it is "", Text is a document to put behind
+	// that of Object.
+	Field string
 	// Text is the YAML to write, quotes included where the value needs them.
 	Text string
 }

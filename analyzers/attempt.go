@@ -156,6 +156,9 @@ func (a *attempt) entry() (object *manifest.Object, hostField, portField string)
 			case strings.HasPrefix(b.Field, "spec.hosts["):
 				object, hostField = b.Object, b.Field
 			case strings.HasPrefix(b.Field, "spec.ports["):
+				if object != b.Object { // the ports of a host may come from several entries
+					object, hostField = b.Object, "spec.hosts"
+				}
 				portField = b.Field
 			}
 		}

@@ -64,12 +64,12 @@ func runInjectionLabel(p *Pass) {
 	}
 	for _, m := range order {
 		l := leaks[m]
-		var edit *Edit
+		var edits []Edit
 		if value, found := strings.CutPrefix(m.write, "write "); found {
-			edit = &Edit{m.object, m.field, value}
+			edits = []Edit{{m.object, m.field, value}}
 		}
 		p.Report(l.finding(p, Finding{
-			Object: m.object, Field: m.field, Label: "enables nothing", Edit: edit,
+			Object: m.object, Field: m.field, Label: "enables nothing", Edits: edits,
 			Help: "labels are looked at when a pod is created: restart the pods after the change",
 			Message: fmt.Sprintf("%s sets %s, which never enables injection: %s; %s go out without a sidecar; %s",
 				m.object, m.setting, m.why, l.what("any host"), m.write),

@@ -115,7 +115,7 @@ func (r reopening) finding(shown *proof, workloads []string) Finding {
 			r.sidecar.ID(), upTo3(workloads), r.closed.Message, policy.GetEgressProxy().GetHost())
 	default:
 		mend := "remove outboundTrafficPolicy"
-		f.Edit = &Edit{f.Object, f.Field, "REGISTRY_ONLY"}
+		f.Edits = []Edit{{f.Object, f.Field, "REGISTRY_ONLY"}}
 		if r.closed.Object.Kind == "Sidecar" {
 			mend = "write REGISTRY_ONLY" // Sidecars do not inherit from each other
 		}

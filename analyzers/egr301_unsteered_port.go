@@ -3,6 +3,7 @@ package analyzers
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"istio.io/istio/pkg/config/host"
 
@@ -87,6 +88,8 @@ func runUnsteeredPort(p *Pass) {
 		f.Help = fmt.Sprintf("add a route for %s to %s that leads to the gateway, or declare the port in a ServiceEntry that only the gateway's namespace sees", direct, s.Route.Title())
 		if object, _ := c.first.explicit(); object != nil {
 			f.Help = fmt.Sprintf("let the route for %s in %s lead to the gateway", direct, object)
+		} else if len(c.ports) == 1 {
+			f.Edits, f.Fix = in.splitFor(k.object, strings.TrimSuffix(k.field, ".number"), s, slices.Concat(c.classes...))
 		}
 		p.Report(c.finding(f))
 	}

@@ -110,7 +110,7 @@ func reportMisplaced(p *Pass, policy *model.AuthorizationPolicy, gateways []*egr
 	}
 	f.Message += fmt.Sprintf("; move it to namespace %q", g.Namespace)
 	f.Help = fmt.Sprintf("set metadata.namespace to %q", g.Namespace)
-	f.Edit = &Edit{policy.Object, "metadata.namespace", g.Namespace}
+	f.Edits = []Edit{{policy.Object, "metadata.namespace", g.Namespace}}
 	if inside := workloadIDs(slices.DeleteFunc(attachedTo(p, policy), func(w *model.Workload) bool {
 		return p.Reach.Sim.Capture(w).Mode != capture.Sidecar
 	})); len(inside) > 0 {

@@ -119,7 +119,7 @@ func reportServicePort(p *Pass, g *egressGateway, policy *model.AuthorizationPol
 		return
 	}
 	f := Finding{Severity: Error, Object: policy.Object, Field: fmt.Sprintf("%s[%d]", list.field, k), Label: fmt.Sprintf("the pod listens on %d", pod)}
-	f.Edit = &Edit{policy.Object, f.Field, strconv.Quote(strconv.Itoa(pod))}
+	f.Edits = []Edit{{policy.Object, f.Field, strconv.Quote(strconv.Itoa(pod))}}
 	f.prove(w)
 	if opens {
 		f.SecuritySeverity = 7.8

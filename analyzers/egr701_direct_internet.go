@@ -117,6 +117,9 @@ func (in *controls) reportOpen(ns string, clients []*model.Workload, locked map[
 	f.Message = fmt.Sprintf("namespace %s has no network policy that keeps %s from the internet: a process that goes around its proxy gets out, and %s; close the namespace with a NetworkPolicy",
 		ns, upTo3(f.Workloads), effect)
 	f.Fix = lockdown(in.intent, ns, clients)
+	if f.Object == at.object { // a policy that means to is mended, not joined
+		f.Edits = []Edit{{Object: f.Object, Text: f.Fix}}
+	}
 	f.Help = "the policy of the fix lets the mesh's own path through; add what the pods call inside the cluster"
 	p.Report(f)
 }

@@ -87,7 +87,7 @@ func reportLostDestinations(p *Pass, in *intent) {
 		f.Help = "register it with a ServiceEntry that these clients see, or correct the name"
 		if s := in.meantService(k.name); s != nil {
 			f.Help = fmt.Sprintf("write %q", s.Hostname)
-			f.Fix = fmt.Sprintf("host: %s\n", s.Hostname)
+			f.Edits = []Edit{{f.Object, f.Field, string(s.Hostname)}}
 			f.Related = append(f.Related, Related{s.Object, "metadata.name", fmt.Sprintf("%s has the full name %s", s.Object, s.Hostname)})
 		}
 		f.Message = fmt.Sprintf("%s sends %s to %q, which nothing registers: %s; %s", k.object, upTo3(c.hosts), k.name, whatClientsSee(c), f.Help)

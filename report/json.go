@@ -115,7 +115,7 @@ type jsonFinding struct {
 	Place            jsonPlace          `json:"place"`
 	Help             string             `json:"help,omitempty"`
 	Fix              string             `json:"fix,omitempty"`
-	Edit             *jsonEdit          `json:"edit,omitempty"`
+	Edits            []jsonEdit         `json:"edits,omitempty"`
 	Workloads        []string           `json:"workloads,omitempty"`
 	Related          []jsonPlace        `json:"related,omitempty"`
 	Flow             *flow.Flow         `json:"flow,omitempty"`
@@ -123,10 +123,14 @@ type jsonFinding struct {
 	Suppression      *jsonSuppression   `json:"suppression,omitempty"`
 }
 
-// jsonEdit is text to put in the place of a scalar.
+// jsonEdit is text to put in the place of what stands in a region.
 type jsonEdit struct {
-	Place jsonPlace `json:"place"`
-	Text  string    `json:"text"`
+	File      string `json:"file"`
+	Line      int    `json:"line"`
+	Column    int    `json:"column"`
+	EndLine   int    `json:"end_line"`
+	EndColumn int    `json:"end_column"`
+	Text      string `json:"text"`
 }
 
 type jsonSuppression struct {
@@ -144,8 +148,8 @@ func jsonFindingOf(f *analyzers.Finding, print string) jsonFinding {
 	if f.Object == nil {
 		j.Place.at(f.Position)
 	}
-	if e := f.Edit; e != nil && editable(e) {
-		j.Edit = &jsonEdit{jsonPlaceOf(e.Object, e.Field), e.Text}
+	for _, c := range changes(f) {
+		j.Edits = append(j.Edits, jsonEdit{c.file, c.line, c.column, c.endLine, c.endColumn, c.text})
 	}
 	if s := f.Suppressed; s != nil {
 		j.Suppression = &jsonSuppression{By: s.By, Reason: s.Reason}

@@ -156,8 +156,8 @@ func (b *sarifBuilder) result(g *placedFindings) *sarif.Result {
 		}
 	}
 	result.Message = sarif.NewTextMessage(text.String())
-	if e := first.Edit; e != nil && editable(e) {
-		result.AddFixe(b.fix(e))
+	if made := changes(first); len(made) > 0 {
+		result.AddFixe(b.fix(first, made))
 	}
 	if s := first.Suppressed; s != nil {
 		kind := "inSource"
@@ -176,16 +176,23 @@ func (b *sarifBuilder) result(g *placedFindings) *sarif.Result {
 	return result
 }
 
-// fix replaces one scalar.
-func (b *sarifBuilder) fix(e *analyzers.Edit) *sarif.Fix {
-	place := b.location(e.Object.At(e.Field)).PhysicalLocation
-	inserted := sarif.NewArtifactContent()
-	inserted.Text = &e.Text
-	change := sarif.NewArtifactChange().WithArtifactLocation(place.ArtifactLocation).
-		AddReplacement(sarif.NewReplacement().WithDeletedRegion(place.Region).WithInsertedContent(inserted))
+// fix makes the changes of a finding; each file has one list of them.
+func (b *sarifBuilder) fix(f *analyzers.Finding, made []change) *sarif.Fix {
 	fix := sarif.NewFix()
-	fix.Description = sarif.NewTextMessage("write " + sarifText(e.Text))
-	fix.ArtifactChanges = append(fix.ArtifactChanges, change)
+	fix.Description = sarif.NewTextMessage(sarifText(orElse(f.Help, f.Message)))
+	files := map[string]*sarif.ArtifactChange{}
+	for _, c := range made {
+		change := files[c.file]
+		if change == nil {
+			change = sarif.NewArtifactChange().WithArtifactLocation(sarif.NewArtifactLocation().WithURI(fileURI(c.file)))
+			files[c.file] = change
+			fix.ArtifactChanges = append(fix.ArtifactChanges, change)
+		}
+		region := sarif.NewRegion().WithStartLine(c.line).WithStartColumn(c.column).WithEndLine(c.endLine).WithEndColumn(c.endColumn)
+		inserted := sarif.NewArtifactContent()
+		inserted.Text = &c.text
+		change.AddReplacement(sarif.NewReplacement().WithDeletedRegion(region).WithInsertedContent(inserted))
+	}
 	return fix
 }
 

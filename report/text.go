@@ -89,10 +89,11 @@ func (t textWriter) finding(f *analyzers.Finding) {
 		}
 		note("related", t.related(r))
 	}
-	if e := f.Edit; e != nil && editable(e) {
-		note("fix", fmt.Sprintf("%s: write %s", t.bold(where(e.Object.At(e.Field))), Printable(e.Text)))
-	}
-	if f.Fix != "" {
+	if f.Fix == "" {
+		for _, c := range changes(f) {
+			note("fix", t.change(c))
+		}
+	} else {
 		t.printf("%s %s\n", t.blue(gutter+"="), t.bold("fix:"))
 		for line := range strings.SplitSeq(strings.TrimRight(f.Fix, "\n"), "\n") {
 			t.printf("%s     %s\n", gutter, Printable(line))
@@ -104,6 +105,15 @@ func (t textWriter) finding(f *analyzers.Finding) {
 		note("help", "egresslint explain "+f.Rule.ID)
 	}
 	t.printf("\n")
+}
+
+// change says in a line what to do.
+func (t textWriter) change(c change) string {
+	at := t.bold(fmt.Sprintf("%s:%d:%d", Printable(c.file), c.line, c.column))
+	if c.text == "" {
+		return at + ": delete this item"
+	}
+	return at + ": write " + Printable(c.text)
 }
 
 func (t textWriter) related(r analyzers.Related) string {

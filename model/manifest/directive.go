@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"go.yaml.in/yaml/v4"
 )
 
 // IgnoreAnnotation holds directives for the object that carries it, one a line.
@@ -216,15 +214,7 @@ func (s *source) extent() (first, last int) {
 	if t == nil {
 		return s.line, s.line
 	}
-	var walk func(n *yaml.Node)
-	walk = func(n *yaml.Node) {
-		last = max(last, n.Line)
-		for _, child := range n.Content {
-			walk(child)
-		}
-	}
-	walk(t.root)
-	return s.line, last + t.line - 1
+	return s.line, lastLine(t.root) + t.line - 1
 }
 
 // direct collects the directives of the objects, which those of the files
