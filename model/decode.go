@@ -81,19 +81,30 @@ func (d *decoding) istio(k *istioKind) any {
 	d.unknownTopLevel(tree)
 	d.unknownFields("metadata", metav1.ObjectMeta{})
 	d.unknownFields("spec", k.newSpec())
+	var byProto []protoName
 	if fields, ok := tree["spec"].(map[string]any); ok && hasProtoNames(fields, k.newSpec().ProtoReflect().Descriptor()) {
-		for _, n := range protoNames(fields, k.newSpec().ProtoReflect().Descriptor(), "spec") {
-			d.problems = append(d.problems, manifest.Problem{
-				Kind: manifest.UnknownField, Position: d.doc.KeyPosition(n.path), Object: d.object.String(),
-				Message: printable(fmt.Sprintf("%s writes %q by its protobuf name: an API server drops it and looks for %q; here it is taken as that",
-					title(d.object), n.path, n.json)),
-				Help: fmt.Sprintf("write %q", n.json),
-			})
-		}
+		byProto = protoNames(fields, k.newSpec().ProtoReflect().Descriptor(), "spec")
 	}
 	spec, rejected := k.admit(d.object, tree)
 	if rejected != nil {
-		return d.refuse(rejected)
+		value := d.refuse(rejected)
+		if last := &d.problems[len(d.problems)-1]; len(byProto) > 0 && last.Kind == manifest.Rejected {
+			// Probably the cause: what is required is there by another name.
+			last.Help = fmt.Sprintf("write %q in place of %q, the protobuf name, which an API server drops", byProto[0].json, byProto[0].name)
+		}
+		return value
+	}
+	effect := "it decides nothing"
+	if takesProtoNames(d.object) {
+		effect = "here it is taken as that, because clusters of the time of v1alpha3 did"
+	}
+	for _, n := range byProto {
+		d.problems = append(d.problems, manifest.Problem{
+			Kind: manifest.UnknownField, Position: d.doc.KeyPosition(n.path), Object: d.object.String(),
+			Message: printable(fmt.Sprintf("%s writes %q by its protobuf name: an API server drops it and looks for %q; %s",
+				title(d.object), n.path, n.json, effect)),
+			Help: fmt.Sprintf("write %q", n.json),
+		})
 	}
 	return spec
 }

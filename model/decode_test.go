@@ -1,6 +1,7 @@
 package model
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -389,21 +390,56 @@ func TestHostileTextDoesNotReachTerminals(t *testing.T) {
 	}
 }
 
-// An API server drops the protobuf name of a field; istiod's own reader takes
-// it, and so do we, but not silently.
+// An API server drops the protobuf name of a field. What old documents write so
+// is taken as meant, but not silently; of a version that no API server without
+// pruning ever served, it is dropped.
 func TestProtobufNames(t *testing.T) {
-	m := load(t, `
-apiVersion: networking.istio.io/v1alpha3
+	service := func(version, names string) string {
+		return "apiVersion: networking.istio.io/" + version + `
 kind: VirtualService
 metadata: {name: api}
 spec:
   hosts: [api.example.com]
+  ` + names + `
   tls:
-  - match: [{port: 443, sni_hosts: [api.example.com]}]
+  - match: [{port: 443, sniHosts: [api.example.com]}]
     route: [{destination: {host: api.example.com}}]
+`
+	}
+	old := load(t, service("v1alpha3", `export_to: ["."]`), Options{})
+	wantProblems(t, old, `6:3 unknown field: VirtualService default/api writes "spec.export_to" by its protobuf name: …looks for "exportTo"; here it is taken as that…`)
+	if got := old.VirtualServices[0].Spec.GetExportTo(); len(got) != 1 {
+		t.Errorf("v1alpha3: exportTo %q, want one", got)
+	}
+	current := load(t, service("v1", `export_to: ["."]`), Options{})
+	wantProblems(t, current, `6:3 unknown field: VirtualService default/api writes "spec.export_to" by its protobuf name: …looks for "exportTo"; it decides nothing…`)
+	if got := current.VirtualServices[0].Spec.GetExportTo(); len(got) != 0 {
+		t.Errorf("v1: exportTo %q, want none", got)
+	}
+
+	for version, refused := range map[string]bool{"v1alpha3": false, "v1beta1": true, "v1": true} {
+		m := load(t, strings.Replace(service(version, "gateways: [mesh]"), "sniHosts", "sni_hosts", 1), Options{})
+		if got := len(m.VirtualServices) == 0; got != refused {
+			t.Errorf("%s, required sniHosts as sni_hosts: refused %v, want %v: %q", version, got, refused, problems(m))
+		}
+		if refused {
+			wantProblems(t, m, `8:… rejected: VirtualService default/api is refused by the API server: spec.tls[0].match[0] required field is missing: sniHosts`)
+			if help := m.Problems[0].Help; !strings.Contains(help, `write "sniHosts" in place of "sni_hosts"`) {
+				t.Errorf("%s: help %q", version, help)
+			}
+		}
+	}
+
+	// The CRD itself has these names.
+	kept := load(t, `
+apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata: {name: tokens}
+spec:
+  jwtRules: [{issuer: a, jwks_uri: "https://a.example.com/keys"}]
 `, Options{})
-	wantProblems(t, m, `8:25 unknown field: VirtualService default/api writes "spec.tls[0].match[0].sni_hosts" by its protobuf name: …looks for "sniHosts"…`)
-	if got := m.VirtualServices[0].Spec.GetTls()[0].GetMatch()[0].GetSniHosts(); len(got) != 1 {
-		t.Errorf("server names: %q, want one", got)
+	wantProblems(t, kept)
+	if got := kept.RequestAuthentications[0].Spec.GetJwtRules()[0].GetJwksUri(); got == "" {
+		t.Error("jwks_uri is dropped, although the CRD has it")
 	}
 }

@@ -74,7 +74,7 @@ func (k *istioKind) admit(o *manifest.Object, tree map[string]any) (proto.Messag
 	}
 	pruneNulls(tree)
 	if spec, ok := tree["spec"].(map[string]any); ok && hasProtoNames(spec, k.newSpec().ProtoReflect().Descriptor()) {
-		tree["spec"] = jsonNames(spec, k.newSpec().ProtoReflect().Descriptor())
+		tree["spec"] = jsonNames(spec, k.newSpec().ProtoReflect().Descriptor(), !takesProtoNames(o))
 	}
 	if complaints := checkSchema(o.Kind, tree); len(complaints) > 0 {
 		return nil, &rejection{"the API server", complaints}

@@ -1,25 +1,38 @@
 package model
 
 import (
+	"strings"
+
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
+// takesProtoNames reports whether the fields that an object writes by the names
+// of the protobuf definition ("sni_hosts") are taken as meant. API servers drop
+// them since Istio's CRDs have structural schemas. Objects of v1alpha3, the
+// version of the years before, are documents of clusters that took them.
+func takesProtoNames(o *manifest.Object) bool { return strings.HasSuffix(o.APIVersion, "/v1alpha3") }
+
 // jsonNames returns a decoded message with the names of its JSON form in place
-// of those of the protobuf definition ("sni_hosts"). istiod's decoder takes
-// both, and manifests of Istio's early years have the latter.
-func jsonNames(fields map[string]any, message protoreflect.MessageDescriptor) map[string]any {
+// of those of the protobuf definition, or, to prune, without the latter, as an
+// API server makes it (but for [keptNames]).
+func jsonNames(fields map[string]any, message protoreflect.MessageDescriptor, prune bool) map[string]any {
 	out := make(map[string]any, len(fields))
 	for key, v := range fields {
 		field := message.Fields().ByJSONName(key)
 		if field == nil {
 			if field = message.Fields().ByName(protoreflect.Name(key)); field != nil {
+				if prune && !keptNames[key] {
+					continue
+				}
 				if _, both := fields[field.JSONName()]; !both {
 					key = field.JSONName()
 				}
 			}
 		}
 		if field != nil {
-			v = jsonNamesIn(v, field)
+			v = jsonNamesIn(v, field, prune)
 		}
 		out[key] = v
 	}
@@ -68,7 +81,7 @@ func hasProtoNames(fields map[string]any, message protoreflect.MessageDescriptor
 	return false
 }
 
-func jsonNamesIn(v any, field protoreflect.FieldDescriptor) any {
+func jsonNamesIn(v any, field protoreflect.FieldDescriptor, prune bool) any {
 	inner := field.Message()
 	if field.IsMap() {
 		inner = field.MapValue().Message()
@@ -82,19 +95,19 @@ func jsonNamesIn(v any, field protoreflect.FieldDescriptor) any {
 		for i, e := range v {
 			out[i] = e
 			if m, ok := e.(map[string]any); ok {
-				out[i] = jsonNames(m, inner)
+				out[i] = jsonNames(m, inner, prune)
 			}
 		}
 		return out
 	case map[string]any:
 		if !field.IsMap() {
-			return jsonNames(v, inner)
+			return jsonNames(v, inner, prune)
 		}
 		out := make(map[string]any, len(v))
 		for key, e := range v {
 			out[key] = e
 			if m, ok := e.(map[string]any); ok {
-				out[key] = jsonNames(m, inner)
+				out[key] = jsonNames(m, inner, prune)
 			}
 		}
 		return out
