@@ -69,6 +69,7 @@ func convertGatewayAPI(mesh *Mesh, config *MeshConfig) *gatewayConversion {
 		c.convertGateway(g)
 	}
 	c.noteListenerSets()
+	c.noteParameters()
 	for _, r := range mesh.KubeTCPRoutes {
 		c.convertTCPRoute(r)
 	}

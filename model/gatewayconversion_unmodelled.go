@@ -80,11 +80,11 @@ func (m *Mesh) takesListenerSets(g *KubeGateway, namespace string) bool {
 func (p *PushContext) UnmodelledGateway(w *Workload) *Unmodelled {
 	for _, g := range p.Mesh.KubeGateways {
 		why, found := p.converted.unsure[g]
-		if found && len(p.boundPorts(g.Namespace, gatewayServices(g), w)) > 0 {
+		if found && (len(p.boundPorts(g.Namespace, gatewayServices(g), w)) > 0 || w.Namespace == g.Namespace && w.Labels[GatewayNameLabel] == g.Name) {
 			return &why
 		}
 	}
-	return nil
+	return p.Config.Opaque()
 }
 
 // UnmodelledBackend says why it is not known how proxies connect to a service,

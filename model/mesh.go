@@ -123,6 +123,9 @@ type Mesh struct {
 	// of other plugins …): what they may touch is unknown. Their Value
 	// is the whole object as encoding/json reads it into any; nil for Secrets.
 	Unmodelled []*manifest.Object
+	// UnmodelledFields are fields of kinds that are interpreted, sorted by kind
+	// and field, that may bear on egress and are not.
+	UnmodelledFields []UnmodelledField
 	// Ignored counts the objects of kinds without bearing on egress, by
 	// "apiVersion Kind".
 	Ignored map[string]int

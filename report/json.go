@@ -31,6 +31,9 @@ func JSON(w io.Writer, l *Lint, o Options) error {
 	for _, object := range l.Input.Unmodelled {
 		out.Unmodelled = append(out.Unmodelled, jsonPlaceOf(object, ""))
 	}
+	for _, f := range l.Input.UnmodelledFields {
+		out.UnmodelledFields = append(out.UnmodelledFields, jsonField{f.Kind, f.Field, f.Count, jsonPlaceOf(f.First.Object, f.First.Field)})
+	}
 	out.Summary.Suppressed = len(l.Suppressed)
 	if o.Suppressed {
 		prints := Fingerprints(l.Suppressed)
@@ -63,6 +66,17 @@ type jsonLint struct {
 	Notes         []string       `json:"notes,omitempty"`
 	Ignored       map[string]int `json:"ignored,omitempty"`
 	Unmodelled    []jsonPlace    `json:"unmodelled,omitempty"`
+	// UnmodelledFields are those of kinds that are interpreted.
+	UnmodelledFields []jsonField `json:"unmodelled_fields,omitempty"`
+}
+
+// jsonField is a field that is not interpreted, with the number of objects that
+// set it and the place where the first of them does.
+type jsonField struct {
+	Kind  string    `json:"kind"`
+	Field string    `json:"field"`
+	Count int       `json:"count"`
+	First jsonPlace `json:"first"`
 }
 
 type jsonSummary struct {

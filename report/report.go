@@ -13,6 +13,7 @@ import (
 	"io"
 
 	"github.com/egresslint/egresslint/analyzers"
+	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
@@ -55,6 +56,9 @@ type Input struct {
 	Ignored map[string]int
 	// Unmodelled are objects that may bear on egress and are not interpreted.
 	Unmodelled []*manifest.Object
+	// UnmodelledFields are fields of interpreted kinds that may bear on egress
+	// and are not interpreted.
+	UnmodelledFields []model.UnmodelledField
 }
 
 // Lint is the result of linting one mesh.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/egresslint/egresslint/analyzers"
+	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
 )
@@ -236,9 +237,30 @@ func (t textWriter) summary(l *Lint, o Options) {
 	}
 	if o.Verbose {
 		t.inventory(l.Input)
-	} else if n := len(l.Input.Unmodelled); n > 0 {
+		return
+	}
+	if n := len(l.Input.Unmodelled); n > 0 {
 		t.printf("%s %s that may bear on egress (-v lists them)\n", t.bold("not modelled:"), plural(n, "object"))
 	}
+	if fields := l.Input.UnmodelledFields; len(fields) > 0 {
+		t.printf("%s %s: what depends on them is unknown (-v lists them)\n", t.bold("not modelled:"), fieldList(fields))
+	}
+}
+
+// maxFields bounds the fields that a summary names.
+const maxFields = 4
+
+// fieldList names fields with the number of objects that set them.
+func fieldList(fields []model.UnmodelledField) string {
+	var names []string
+	for i, f := range fields {
+		if i == maxFields {
+			names = append(names, fmt.Sprintf("+%d more", len(fields)-maxFields))
+			break
+		}
+		names = append(names, fmt.Sprintf("%s %s (%d)", f.Kind, f.Field, f.Count))
+	}
+	return strings.Join(names, ", ")
 }
 
 // inventory lists what a report otherwise counts or leaves out.
@@ -253,5 +275,12 @@ func (t textWriter) inventory(in Input) {
 	}
 	for _, object := range in.Unmodelled {
 		t.printf("%s %s: %s is not interpreted\n", t.bold("not modelled:"), where(object.At("")), Printable(object.String()))
+	}
+	for _, f := range in.UnmodelledFields {
+		at := "command line"
+		if f.First.Object != nil {
+			at = where(f.First.Object.At(f.First.Field))
+		}
+		t.printf("%s %s: %s %s is not interpreted (%s)\n", t.bold("not modelled:"), at, f.Kind, f.Field, plural(f.Count, "object"))
 	}
 }

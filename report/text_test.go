@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/egresslint/egresslint/analyzers"
+	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/report"
@@ -151,13 +152,22 @@ func TestTextSaysWhenTheInputIsPartial(t *testing.T) {
 
 func TestVerboseTextTellsWhatWasLeftOut(t *testing.T) {
 	l := &report.Lint{Input: report.Input{Notes: []string{"no mesh configuration"}, Ignored: map[string]int{"v1 Secret": 2, "apps/v1 ControllerRevision": 1},
-		Unmodelled: []*manifest.Object{{Kind: "HTTPRoute", Namespace: "shop", Name: "out"}}}}
+		Unmodelled: []*manifest.Object{{Kind: "HTTPRoute", Namespace: "shop", Name: "out"}},
+		UnmodelledFields: []model.UnmodelledField{
+			{Kind: "A", Field: "spec.a", Count: 1}, {Kind: "B", Field: "spec.b", Count: 2}, {Kind: "C", Field: "spec.c", Count: 1},
+			{Kind: "D", Field: "spec.d", Count: 1}, {Kind: "E", Field: "spec.e", Count: 1},
+		}}}
 	want := lines(
 		`no findings in 0 files (0 workloads)`,
 		`note: no mesh configuration`,
 		`ignored: 1 object of apps/v1 ControllerRevision, without bearing on egress`,
 		`ignored: 2 objects of v1 Secret, without bearing on egress`,
 		`not modelled: command line: HTTPRoute shop/out is not interpreted`,
+		`not modelled: command line: A spec.a is not interpreted (1 object)`,
+		`not modelled: command line: B spec.b is not interpreted (2 objects)`,
+		`not modelled: command line: C spec.c is not interpreted (1 object)`,
+		`not modelled: command line: D spec.d is not interpreted (1 object)`,
+		`not modelled: command line: E spec.e is not interpreted (1 object)`,
 	)
 	if got := renderText(t, l, report.Options{Verbose: true}); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -166,6 +176,7 @@ func TestVerboseTextTellsWhatWasLeftOut(t *testing.T) {
 		`no findings in 0 files (0 workloads)`,
 		`note: no mesh configuration`,
 		`not modelled: 1 object that may bear on egress (-v lists them)`,
+		`not modelled: A spec.a (1), B spec.b (2), C spec.c (1), D spec.d (1), +1 more: what depends on them is unknown (-v lists them)`,
 	)
 	if got := renderText(t, l, report.Options{}); got != brief {
 		t.Errorf("not verbose: got\n%s\nwant\n%s", got, brief)

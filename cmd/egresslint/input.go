@@ -174,7 +174,7 @@ func (l *loaded) input() report.Input {
 	in := report.Input{
 		Files: l.set.Files, Documents: l.set.Documents, Workloads: len(l.mesh.Workloads),
 		Partial: l.mesh.Partial(), Notes: slices.Clone(l.mesh.Notes),
-		Ignored: l.mesh.Ignored, Unmodelled: l.mesh.Unmodelled,
+		Ignored: l.mesh.Ignored, Unmodelled: l.mesh.Unmodelled, UnmodelledFields: l.mesh.UnmodelledFields,
 	}
 	for _, o := range l.set.Objects {
 		if file := o.File(); file != "" && (in.FirstFile == "" || file < in.FirstFile) {

@@ -32,7 +32,7 @@ func (r *Reach) classify() {
 		if !named.has(account) {
 			account = ""
 		}
-		fmt.Fprintf(&b, "%q %q %q %t %q %v %s", w.Namespace, account, c.Signature(), hostNetwork, w.PodUnknown, r.Sim.SourceBlocks(w, blocks), traffic.Escapes(w))
+		fmt.Fprintf(&b, "%q %q %q %t %q %v %s %s", w.Namespace, account, c.Signature(), hostNetwork, w.PodUnknown, r.Sim.SourceBlocks(w, blocks), traffic.Escapes(w), traffic.Aliases(w))
 		for _, k := range keys {
 			if v, ok := w.Labels[k]; ok {
 				fmt.Fprintf(&b, " %q=%q", k, v)

@@ -168,6 +168,9 @@ func (w *walker) ztunnelToKubernetes(s *model.Service, conn connection) *flow.Tr
 	if port == nil {
 		return w.network(nil, conn)
 	}
+	if t := w.sameNode(nil, s); t != nil {
+		return t
+	}
 	endpoints := slices.DeleteFunc(w.push.OwnEndpoints(s, port), func(e model.Endpoint) bool { return e.Workload == nil })
 	if !slices.ContainsFunc(endpoints, func(e model.Endpoint) bool { return w.sim.capture(e.Workload).Mode == capture.Ambient }) {
 		return w.network(nil, conn)

@@ -277,6 +277,7 @@ func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *
 	}
 	switch {
 	case len(c.endpoints) > 0:
+		c.chance = s.NodeLocal()
 	case dns:
 		c.missing = fmt.Sprintf("%s has no endpoint", s.Object)
 		if subset != nil {

@@ -325,6 +325,9 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 	if svc == nil {
 		return w.outside(p, conn)
 	}
+	if t := w.sameNode(p, svc); t != nil {
+		return t
+	}
 	// Several ports may have one number, for different protocols.
 	var port *model.Port
 	for i, kp := range svc.Kube.Spec.Spec.Ports {
@@ -379,6 +382,9 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 
 // outside ends a flow at an address that is nobody's in the mesh.
 func (w *walker) outside(p *proxy, conn connection) *flow.Trace {
+	if t := w.externalIP(p, conn.dst.Addr()); t != nil {
+		return t
+	}
 	if t := w.leaveCluster(p, conn); t != nil {
 		return t
 	}

@@ -41,7 +41,12 @@ func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace
 	w.seen = append(w.seen, place)
 
 	if u := w.push.UnmodelledGateway(to); u != nil {
-		return stop(u.Why, []flow.Because{{Object: u.Object, Field: u.Field}}, unknown(flow.ViaGateway, flow.OpaqueFilter, u.Why))
+		return stop(u.Why, unmodelledBecause(u), unknown(flow.ViaGateway, flow.OpaqueFilter, u.Why))
+	}
+	if p.takesProxyProtocol() {
+		// Nothing here sends such a line: a DestinationRule that does makes the
+		// answer unknown before (applyTLS).
+		return stop("the gateway takes only connections that begin with a line of the PROXY protocol (gatewayTopology.proxyProtocol), and closes this one", nil, blocked(flow.ProtocolError, 0))
 	}
 	port := int(conn.dst.Port())
 	l := p.listeners[bindPort{conn.dst.Addr().String(), port}]

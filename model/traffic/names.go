@@ -23,6 +23,9 @@ func (s *Simulation) Names(w *model.Workload) (names []string, any bool) {
 	if len(s.mesh.Unmodelled)+len(s.mesh.PluginPolicies)+len(s.mesh.ClusterNetworkPolicies)+len(s.suppositions) > 0 {
 		return nil, true // rules of the network may be about names, and labels may be other ones
 	}
+	if Aliases(w) != "" {
+		return nil, true // its own names lead anywhere
+	}
 	switch s.capture(w).Mode {
 	case capture.Sidecar:
 		return s.sidecar(w, false).names()

@@ -77,3 +77,20 @@ func (p *proxy) trustedProxies() int {
 	}
 	return int(p.push.Config.GetDefaultConfig().GetGatewayTopology().GetNumTrustedProxies())
 }
+
+// takesProxyProtocol reports whether the listeners of a gateway expect a line of
+// the PROXY protocol first (gatewayTopology.proxyProtocol, of the pod or of the
+// mesh). Envoy's filter, as istiod configures it, closes connections without
+// one (istio pilot/pkg/networking/core/gateway.go needPROXYProtocol,
+// pilot/pkg/xds/filters/filters.go).
+func (p *proxy) takesProxyProtocol() bool {
+	var own struct {
+		GatewayTopology struct {
+			ProxyProtocol *struct{} `json:"proxyProtocol"`
+		} `json:"gatewayTopology"`
+	}
+	if err := yaml.Unmarshal([]byte(p.workload.Annotations["proxy.istio.io/config"]), &own); err == nil && own.GatewayTopology.ProxyProtocol != nil {
+		return true
+	}
+	return p.push.Config.GetDefaultConfig().GetGatewayTopology().GetProxyProtocol() != nil
+}

@@ -219,6 +219,9 @@ func (w *walker) destination(c *capture.Capture) (dst netip.AddrPort, standIn bo
 	if f.DstIP != "" {
 		return netip.AddrPortFrom(netip.MustParseAddr(f.DstIP).Unmap(), port), false, nil, ""
 	}
+	if address, hop := hostAlias(w.client, f.Host); hop != nil {
+		return netip.AddrPortFrom(address, port), false, []flow.Hop{*hop}, ""
+	}
 	r := w.push.Resolve(w.client.Namespace, f.Host, c.Mode == capture.Sidecar && c.DNSCapture)
 	switch {
 	case f.Scheme == flow.UDP:
@@ -276,6 +279,9 @@ func (w *walker) leave(c *capture.Capture, conn connection) *flow.Trace {
 		case conn.dst.Addr() == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || conn.dst.Addr() == netip.IPv6Loopback():
 			return uncaptured(flow.NotCaptured, "connections to the pod's own loopback are not redirected to ztunnel", nil)
 		}
+		if t := w.opaqueMesh(); t != nil {
+			return t
+		}
 		return w.ztunnel(c, conn)
 	case c.Mode == capture.None:
 		return uncaptured(flow.NoProxy, fmt.Sprintf("%s has no sidecar (%s)", name, c.Why), c.Because)
@@ -289,6 +295,9 @@ func (w *walker) leave(c *capture.Capture, conn connection) *flow.Trace {
 	v := c.Outbound(conn.dst)
 	if !v.Captured {
 		return uncaptured(flow.NotCaptured, fmt.Sprintf("the sidecar of %s does not see it: %s", name, v.Why), v.Because)
+	}
+	if t := w.opaqueMesh(); t != nil {
+		return t
 	}
 	hop.At = flow.AtSidecar
 	hop.Decision = fmt.Sprintf("the sidecar of %s takes the connection (%s)", name, c.Why)

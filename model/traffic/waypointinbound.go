@@ -24,6 +24,9 @@ func (w *walker) waypointInbound(to *model.Workload, conn connection) *flow.Trac
 		return stop(fmt.Sprintf("%s is a waypoint, and the input does not hold its Gateway", to.ID()), []flow.Because{{Object: to.Object}},
 			unknown(flow.ViaWaypoint, flow.MissingObject, fmt.Sprintf("the Gateway of waypoint %s is not in the input", to.ID())))
 	}
+	if u := w.push.UnmodelledGateway(to); u != nil {
+		return stop(u.Why, unmodelledBecause(u), unknown(flow.ViaWaypoint, flow.OpaqueFilter, u.Why))
+	}
 	listeners := []flow.Because{{Object: p.waypoint.Object, Field: "spec.listeners"}}
 	switch {
 	case conn.hbone == nil && conn.dst.Port() == model.HBONEPort:

@@ -1,0 +1,85 @@
+package traffic
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// opaqueMesh answers unknown where the mesh configuration replaces what proxies
+// do, or what istiod reads, by something that is not in the manifests.
+func (w *walker) opaqueMesh() *flow.Trace {
+	u := w.push.Config.Opaque()
+	if u == nil {
+		return nil
+	}
+	hop := flow.Hop{At: flow.AtNetwork, Proxy: w.client.ID(), Decision: u.Why, Because: unmodelledBecause(u)}
+	return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.OpaqueFilter, u.Why))
+}
+
+// unmodelledBecause points to what is not followed, if a manifest holds it.
+func unmodelledBecause(u *model.Unmodelled) []flow.Because {
+	if u.Object == nil {
+		return nil
+	}
+	return []flow.Because{{Object: u.Object, Field: u.Field}}
+}
+
+// sameNode answers unknown where a service leads only to pods on the node of
+// whoever asks.
+func (w *walker) sameNode(p *proxy, s *model.Service) *flow.Trace {
+	why := s.NodeLocal()
+	if why == "" {
+		return nil
+	}
+	hop := flow.Hop{At: flow.AtNetwork, Decision: why, Because: []flow.Because{{Object: s.Object, Field: "spec.internalTrafficPolicy"}}}
+	return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), flow.Undetermined, why))
+}
+
+// externalIP answers unknown for an address that some Service takes for itself
+// (spec.externalIPs): nodes lead it to the Service's pods, wherever it is.
+func (w *walker) externalIP(p *proxy, dst netip.Addr) *flow.Trace {
+	for _, s := range w.sim.mesh.KubeServices {
+		for i, text := range s.Spec.Spec.ExternalIPs {
+			if a, err := netip.ParseAddr(text); err != nil || a != dst {
+				continue
+			}
+			why := fmt.Sprintf("%s takes the address %s for itself (externalIPs), and where nodes lead it is not simulated", s.Object, dst)
+			hop := flow.Hop{At: flow.AtNetwork, Decision: why, Because: []flow.Because{{Object: s.Object, Field: fmt.Sprintf("spec.externalIPs[%d]", i)}}}
+			return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), flow.OpaqueFilter, why))
+		}
+	}
+	return nil
+}
+
+// hostAlias returns the address that a pod's own hosts file has for a name, and
+// the hop that says so. Resolvers read it before they ask DNS
+// (spec.hostAliases, k8s.io/api/core/v1).
+func hostAlias(client *model.Workload, name string) (netip.Addr, *flow.Hop) {
+	if client.Pod == nil || isAddress(name) {
+		return netip.Addr{}, nil
+	}
+	for i, alias := range client.Pod.HostAliases {
+		for _, h := range alias.Hostnames {
+			address, err := netip.ParseAddr(alias.IP)
+			if err != nil || !strings.EqualFold(h, strings.TrimSuffix(name, ".")) {
+				continue
+			}
+			return address.Unmap(), &flow.Hop{At: flow.AtNetwork, Proxy: client.ID(),
+				Decision: fmt.Sprintf("the pod's hosts file gives %s for %s", address, name),
+				Because:  []flow.Because{{Object: client.Object, Field: client.Field(fmt.Sprintf("spec.hostAliases[%d]", i))}}}
+		}
+	}
+	return netip.Addr{}, nil
+}
+
+// Aliases is the same for workloads whose hosts files are.
+func Aliases(w *model.Workload) string {
+	if w.Pod == nil || len(w.Pod.HostAliases) == 0 {
+		return ""
+	}
+	return fmt.Sprint(w.Pod.HostAliases)
+}
