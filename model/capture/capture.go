@@ -98,6 +98,13 @@ func (s *subject) compile(c *Capture) {
 		c.rules = append(c.rules, rule{captured, matches, why, from})
 	}
 	always := func(netip.AddrPort) bool { return true }
+	if on, _ := s.pluginInstalled(); on && (s.config.GetProxyListenPort() != 15001 || s.config.GetProxyInboundListenPort() != 15006) {
+		// Unlike istio-init, the plugin knows no other ports (istio
+		// cni/pkg/plugin/sidecar_redirect.go defaultRedirectToPort).
+		c.Mode = Undecided
+		c.Why = "Istio's CNI plugin redirects to ports 15001 and 15006, and the mesh configuration has its sidecars listen on others (proxyListenPort, proxyInboundListenPort)"
+		return
+	}
 	if mode, from := s.interceptionMode(); mode == "NONE" && s.initArgs() == nil {
 		add(false, "interception mode NONE: nothing is redirected to the sidecar", from, always)
 	}

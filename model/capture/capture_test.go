@@ -114,6 +114,20 @@ func TestOpenShift(t *testing.T) {
 	}
 }
 
+// TestPluginKnowsNoOtherPorts: istio-init redirects to the ports that the mesh
+// configuration gives sidecars, the CNI plugin to the usual ones.
+func TestPluginKnowsNoOtherPorts(t *testing.T) {
+	const ports = "meshConfig: {proxyListenPort: 16001}"
+	in := setup{labels: "istio-injection: enabled", values: ports}
+	if c := in.capture(t); c.Mode != capture.Sidecar {
+		t.Errorf("istio-init: %s: %s", modes[c.Mode], c.Why)
+	}
+	in.values = ports + ", pilot: {cni: {enabled: true}}"
+	if c := in.capture(t); c.Mode != capture.Undecided || !strings.Contains(c.Why, "redirects to ports 15001 and 15006") {
+		t.Errorf("plugin: %s: %s", modes[c.Mode], c.Why)
+	}
+}
+
 // TestOwnerGroupsWithoutGroup: which group an image runs with is not known.
 func TestOwnerGroupsWithoutGroup(t *testing.T) {
 	gateTest{in: setup{labels: "istio-injection: enabled", annotations: "proxy.istio.io/config: 'proxyMetadata: {ISTIO_OUTBOUND_OWNER_GROUPS: \"7\"}'"},

@@ -315,7 +315,7 @@ func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
 		// pilot/pkg/networking/core/listener_builder.go buildVirtualOutboundListener,
 		// buildVirtualInboundListener).
 		switch port := conn.dst.Port(); port {
-		case 15001, 15006:
+		case uint16(p.push.Config.GetProxyListenPort()), uint16(p.push.Config.GetProxyInboundListenPort()): //nolint:gosec // ports, by istiod's validation
 			hop.Decision = fmt.Sprintf("port %d is one of the sidecar's own: it closes the connection", port)
 			return after([]flow.Hop{hop}, blocked(flow.Blackhole, 0))
 		case 15021, 15090:
