@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,7 +19,12 @@ func trimPod(spec *corev1.PodSpec) *corev1.PodSpec {
 	pod := *spec
 	pod.Affinity, pod.TopologySpreadConstraints, pod.Tolerations, pod.NodeSelector = nil, nil, nil, nil
 	pod.ImagePullSecrets, pod.ReadinessGates, pod.SchedulingGates, pod.ResourceClaims = nil, nil, nil, nil
-	pod.Overhead, pod.Resources, pod.Volumes = nil, nil, nil
+	pod.Overhead, pod.Resources = nil, nil
+	// Of volumes those of the node count: they may lead out of the pod.
+	pod.Volumes = slices.DeleteFunc(slices.Clone(pod.Volumes), func(v corev1.Volume) bool { return v.HostPath == nil })
+	if len(pod.Volumes) == 0 {
+		pod.Volumes = nil
+	}
 	pod.Containers = trimContainers(pod.Containers)
 	pod.InitContainers = trimContainers(pod.InitContainers)
 	return &pod

@@ -53,16 +53,20 @@ type Capture struct {
 // rule is one line of the redirect, in the order in which iptables tries them.
 type rule struct {
 	captured bool
-	matches  func(netip.AddrPort) bool
-	why      string
-	because  []flow.Because
+	// some: it holds for some containers of the pod only.
+	some    bool
+	matches func(netip.AddrPort) bool
+	why     string
+	because []flow.Because
 }
 
 // Verdict says whether the sidecar sees a connection, and why.
 type Verdict struct {
 	Captured bool
-	Why      string
-	Because  []flow.Because
+	// Some: it holds for some containers of the pod only; see [Capture.Others].
+	Some    bool
+	Why     string
+	Because []flow.Because
 }
 
 // Of decides about a workload. config is the mesh configuration of its revision.
@@ -77,10 +81,18 @@ func Of(mesh *model.Mesh, config *model.MeshConfig, w *model.Workload) *Capture 
 
 // Outbound decides about a TCP connection to dst. It is only asked for
 // workloads with a sidecar.
-func (c *Capture) Outbound(dst netip.AddrPort) Verdict {
+//
+// Containers of one pod may differ: some may run with an identity that the
+// redirect leaves alone. They come first.
+func (c *Capture) Outbound(dst netip.AddrPort) Verdict { return c.outbound(dst, true) }
+
+// Others decides for the other containers where [Capture.Outbound] does for some.
+func (c *Capture) Others(dst netip.AddrPort) Verdict { return c.outbound(dst, false) }
+
+func (c *Capture) outbound(dst netip.AddrPort, some bool) Verdict {
 	for _, r := range c.rules {
-		if r.matches(dst) {
-			return Verdict{r.captured, r.why, r.because}
+		if (some || !r.some) && r.matches(dst) {
+			return Verdict{r.captured, r.some, r.why, r.because}
 		}
 	}
 	return Verdict{Captured: true, Why: "the sidecar takes all outbound TCP connections"}
@@ -95,7 +107,7 @@ func because(w *model.Workload, field string) flow.Because {
 // tools/istio-iptables/pkg/capture/run.go; the first that matches decides.
 func (s *subject) compile(c *Capture) {
 	add := func(captured bool, why string, from []flow.Because, matches func(netip.AddrPort) bool) {
-		c.rules = append(c.rules, rule{captured, matches, why, from})
+		c.rules = append(c.rules, rule{captured: captured, matches: matches, why: why, because: from})
 	}
 	always := func(netip.AddrPort) bool { return true }
 	if on, _ := s.pluginInstalled(); on && (s.config.GetProxyListenPort() != 15001 || s.config.GetProxyInboundListenPort() != 15006) {
@@ -120,6 +132,7 @@ func (s *subject) compile(c *Capture) {
 	}
 	if names, from := s.proxyIdentity(); len(names) > 0 {
 		add(false, fmt.Sprintf("container %s runs with the proxy's own user or group id, which the redirect leaves alone", strings.Join(names, ", ")), from, always)
+		c.rules[len(c.rules)-1].some = len(names) < s.applications()
 	}
 	switch escapes, unknown := s.ownerGroups(); {
 	case escapes:
@@ -166,7 +179,7 @@ const podInterface = "eth0"
 func (c *Capture) Signature() string {
 	out := fmt.Sprint(c.Mode, "|", c.Why, "|", c.Assumption, "|", c.DNSCapture)
 	for _, r := range c.rules {
-		out += fmt.Sprint("|", r.captured, " ", r.why)
+		out += fmt.Sprint("|", r.captured, " ", r.some, " ", r.why)
 	}
 	return out
 }

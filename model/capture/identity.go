@@ -95,6 +95,17 @@ func (s *subject) proxyIdentity() (names []string, from []flow.Because) {
 	return names, from
 }
 
+// applications counts the containers of the pod beside its proxy.
+func (s *subject) applications() int {
+	n := 0
+	for i := range s.w.Pod.Containers {
+		if s.w.Pod.Containers[i].Name != model.ProxyContainer {
+			n++
+		}
+	}
+	return n
+}
+
 // ownerGroups reports what ISTIO_OUTBOUND_OWNER_GROUPS and its counterpart make
 // of the application's containers: istio-init redirects only what certain
 // groups send (tools/istio-iptables/pkg/capture/run.go handleCaptureByOwnerGroup;

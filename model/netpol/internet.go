@@ -17,6 +17,10 @@ import (
 var public = build(func(b *netipx.IPSetBuilder) {
 	b.AddPrefix(netip.MustParsePrefix("0.0.0.0/0"))
 	b.AddPrefix(netip.MustParsePrefix("2000::/3"))
+	// Translated to IPv4 (RFC 6052, RFC 8215): in clusters of IPv6 alone the way
+	// to all of it.
+	b.AddPrefix(netip.MustParsePrefix("64:ff9b::/96"))
+	b.AddPrefix(netip.MustParsePrefix("64:ff9b:1::/48"))
 	for _, s := range []string{
 		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
 		"192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",

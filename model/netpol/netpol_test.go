@@ -266,7 +266,7 @@ func TestPublicAddresses(t *testing.T) {
 		"172.31.255.255": false, "172.32.0.0": true, "192.0.0.8": false, "192.0.1.0": true, "192.0.2.1": false, "192.88.99.1": false, "192.167.255.255": true,
 		"192.168.0.0": false, "192.169.0.0": true, "198.17.255.255": true, "198.18.0.0": false, "198.19.255.255": false, "198.20.0.0": true,
 		"198.51.100.1": false, "198.51.101.0": true, "203.0.113.255": false, "203.0.114.0": true, "223.255.255.255": true, "224.0.0.1": false, "240.0.0.1": false,
-		"255.255.255.255": false, "::1": false, "::ffff:8.8.8.8": false, "64:ff9b::1": false, "fc00::1": false, "fe80::1": false, "ff02::1": false, "2001::1": false,
+		"255.255.255.255": false, "::1": false, "::ffff:8.8.8.8": false, "64:ff9b::1": true, "fc00::1": false, "fe80::1": false, "ff02::1": false, "2001::1": false,
 		"2001:db8::1": false, "2002::1": false, "2001:4860::1": true, "2a00:1450::1": true, "3fff:ffff::1": true, "4000::": false, "1fff:ffff::1": false,
 	} {
 		if got := open.Addresses.Contains(netip.MustParseAddr(text)); got != want {

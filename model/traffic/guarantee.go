@@ -86,7 +86,8 @@ func (s *Simulation) fronts(push *model.PushContext, svc *model.Service) bool {
 }
 
 // EnforcedIf is what [Enforced] rests on beside the manifests.
-const EnforcedIf = "the network enforces NetworkPolicies, and no other pod that the client may connect to forwards for it"
+const EnforcedIf = "the network enforces NetworkPolicies, nothing else that the client may connect to (other pods, private addresses) forwards for it, " +
+	"and the host has no private address but those in the manifests"
 
 // guarantee says what holds a verdict up: that network policies close the way
 // straight out, by TCP and by UDP, that the process cannot leave the network in
@@ -133,7 +134,7 @@ func (s *Simulation) around(client *model.Workload, f flow.Flow, blocked bool) s
 	} else if !known {
 		unsure = true
 	}
-	ways := s.Bypasses(f)
+	ways := append(s.Bypasses(f), s.addressed(client, f)...)
 	if blocked {
 		ways = append(ways, s.detours(f, ways)...)
 	}
@@ -151,6 +152,46 @@ func (s *Simulation) around(client *model.Workload, f flow.Flow, blocked bool) s
 	return Enforced
 }
 
+// addressed are the flows by which a process that goes around its proxy would try
+// the addresses that manifests give for the host: policies that close the
+// internet may leave private ones open.
+func (s *Simulation) addressed(client *model.Workload, f flow.Flow) []flow.Flow {
+	if f.DstIP != "" {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []flow.Flow
+	add := func(address string) {
+		known := slices.ContainsFunc(out, func(o flow.Flow) bool { return o.DstIP == address })
+		if !isAddress(address) || known || len(out) >= maxNextHops {
+			return
+		}
+		to := f
+		to.Bypass, to.ConnectTo, to.DstIP = true, "", address
+		out = append(out, to)
+	}
+	push := s.push(s.mesh.ConfigFor(client))
+	for _, svc := range push.ServicesOf(hostName(strings.ToLower(strings.TrimSuffix(f.Host, ".")))) {
+		if svc.Kubernetes() {
+			continue
+		}
+		for _, address := range svc.Entry.Spec.GetAddresses() {
+			add(address)
+		}
+		port := svc.PortByNumber(f.Port)
+		if port == nil {
+			continue
+		}
+		for _, e := range push.Endpoints(svc, port) {
+			if e.Workload == nil {
+				add(e.Address)
+			}
+		}
+	}
+	return out
+}
+
 // detours are the flows by which a process whose proxy does not let it through
 // would try the same with its proxy's help: to another address than the one that
 // its name has, and straight to the gateways that around names, with whatever
@@ -163,7 +204,7 @@ func (s *Simulation) detours(f flow.Flow, around []flow.Flow) []flow.Flow {
 		out = append(out, other)
 	}
 	for _, way := range around {
-		if way.ConnectTo != "" {
+		if way.ConnectTo != "" || way.DstIP != f.DstIP {
 			way.Bypass = false
 			out = append(out, way)
 		}
@@ -184,34 +225,6 @@ func (s *Simulation) possible() []*Simulation {
 		}
 	}
 	return out
-}
-
-// leavesItsNetwork reports whether a workload's containers may leave the network
-// namespace of their pod, where network policies hold for them: whoever is
-// privileged, sees the node's processes, or may administer the system enters that
-// of the node. known is false where the manifests do not show the pod.
-func leavesItsNetwork(w *model.Workload) (escapes, known bool) {
-	if w.Pod == nil {
-		return false, false
-	}
-	if w.Pod.HostPID {
-		return true, true
-	}
-	for _, c := range slices.Concat(w.Pod.Containers, w.Pod.InitContainers) {
-		sc := c.SecurityContext
-		if sc == nil || c.Name == model.ProxyContainer || c.Name == "istio-init" {
-			continue
-		}
-		if sc.Privileged != nil && *sc.Privileged {
-			return true, true
-		}
-		if sc.Capabilities != nil && slices.ContainsFunc(sc.Capabilities.Add, func(c corev1.Capability) bool {
-			return slices.Contains([]string{"ALL", "SYS_ADMIN"}, strings.TrimPrefix(strings.ToUpper(string(c)), "CAP_"))
-		}) {
-			return true, true
-		}
-	}
-	return false, true
 }
 
 // closed reports whether network policies close the way of a pod to the internet

@@ -126,10 +126,16 @@ func TestGuarantee(t *testing.T) {
 		{"privileged init container", pod("initContainers: [{name: first, image: i, securityContext: {privileged: true}}]"), "", "best_effort"},
 		{"administers the system", container("securityContext: {capabilities: {add: [CAP_SYS_ADMIN]}}"), "", "best_effort"},
 		{"sees the node's processes", pod("hostPID: true"), "", "best_effort"},
+		{"loads modules into the kernel", container("securityContext: {capabilities: {add: [SYS_MODULE]}}"), "", "best_effort"},
+		{"has the socket of the container runtime", pod("volumes: [{name: v, hostPath: {path: /var/run/docker.sock}}]"), "", "best_effort"},
+		{"has the whole node", pod("volumes: [{name: v, hostPath: {path: /}}]"), "", "best_effort"},
+		{"has logs of the node", pod("volumes: [{name: v, hostPath: {path: /var/log/cart}}, {name: w, emptyDir: {}}]"), "", "enforced"},
 		{"host network", pod("hostNetwork: true"), "", "none"},
 
 		// What the policies leave open.
 		{"IPv6", [2]string{rule, rule + "  - to: [{ipBlock: {cidr: '2000::/3'}}]\n"}, "", "best_effort"},
+		{"IPv4 by translation", [2]string{rule, rule + "  - to: [{ipBlock: {cidr: '64:ff9b::/96'}}]\n"}, "", "best_effort"},
+		{"private addresses", [2]string{rule, rule + "  - to: [{ipBlock: {cidr: 10.0.0.0/8}}]\n"}, "", "enforced"},
 		{"UDP", [2]string{rule, rule + "  - {to: [{ipBlock: {cidr: 0.0.0.0/0}}], ports: [{protocol: UDP, port: 443}]}\n"}, "", "best_effort"},
 		{"another port", [2]string{rule, rule + "  - {to: [{ipBlock: {cidr: 0.0.0.0/0}}], ports: [{protocol: TCP, port: 80}]}\n"}, "", "enforced"},
 		{"a few addresses", [2]string{rule, rule + "  - to: [{ipBlock: {cidr: 9.9.9.0/24}}]\n"}, "", "best_effort"},
@@ -160,6 +166,42 @@ func TestGuarantee(t *testing.T) {
 				t.Errorf("guarantee %q of %s via %s (%s %s), want %q", trace.Guarantee, trace.Outcome, trace.Via, trace.Reason, trace.Detail, test.want)
 			}
 		})
+	}
+}
+
+// TestGuaranteeOfListedAddresses: policies that close the internet may leave open
+// the private addresses that manifests give for a host.
+func TestGuaranteeOfListedAddresses(t *testing.T) {
+	const rule = "  - to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: egress}}}]\n"
+	const entry = "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: db, namespace: egress}\nspec: {hosts: [db.example.com], exportTo: ['.'], resolution: STATIC, ports: [{number: 5432, name: tcp, protocol: TCP}], endpoints: [{address: 10.9.9.9}]}\n" +
+		"---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: only, namespace: shop}\nspec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}, egress: [{hosts: ['./*']}]}\n"
+	for open, want := range map[string]string{"": "enforced", "  - to: [{ipBlock: {cidr: 10.0.0.0/8}}]\n": "best_effort", "  - to: [{ipBlock: {cidr: 192.168.0.0/16}}]\n": "enforced"} {
+		m := meshOf(t, strings.Replace(forced, rule, rule+open, 1)+entry)
+		trace := traffic.New(m).Trace(flow.Flow{From: "shop/cart", Host: "db.example.com", Port: 5432, Scheme: flow.TCP})
+		if trace.Outcome != flow.Blocked || trace.Guarantee != want {
+			t.Errorf("policy with %q: %s (%s), guarantee %q, want blocked, %q", open, trace.Outcome, trace.Reason, trace.Guarantee, want)
+		}
+	}
+}
+
+// TestSomeContainersAround: what stops the containers that the redirect leaves
+// alone does not stop the others, and the way of either is open if one is.
+func TestSomeContainersAround(t *testing.T) {
+	const cart = "containers: [{name: cart, image: example.com/cart}]"
+	const pair = "containers: [{name: cart, image: example.com/cart}, {name: tool, image: example.com/tool, securityContext: {runAsUser: 1337}}]"
+	const alone = "containers: [{name: tool, image: example.com/tool, securityContext: {runAsUser: 1337}}]"
+	const only = "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: only, namespace: shop}\nspec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}, egress: [{hosts: ['./*']}]}\n"
+	unlocked := strings.Replace(forced, "podSelector: {}", "podSelector: {matchLabels: {app: till}}", 1)
+	for _, test := range []struct{ name, mesh, host, want string }{
+		{"the others go by the gateway", strings.Replace(forced, cart, pair, 1), "pay.example.com", "allowed gateway"},
+		{"there are no others", strings.Replace(forced, cart, alone, 1), "pay.example.com", "blocked none"},
+		{"only they get out", strings.Replace(unlocked, cart, pair, 1) + only, "other.example.com", "allowed uncaptured"},
+		{"none gets out", strings.Replace(forced, cart, pair, 1) + only, "other.example.com", "blocked none"},
+	} {
+		trace := traffic.New(meshOf(t, test.mesh)).Trace(flow.Flow{From: "shop/cart", Host: test.host, Port: 443, Scheme: flow.HTTPS})
+		if got := string(trace.Outcome) + " " + string(trace.Via); got != test.want {
+			t.Errorf("%s: %s (%s), want %s", test.name, got, trace.Reason, test.want)
+		}
 	}
 }
 

@@ -46,7 +46,7 @@ func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace
 	if p.takesProxyProtocol() {
 		// Nothing here sends such a line: a DestinationRule that does makes the
 		// answer unknown before (applyTLS).
-		return stop("the gateway takes only connections that begin with a line of the PROXY protocol (gatewayTopology.proxyProtocol), and closes this one", nil, blocked(flow.ProtocolError, 0))
+		return stop("the gateway takes only connections that begin with a line of the PROXY protocol (gatewayTopology.proxyProtocol), and closes this one", p.topologyBecause("proxyProtocol"), blocked(flow.ProtocolError, 0))
 	}
 	port := int(conn.dst.Port())
 	l := p.listeners[bindPort{conn.dst.Addr().String(), port}]

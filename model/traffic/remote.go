@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/egresslint/egresslint/model/flow"
 )
 
 // forwardedFor names the proxies that a request has come through.
@@ -93,4 +95,24 @@ func (p *proxy) takesProxyProtocol() bool {
 		return true
 	}
 	return p.push.Config.GetDefaultConfig().GetGatewayTopology().GetProxyProtocol() != nil
+}
+
+// topologyBecause points to what sets a field of gatewayTopology for a gateway.
+func (p *proxy) topologyBecause(field string) []flow.Because {
+	if strings.Contains(p.workload.Annotations["proxy.istio.io/config"], field) {
+		return []flow.Because{{Object: p.workload.Object, Field: p.workload.Field("metadata.annotations['proxy.istio.io/config']")}}
+	}
+	return p.configBecause("defaultConfig.gatewayTopology." + field)
+}
+
+// configBecause points to the fields of the mesh configuration that the input
+// sets.
+func (p *proxy) configBecause(fields ...string) []flow.Because {
+	var out []flow.Because
+	for _, field := range fields {
+		if object, at := p.push.Config.Because(field); object != nil {
+			out = append(out, flow.Because{Object: object, Field: at})
+		}
+	}
+	return out
 }

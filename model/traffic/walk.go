@@ -294,13 +294,30 @@ func (w *walker) leave(c *capture.Capture, conn connection) *flow.Trace {
 	}
 	v := c.Outbound(conn.dst)
 	if !v.Captured {
-		return uncaptured(flow.NotCaptured, fmt.Sprintf("the sidecar of %s does not see it: %s", name, v.Why), v.Because)
+		seen := w.seen
+		t := uncaptured(flow.NotCaptured, fmt.Sprintf("the sidecar of %s does not see it: %s", name, v.Why), v.Because)
+		others := c.Others(conn.dst)
+		if !v.Some || !others.Captured || t.Outcome == flow.Allowed {
+			return t
+		}
+		// What stops some containers does not stop the others.
+		w.seen = seen
+		if o := w.captured(c, conn, others, hop); o.Outcome != flow.Blocked || t.Outcome == flow.Blocked {
+			o.Assumptions = append(o.Assumptions, "a container sends it that the sidecar captures: "+v.Why)
+			return o
+		}
+		return t
 	}
+	return w.captured(c, conn, v, hop)
+}
+
+// captured follows a connection that the client's sidecar takes.
+func (w *walker) captured(c *capture.Capture, conn connection, v capture.Verdict, hop flow.Hop) *flow.Trace {
 	if t := w.opaqueMesh(); t != nil {
 		return t
 	}
 	hop.At = flow.AtSidecar
-	hop.Decision = fmt.Sprintf("the sidecar of %s takes the connection (%s)", name, c.Why)
+	hop.Decision = fmt.Sprintf("the sidecar of %s %s takes the connection (%s)", w.client.Kind, w.client.ID(), c.Why)
 	hop.Because = append(slices.Clone(c.Because), v.Because...)
 	return after([]flow.Hop{hop}, w.outbound(w.sim.sidecar(w.client, w.v6), conn))
 }
@@ -317,6 +334,7 @@ func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
 		switch port := conn.dst.Port(); port {
 		case uint16(p.push.Config.GetProxyListenPort()), uint16(p.push.Config.GetProxyInboundListenPort()): //nolint:gosec // ports, by istiod's validation
 			hop.Decision = fmt.Sprintf("port %d is one of the sidecar's own: it closes the connection", port)
+			hop.Because = p.configBecause("proxyListenPort", "proxyInboundListenPort")
 			return after([]flow.Hop{hop}, blocked(flow.Blackhole, 0))
 		case 15021, 15090:
 			hop.Decision = fmt.Sprintf("port %d is one of the sidecar's own, which answers itself (health, metrics)", port)
