@@ -1,7 +1,6 @@
 package analyzers
 
 import (
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -15,7 +14,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "The same object is defined twice",
 		What: "Two documents have the same kind, namespace and name (the API version does not count). " +
-			"With the same content that is a note, because the answers are the same whichever counts; with different content it is an error, and the last one counts, " +
+			"With the same content that is a note, because the answers are the same whichever counts; with different content it is a warning, and the last one counts, " +
 			"in the order of the given paths and of the names of files.",
 		Why: "In a cluster there is one object: the one that was applied last, which nobody can tell from the manifests. " +
 			"Definitions in different directories are often those of different meshes, whose answers must not be mixed.",
@@ -62,12 +61,13 @@ spec:
   resolution: DNS
 `,
 		Fix: "Keep one definition. If the directories belong to different meshes, run egresslint on each alone.",
-		Silent: "More than three objects of one directory that stand again in another are one finding. A base and its overlays, which a kustomization puts together, are no duplicates, neither are objects with `generateName`, " +
+		Silent: "What documents of one directory define again in the same or in another one is one finding, and where more than three pairs of directories do so, " +
+			"as in a collection of examples or of environments, all of it is one. A base and its overlays, which a kustomization puts together, are no duplicates, neither are objects with `generateName`, " +
 			"nor objects whose name or namespace is a placeholder (`${NAMESPACE}`), which may be filled in differently each time. " +
 			"Kinds without bearing on egress do not matter here.",
 		Sources: []string{"https://kubernetes.io/docs/concepts/overview/working-with-objects/names/"},
 	},
-	Severity: Error,
+	Severity: Warning,
 	Run:      runDuplicateObject,
 })
 
@@ -76,12 +76,7 @@ func runDuplicateObject(p *Pass) {
 	for kind := range p.Mesh.Ignored { // "apiVersion Kind"
 		ignored[kind[strings.LastIndexByte(kind, ' ')+1:]] = true
 	}
-	type pair struct {
-		kind       manifest.ProblemKind
-		dir, other string
-	}
-	var order []pair
-	groups := map[pair][]manifest.Problem{}
+	groups := map[manifest.ProblemKind][]*repetition{}
 	for _, x := range p.Mesh.Problems {
 		if x.Kind != manifest.Conflict && x.Kind != manifest.Duplicate {
 			continue
@@ -93,49 +88,26 @@ func runDuplicateObject(p *Pass) {
 		if strings.ContainsAny(id, "$<") {
 			continue // no name has these: what is filled in may differ from one document to the next
 		}
-		key := pair{x.Kind, path.Dir(x.Position.File), path.Dir(x.Other.File)}
-		if len(groups[key]) == 0 {
-			order = append(order, key)
+		dir, other := path.Dir(x.Position.File), path.Dir(x.Other.File)
+		i := slices.IndexFunc(groups[x.Kind], func(r *repetition) bool { return r.dir == dir && r.other == other })
+		if i < 0 {
+			i = len(groups[x.Kind])
+			groups[x.Kind] = append(groups[x.Kind], &repetition{dir: dir, other: other})
 		}
-		groups[key] = append(groups[key], x)
+		groups[x.Kind][i].problems = append(groups[x.Kind][i].problems, x)
 	}
-	for _, key := range order {
-		severity := Note
-		if key.kind == manifest.Conflict {
-			severity = Error
-		}
-		group := groups[key]
-		if len(group) <= maxNamed {
-			for _, x := range group {
-				p.Report(Finding{Severity: severity, Position: x.Position, Message: x.Message, Help: x.Help, Label: "defined again"})
+	for _, kind := range []manifest.ProblemKind{manifest.Conflict, manifest.Duplicate} {
+		var within, across []*repetition
+		for _, r := range groups[kind] {
+			if r.dir == r.other {
+				within = append(within, r)
+			} else {
+				across = append(across, r)
 			}
-			continue
 		}
-		p.Report(Finding{Severity: severity, Position: group[0].Position, Message: definedAgain(group, key.dir, key.other), Help: group[0].Help, Label: "the first of them"})
+		reportAgain(p, kind, within, "the same directory")
+		reportAgain(p, kind, across, "another directory")
 	}
-}
-
-// definedAgain words what many objects of a directory have in common: they are
-// two versions of one application, or two meshes.
-func definedAgain(group []manifest.Problem, dir, other string) string {
-	var names []string // each once, though one may be defined many times
-	for _, x := range group {
-		if !slices.Contains(names, x.Object) {
-			names = append(names, x.Object)
-		}
-	}
-	where := "in " + other
-	if dir == other {
-		where = "in the same directory"
-	}
-	what := "with the same content"
-	if group[0].Kind == manifest.Conflict {
-		what = "with different content: the last count"
-	}
-	if len(names) == 1 {
-		return fmt.Sprintf("%s of %s is defined again %d times %s, %s", names[0], dir, len(group), where, strings.Replace(what, "last count", "last counts", 1))
-	}
-	return fmt.Sprintf("%s of %s are defined again %s, %s (%s)", counted(len(names), "object"), dir, where, what, upTo3(names))
 }
 
 // openEnded are kinds of which most objects have no bearing on egress, and those
