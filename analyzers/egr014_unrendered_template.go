@@ -8,7 +8,8 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "Templates are not rendered, so that what they make is not analysed",
 		What: "Documents with template expressions (Helm, Go, Jinja, ytt …), charts, kustomizations whose patches " +
-			"cannot be applied here, patches that no kustomization of the input applies, and objects that would be refused and hold a placeholder (`${HOST}`, `$HOST`, `__HOST__`) are left out, and the result is marked as partial. There is one note for each directory of templates.",
+			"cannot be applied here, patches that no kustomization of the input applies, and objects that would be refused and hold a placeholder (`${HOST}`, `$HOST`, `__HOST__`, `SHOP_HOST` for a host) " +
+			"or a value that is left open (`name: # TODO`), and excerpts with a line of dots are left out, and the result is marked as partial. There is one note for each directory of templates.",
 		Why: "What a template makes of its values is not in the input. Nothing is guessed, and nothing is executed: " +
 			"input may come from strangers.",
 		Bad: `apiVersion: networking.istio.io/v1

@@ -3,6 +3,8 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -225,6 +227,12 @@ func (d *decoding) refuse(r *rejection) any {
 			p.Message = fmt.Sprintf("%s holds the placeholder %s and is refused as it stands: %s", title(d.object), printable(text), strings.TrimPrefix(p.Message, title(d.object)+" is refused by "))
 			p.Help = "fill it in before (envsubst, kustomize build, helm template); the object is left out of the analysis"
 		}
+	}
+	if p.Kind == manifest.Rejected && slices.Contains(strings.Split(path.Dir(d.object.At("").File), "/"), "patches") {
+		// A patch is no whole object, and where it applies is not in the input.
+		p.Kind = manifest.Unrendered
+		p.Message = fmt.Sprintf("%s lies among patches and is no whole object: %s", title(d.object), strings.TrimPrefix(p.Message, title(d.object)+" is "))
+		p.Help = "give the kustomization that applies it, or render it with \"kustomize build\"; the patch is left out of the analysis"
 	}
 	d.problems = append(d.problems, p)
 	return refused{}

@@ -144,6 +144,21 @@ metadata: {name: tls}
 spec:
   host: api.SHOP_NAMESPACE_PLACEHOLDER.svc
 `, []string{`6:9 template: DestinationRule default/tls holds the placeholder SHOP_NAMESPACE_PLACEHOLDER and is refused as it stands: …`}},
+		{"a placeholder in capitals", `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: tls}
+spec:
+  host: api.SHOP_NAMESPACE.svc
+`, []string{`6:9 template: DestinationRule default/tls holds the placeholder SHOP_NAMESPACE and is refused as it stands: …`}},
+		{"capitals that are a value", `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: tls}
+spec:
+  host: a_b.example.com
+  trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}
+`, []string{`6:9 rejected: …domain name "a_b.example.com" invalid`}},
 		{"a patch of a Deployment", `
 apiVersion: apps/v1
 kind: Deployment
@@ -153,7 +168,7 @@ spec:
     metadata:
       labels: {sidecar.istio.io/inject: "false"}
 `, []string{`2:1 unrendered: Deployment shop/client has neither a selector nor containers: it is a patch…`}},
-		{"a Deployment without containers", `
+		{"a patch of a Deployment's labels", `
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: client, namespace: shop}
@@ -162,7 +177,16 @@ spec:
   template:
     metadata:
       labels: {app: client}
-`, []string{`7:3 rejected: Deployment shop/client is refused by the API server: spec.template.spec required field is missing: containers`}},
+`, []string{`2:1 unrendered: Deployment shop/client has neither a specification of its pods nor containers: it is a patch…`}},
+		{"a Deployment without containers", `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: client, namespace: shop}
+spec:
+  selector: {matchLabels: {app: client}}
+  template:
+    spec: {restartPolicy: Always}
+`, []string{`8:5 rejected: Deployment shop/client is refused by the API server: spec.template.spec required field is missing: containers`}},
 		{"a NetworkPolicy whose exception is not inside", `
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy

@@ -224,18 +224,33 @@ func (r *rejection) problem(o *manifest.Object, place func(field string) manifes
 
 // placeholderPattern matches what a user is to replace before applying:
 // ${NAME}, $(NAME), $NAME, __NAME__, NAME_PLACEHOLDER and <what to put here>.
+// See namePattern for more.
 var placeholderPattern = regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Za-z_][^)]*\)|\$[A-Z][A-Z0-9_]+\b|^<[^<>]+>$|` +
 	`\b__[A-Z][A-Z0-9_]*__\b|\b[A-Z][A-Z0-9_]*_PLACEHOLDER\b`)
 
 // placeholder returns the first placeholder in the values of a document, in the
 // order of their keys; "" if there is none. Status and comments do not count.
-func placeholder(value any) string {
+func placeholder(value any) string { return placeholderBelow(value, "") }
+
+// namePattern matches capitals with underscores, which no host and no URI has:
+// what kustomize's replacements, sed or a reader puts there (DEX_NAMESPACE).
+// Elsewhere such words are values of enumerations.
+var namePattern = regexp.MustCompile(`\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b`)
+
+// namedKeys are the fields that namePattern is meant for.
+var namedKeys = map[string]bool{"host": true, "hosts": true, "address": true, "addresses": true, "jwksUri": true, "sniHosts": true}
+
+// placeholderBelow is placeholder for the value of a key, or of its items.
+func placeholderBelow(value any, below string) string {
 	switch v := value.(type) {
 	case string:
-		return placeholderPattern.FindString(v)
+		if text := placeholderPattern.FindString(v); text != "" || !namedKeys[below] {
+			return text
+		}
+		return namePattern.FindString(v)
 	case []any:
 		for _, e := range v {
-			if text := placeholder(e); text != "" {
+			if text := placeholderBelow(e, below); text != "" {
 				return text
 			}
 		}
@@ -244,7 +259,7 @@ func placeholder(value any) string {
 			if key == "status" || key == "annotations" {
 				continue
 			}
-			if text := placeholder(v[key]); text != "" {
+			if text := placeholderBelow(v[key], key); text != "" {
 				return text
 			}
 		}

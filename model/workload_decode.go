@@ -82,7 +82,7 @@ func (d *decoding) workload() any {
 		if w := d.rollout(); w != nil {
 			return w
 		}
-	case o.Group() == "apps" && !d.doc.Has("spec.selector"):
+	case o.Group() == "apps" && (!d.doc.Has("spec.selector") || !d.doc.Has("spec.template.spec")):
 		return d.patch()
 	case o.Group() == "" || kubernetesOwn[o.Group()]:
 		return d.refuse(&rejection{"the API server", []complaint{{
@@ -93,16 +93,20 @@ func (d *decoding) workload() any {
 	return w
 }
 
-// patch leaves out a workload that has neither a selector nor containers: nobody
-// forgets both, so it is what Kustomize merges into an object of the same name.
+// patch leaves out a workload without containers that has no selector either, or
+// nothing else of a pod's specification: nobody forgets that much, so it is what Kustomize merges into an object of the same name.
 // Its object may be elsewhere; what it has is unknown.
 func (d *decoding) patch() any {
+	lacks := "a selector"
+	if d.doc.Has("spec.selector") {
+		lacks = "a specification of its pods"
+	}
 	d.problems = append(d.problems, manifest.Problem{
 		Kind:     manifest.Unrendered,
 		Position: d.doc.Position(""),
 		Object:   d.object.String(),
-		Message: printable(fmt.Sprintf("%s has neither a selector nor containers: it is a patch, not an object, and no kustomization here applies it",
-			title(d.object))),
+		Message: printable(fmt.Sprintf("%s has neither %s nor containers: it is a patch, not an object, and no kustomization here applies it",
+			title(d.object), lacks)),
 		Help: "give the kustomization that applies it, or render it with \"kustomize build\"; the patch is left out of the analysis",
 	})
 	return refused{}

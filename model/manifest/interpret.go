@@ -138,6 +138,10 @@ func (t *task) unparsed(part *text, err error, maxDepth int, r *result) {
 			r.templates = append(r.templates, template{t.position(part, offset), language})
 			return
 		}
+		if m := elisionPattern.FindIndex(part.bytes); m != nil {
+			r.templates = append(r.templates, template{t.position(part, m[1]-len(bytes.TrimLeft(part.bytes[m[0]:m[1]], " \t"))), excerpt})
+			return
+		}
 	}
 	p := t.position(part, failed)
 	r.unread(ours, Problem{Kind: Unreadable, Position: p, Message: "document does not parse: " + syntax.message, Help: syntax.help})
@@ -328,11 +332,33 @@ func (d *draft) flawed(o *Object, root *yaml.Node, f *flaw) {
 		d.templates = append(d.templates, template{named(p, d.in.shown), ytt})
 		return
 	}
+	if d.unfinished() || at.Kind == yaml.ScalarNode && d.toSubstitute(at) {
+		return
+	}
 	problem := Problem{Kind: f.kind, Position: named(p, d.in.shown), Message: f.message, Help: f.help}
 	if o != nil {
 		problem.Object = o.String()
 	}
 	d.problems = append(d.problems, problem)
+}
+
+// unfinished reports whether a document that cannot be taken as it stands has
+// values that are left open, and then counts it as a template.
+func (d *draft) unfinished() bool {
+	offset, ok := openValue(d.part.bytes)
+	if ok {
+		d.templates = append(d.templates, template{d.position(d.part, offset), openValues})
+	}
+	return ok
+}
+
+// toSubstitute does the same for a node that is to be replaced by envsubst.
+func (d *draft) toSubstitute(n *yaml.Node) bool {
+	ok := substitutePattern.MatchString(n.Value)
+	if ok {
+		d.templates = append(d.templates, template{named(d.file.spanOf(n), d.in.shown), envsubst})
+	}
+	return ok
 }
 
 // template tells whether an object is a template, and where that shows.
@@ -400,6 +426,10 @@ func (d *draft) decode(o *Object, root *yaml.Node, in *inspection) {
 		var problems []Problem
 		o.Value, problems = decode(o, &Document{tree: t, shown: d.in.shown})
 		refused = slices.ContainsFunc(problems, func(p Problem) bool { return leftOut[p.Kind] })
+		isRejection := func(p Problem) bool { return p.Kind == Rejected }
+		if slices.ContainsFunc(problems, isRejection) && d.unfinished() {
+			problems = slices.DeleteFunc(problems, isRejection)
+		}
 		d.problems = append(d.problems, problems...)
 	}
 	switch {

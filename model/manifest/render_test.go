@@ -43,6 +43,13 @@ func TestTemplates(t *testing.T) {
 		{"ytt", "#@ load(\"@ytt:data\", \"data\")\n---\n" + object("v1", "Service", "  namespace: #@ data.values.ns\n"), "template d/a.yaml:3:1: 1 document in 1 file of d is a template (#@ …), not a manifest: left out (render it first: ytt -f d | egresslint -)"},
 		{"ytt that only loads", "#@ load(\"@ytt:data\", \"data\")\n---\n" + serviceA, ""},
 		{"patch of Kustomize", "$patch: delete\n" + serviceA, "template d/a.yaml:1:1: 1 document in 1 file of d is a template (a Kustomize patch), not a manifest: left out (render it first: kustomize build DIR | egresslint -, with the directory whose kustomization applies it)"},
+		{"name to fill in", "apiVersion: v1\nkind: Service\nmetadata:\n  name: # TODO\nspec: {}\n", "template d/a.yaml:4:9: 1 document in 1 file of d is a template (# TODO), not a manifest: left out (render it first: fill in the values that are left open)"},
+		{"item to fill in", "apiVersion: v1\nkind: Service\nmetadata:\n  labels: {}\nspec:\n  externalIPs:\n  - # TODO: which\n", "template d/a.yaml:7:5: 1 document in 1 file of d is a template (# TODO), not a manifest: left out (render it first: fill in the values that are left open)"},
+		{"remark on what follows", "apiVersion: v1\nkind: Service\nmetadata: # TODO: rename\n  labels: {}\nspec:\n  ports: # TODO\n  - port: 80\n  # TODO\n", "unreadable d/a.yaml:4:3: Service has no metadata.name: left out (name it)"},
+		{"remark on an object that is fine", object("v1", "Service", "spec:\n  ports: # TODO\n"), ""},
+		{"excerpt", object("v1", "Service", "spec:\n  ports:\n  ...\n"), "template d/a.yaml:7:3: 1 document in 1 file of d is a template (an excerpt with ...), not a manifest: left out (render it first: write out what the dots leave out)"},
+		{"dots in a text that does not parse", object("v1", "Service", "  labels: {a: wait ...}\nspec: [\n"), "unreadable d/a.yaml:6:7: document does not parse: did not find expected node content while parsing a flow node"},
+		{"variable for labels", object("v1", "Service", "  labels:\n    ${LABELS}\nspec: {}\n"), "template d/a.yaml:6:5: 1 document in 1 file of d is a template (${…}), not a manifest: left out (render it first: envsubst < d/a.yaml | egresslint -)"},
 		{"OpenShift", "apiVersion: template.openshift.io/v1\nkind: Template\nmetadata: {name: a}\nobjects: []\n", "template d/a.yaml:1:1: 1 document in 1 file of d is a template (an OpenShift Template), not a manifest: left out (render it first: oc process --local -o yaml -f d/a.yaml | egresslint -)"},
 	}
 	for _, test := range tests {

@@ -25,6 +25,8 @@ const (
 	envsubst   = "${…}"
 	openshift  = "an OpenShift Template"
 	patchText  = "a Kustomize patch"
+	openValues = "# TODO"
+	excerpt    = "an excerpt with ..."
 )
 
 var (
@@ -36,6 +38,9 @@ var (
 	statementPattern = regexp.MustCompile(`(?m)^[ \t]*(?:\{\{(?s:.*?)\}\}|\{%(?s:.*?)%\}|<%(?s:.*?)%>|\$\{[^}\n]*\})[ \t]*\r?$`)
 	valuePattern     = regexp.MustCompile(`(?s)\{\{.*?\}\}|\{%.*?%\}|<%.*?%>|\$\{[^}\n]*\}`)
 )
+
+// substitutePattern matches a value that is nothing but a variable.
+var substitutePattern = regexp.MustCompile(`^\$(?:\{[A-Za-z_]\w*\}|[A-Z_][A-Z0-9_]*)$`)
 
 // templateText looks whether a text does not parse because it is a template: it
 // would parse without the template language, or that stands where the error is.
@@ -70,6 +75,39 @@ func templateText(text []byte, failed int, maxDepth int) (language string, offse
 		return "", 0
 	}
 	return language, offset
+}
+
+// elisionPattern matches lines that stand for something left out, as in the
+// excerpts of documentation. At the start of a line three dots end a document.
+var elisionPattern = regexp.MustCompile(`(?m)^(?:[ \t]+(?:- )?\.{3,}|\.{4,}|[ \t]*(?:- )?(?:\[\.{3}\]|…))[ \t]*\r?$`)
+
+// openPattern matches lines without value that a remark promises to fill in.
+var openPattern = regexp.MustCompile(`(?m)^([ \t]*)(-[ \t]+)?(?:[\w./"'-]+:)?[ \t]*(# ?(?:TODO|FIXME)\b.*)$`)
+
+// openValue finds the first value of a document that is left open and marked as
+// such ("name: # TODO"); ok is false if there is none. A remark on a mapping or
+// a list that follows leaves nothing open.
+func openValue(text []byte) (offset int, ok bool) {
+	for _, m := range openPattern.FindAllSubmatchIndex(text, -1) {
+		indent, item := m[3]-m[2], m[4] >= 0
+		if !item && m[3] == m[6] {
+			continue // a remark on a line of its own
+		}
+		next := indent
+		dash := false
+		for _, line := range bytes.Split(text[m[1]:], []byte("\n"))[1:] {
+			bare := bytes.TrimLeft(line, " \t")
+			if len(bytes.TrimSpace(bare)) == 0 || bare[0] == '#' {
+				continue
+			}
+			next, dash = len(line)-len(bare), bare[0] == '-'
+			break
+		}
+		if next < indent || next == indent && (item || !dash) {
+			return m[6], true
+		}
+	}
+	return 0, false
 }
 
 // templateAt finds the template without quotes that a node is because "{{ x }}"
@@ -250,6 +288,10 @@ func renderCommand(language, dir, file string) string {
 		return "oc process --local -o yaml -f " + shell(file) + " | egresslint -"
 	case patchText:
 		return "kustomize build DIR | egresslint -, with the directory whose kustomization applies it"
+	case openValues:
+		return "fill in the values that are left open"
+	case excerpt:
+		return "write out what the dots leave out"
 	case jinja:
 		return "write the output of the tool that they are for to a directory and run egresslint on that"
 	}
