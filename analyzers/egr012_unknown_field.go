@@ -1,6 +1,8 @@
 package analyzers
 
 import (
+	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/egresslint/egresslint/model/manifest"
@@ -47,7 +49,7 @@ spec:
 		Fix: "Write the field as the kind has it, at the place where it belongs, or remove it.",
 		Silent: "Fields that may hold anything (labels, annotations, `google.protobuf.Struct`) and kinds without bearing on egress " +
 			"are not checked, nor are fields that API servers themselves once wrote (`metadata.clusterName`), the directives of a patch (`$patch`), " +
-			"and the mesh configuration where the input shows an Istio before 1.8, which had fields that today's has no more.",
+			"and the mesh configuration where the input shows an Istio before 1.8, which had fields that today's has no more. A field that objects of one kind repeat in a file is one finding.",
 		Sources: []string{
 			"https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#field-pruning",
 			"https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation",
@@ -55,13 +57,44 @@ spec:
 		},
 	},
 	Severity: Warning,
-	Run: func(p *Pass) {
-		minor := istioMinor(p.Mesh)
-		old := minor == beforeOne || minor >= 0 && minor < 8
-		for _, x := range p.Mesh.Problems {
-			if x.Kind == manifest.UnknownField && (!old || !strings.HasPrefix(x.Object, "ConfigMap ")) {
-				p.Report(Finding{Position: x.Position, About: x.Object, Message: x.Message, Help: x.Help, Label: "decides nothing"})
-			}
-		}
-	},
+	Run:      runUnknownField,
 })
+
+func runUnknownField(p *Pass) {
+	minor := istioMinor(p.Mesh)
+	old := minor == beforeOne || minor >= 0 && minor < 8
+	type mistake struct{ file, kind, field string }
+	var order []mistake
+	again := map[mistake][]manifest.Problem{}
+	for _, x := range p.Mesh.Problems {
+		if x.Kind != manifest.UnknownField || old && strings.HasPrefix(x.Object, "ConfigMap ") {
+			continue
+		}
+		kind, _, _ := strings.Cut(x.Object, " ")
+		field := x.Message
+		if parts := strings.SplitN(x.Message, "\"", 3); len(parts) == 3 {
+			field = indexPattern.ReplaceAllString(parts[1], "[]")
+		}
+		m := mistake{x.Position.File, kind, field}
+		if len(again[m]) == 0 {
+			order = append(order, m)
+		}
+		again[m] = append(again[m], x)
+	}
+	for _, m := range order {
+		all := again[m]
+		f := Finding{Position: all[0].Position, About: all[0].Object, Message: all[0].Message, Help: all[0].Help, Label: "decides nothing"}
+		if more := len(all) - 1; more > 0 {
+			var lines []string
+			for _, x := range all[1:] {
+				lines = append(lines, fmt.Sprint(x.Position.Line))
+			}
+			f.Message += fmt.Sprintf("; so it is in %s of the file", counted(more, "more place"))
+			f.Help += "; the others are in line " + strings.Join(lines[:min(more, 10)], ", ")
+		}
+		p.Report(f)
+	}
+}
+
+// indexPattern matches the index of an item in a field path.
+var indexPattern = regexp.MustCompile(`\[[0-9]+\]`)
