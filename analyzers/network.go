@@ -2,7 +2,9 @@ package analyzers
 
 import (
 	"math"
+	"regexp"
 	"slices"
+	"strings"
 
 	"go4.org/netipx"
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +13,7 @@ import (
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/model/netpol"
 	"github.com/egresslint/egresslint/model/reach"
 )
@@ -21,6 +24,9 @@ type network struct {
 	answers  map[networkQuestion]*netpol.Internet
 	system   map[string]bool
 	classes  map[string][][]*model.Workload // see classesOf
+	// leftOut are the namespaces with a policy that could not be read because it
+	// is to be filled in first, "" where one may concern any namespace.
+	leftOut map[string]bool
 }
 
 type networkQuestion struct {
@@ -30,7 +36,18 @@ type networkQuestion struct {
 }
 
 func newNetwork(mesh *model.Mesh) *network {
-	return &network{policies: netpol.New(mesh), answers: map[networkQuestion]*netpol.Internet{}, system: map[string]bool{}}
+	n := &network{policies: netpol.New(mesh), answers: map[networkQuestion]*netpol.Internet{}, system: map[string]bool{}, leftOut: map[string]bool{}}
+	for _, p := range mesh.Problems {
+		kind, id, _ := strings.Cut(p.Object, " ")
+		if (p.Kind == manifest.Template || p.Kind == manifest.Unrendered) && strings.HasSuffix(kind, "NetworkPolicy") {
+			namespace, _, found := strings.Cut(id, "/")
+			if !found {
+				namespace = ""
+			}
+			n.leftOut[namespace] = true
+		}
+	}
+	return n
 }
 
 // internet returns what a workload may reach outside on a port by itself.
@@ -48,9 +65,19 @@ const worldPort = 443
 
 // free reports whether certainly nothing keeps a workload from the internet.
 func (n *network) free(w *model.Workload) bool {
+	if n.leftOut[w.Namespace] || n.leftOut[""] || unnamed(w.Namespace) {
+		return false
+	}
 	answer := n.internet(w, worldPort, corev1.ProtocolTCP)
 	return !answer.Isolated && answer.Unknown == nil && world(answer.Addresses, false)
 }
+
+// placeholderNamespace matches names of namespaces that stand for another one.
+var placeholderNamespace = regexp.MustCompile(`[${<%]|(?i:placeholder)|^(?i:your|this|some)-?(?i:namespace|ns)$`)
+
+// unnamed reports whether a namespace is still to be named: what else there is
+// in the one that is meant, the input does not show.
+func unnamed(namespace string) bool { return placeholderNamespace.MatchString(namespace) }
 
 // locked reports whether network policies certainly keep a workload from (almost
 // all of) the internet.
