@@ -49,7 +49,7 @@ spec:
 		Fix: "Write the field as the kind has it, at the place where it belongs, or remove it.",
 		Silent: "Fields that may hold anything (labels, annotations, `google.protobuf.Struct`) and kinds without bearing on egress " +
 			"are not checked, nor are fields that API servers themselves once wrote (`metadata.clusterName`), the directives of a patch (`$patch`), " +
-			"and the mesh configuration where the input shows an Istio before 1.8, which had fields that today's has no more. A field that objects of one kind repeat in a file is one finding.",
+			"and the mesh configuration where the input shows an Istio before 1.8, which had fields that today's has no more. A field that an object repeats is one finding.",
 		Sources: []string{
 			"https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#field-pruning",
 			"https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation",
@@ -63,19 +63,18 @@ spec:
 func runUnknownField(p *Pass) {
 	minor := istioMinor(p.Mesh)
 	old := minor == beforeOne || minor >= 0 && minor < 8
-	type mistake struct{ file, kind, field string }
+	type mistake struct{ file, object, field string }
 	var order []mistake
 	again := map[mistake][]manifest.Problem{}
 	for _, x := range p.Mesh.Problems {
 		if x.Kind != manifest.UnknownField || old && strings.HasPrefix(x.Object, "ConfigMap ") {
 			continue
 		}
-		kind, _, _ := strings.Cut(x.Object, " ")
 		field := x.Message
 		if parts := strings.SplitN(x.Message, "\"", 3); len(parts) == 3 {
 			field = indexPattern.ReplaceAllString(parts[1], "[]")
 		}
-		m := mistake{x.Position.File, kind, field}
+		m := mistake{x.Position.File, x.Object, field}
 		if len(again[m]) == 0 {
 			order = append(order, m)
 		}
@@ -89,7 +88,7 @@ func runUnknownField(p *Pass) {
 			for _, x := range all[1:] {
 				lines = append(lines, fmt.Sprint(x.Position.Line))
 			}
-			f.Message += fmt.Sprintf("; so it is in %s of the file", counted(more, "more place"))
+			f.Message += fmt.Sprintf("; so it is in %s of the object", counted(more, "more place"))
 			f.Help += "; the others are in line " + strings.Join(lines[:min(more, 10)], ", ")
 		}
 		p.Report(f)

@@ -14,7 +14,8 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "The same object is defined twice",
 		What: "Two documents have the same kind, namespace and name (the API version does not count). " +
-			"With the same content that is a note, because the answers are the same whichever counts; with different content it is a warning, and the last one counts, " +
+			"With the same content, or with differences that bear on nothing here (images, replicas, how requests for a Service are split), that is a note, because the answers are the same whichever counts; " +
+			"with other differences it is a warning. The last one counts, " +
 			"in the order of the given paths and of the names of files.",
 		Why: "In a cluster there is one object: the one that was applied last, which nobody can tell from the manifests. " +
 			"Definitions in different directories are often those of different meshes, whose answers must not be mixed.",
@@ -61,8 +62,8 @@ spec:
   resolution: DNS
 `,
 		Fix: "Keep one definition. If the directories belong to different meshes, run egresslint on each alone.",
-		Silent: "What documents of one directory define again in the same or in another one is one finding, and where more than three pairs of directories do so, " +
-			"as in a collection of examples or of environments, all of it is one. A base and its overlays, which a kustomization puts together, are no duplicates, neither are objects with `generateName`, " +
+		Silent: "More than three objects of one directory that stand again in the same or in another one are one finding, and where more than three pairs of directories have such objects, " +
+			"as in a collection of examples or of environments, all of it is one. A base and its overlays, which a kustomization puts together, are no duplicates, nor is what the name of its file or directory says to be a patch (EGR014), neither are objects with `generateName`, " +
 			"nor objects whose name or namespace is a placeholder (`${NAMESPACE}`), which may be filled in differently each time. " +
 			"Kinds without bearing on egress do not matter here.",
 		Sources: []string{"https://kubernetes.io/docs/concepts/overview/working-with-objects/names/"},
@@ -78,7 +79,7 @@ func runDuplicateObject(p *Pass) {
 	}
 	groups := map[manifest.ProblemKind][]*repetition{}
 	for _, x := range p.Mesh.Problems {
-		if x.Kind != manifest.Conflict && x.Kind != manifest.Duplicate {
+		if !slices.Contains(repetitions, x.Kind) {
 			continue
 		}
 		kind, id, _ := strings.Cut(x.Object, " ")
@@ -96,7 +97,7 @@ func runDuplicateObject(p *Pass) {
 		}
 		groups[x.Kind][i].problems = append(groups[x.Kind][i].problems, x)
 	}
-	for _, kind := range []manifest.ProblemKind{manifest.Conflict, manifest.Duplicate} {
+	for _, kind := range repetitions {
 		var within, across []*repetition
 		for _, r := range groups[kind] {
 			if r.dir == r.other {

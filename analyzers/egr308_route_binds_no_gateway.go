@@ -40,7 +40,7 @@ func runBindsNoGateway(p *Pass) {
 	// must not be held against each other.
 	twice := map[string]bool{}
 	for _, x := range p.Mesh.Problems {
-		if x.Kind == manifest.Conflict {
+		if x.Kind == manifest.Conflict || x.Kind == manifest.Variant {
 			twice[x.Object] = true
 		}
 	}

@@ -7,6 +7,10 @@ import (
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
+// repetitions are the kinds of problems that are about objects that are defined
+// again.
+var repetitions = []manifest.ProblemKind{manifest.Conflict, manifest.Variant, manifest.Duplicate}
+
 // repetition is what documents of one directory define that others, of the same
 // or another one, define again.
 type repetition struct {
@@ -19,8 +23,11 @@ type repetition struct {
 // steps of a tutorial or several environments, and one word says so.
 func reportAgain(p *Pass, kind manifest.ProblemKind, list []*repetition, where string) {
 	severity, what := Note, "with the same content"
-	if kind == manifest.Conflict {
+	switch kind {
+	case manifest.Conflict:
 		severity, what = Warning, "with different content: the last count"
+	case manifest.Variant:
+		what = "with differences that bear on nothing here: the last count"
 	}
 	if len(list) > maxNamed {
 		var all []manifest.Problem
@@ -48,9 +55,10 @@ func reportAgain(p *Pass, kind manifest.ProblemKind, list []*repetition, where s
 		return
 	}
 	for _, r := range list {
-		if len(r.problems) == 1 {
-			x := r.problems[0]
-			p.Report(Finding{Severity: severity, Position: x.Position, Message: x.Message, Help: x.Help, Label: "defined again"})
+		if len(r.problems) <= maxNamed {
+			for _, x := range r.problems {
+				p.Report(Finding{Severity: severity, Position: x.Position, Message: x.Message, Help: x.Help, Label: "defined again"})
+			}
 			continue
 		}
 		p.Report(Finding{Severity: severity, Position: r.problems[0].Position, Message: r.message(what), Help: r.problems[0].Help + "; " + placesOf(r.problems), Label: "the first of them"})

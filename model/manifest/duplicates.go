@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -15,32 +16,64 @@ type identity struct{ group, kind, namespace, name string }
 func (o *Object) identity() identity { return identity{o.Group(), o.Kind, o.Namespace, o.Name} }
 
 // unify keeps of each object the last, as applying the files in order would,
-// and reports the others.
+// and reports the others. What the name of its file says to be a patch takes the
+// place of no object.
 func (l *loader) unify() {
 	s := l.set
 	last := make(map[identity]*Object, len(s.Objects))
 	for _, o := range s.Objects {
-		if o.Name != "" && !o.generated {
+		if o.Name == "" || o.generated {
+			continue
+		}
+		if before := last[o.identity()]; before == nil || before.isPatch() || !o.isPatch() {
 			last[o.identity()] = o
 		}
 	}
 	if len(last) == len(s.Objects) {
 		return
 	}
-	contents := map[*Object]string{} // of the last ones
+	contents := map[*Object]definition{} // of the last ones
 	s.Objects = slices.DeleteFunc(s.Objects, func(o *Object) bool {
 		wins := last[o.identity()]
 		if wins == nil || wins == o || o.Name == "" || o.generated {
 			return false
 		}
-		if !o.sameDocument(wins) {
-			if contents[wins] == "" {
-				contents[wins] = wins.content()
-			}
-			s.Problems = append(s.Problems, duplicate(o, wins, o.content() == contents[wins]))
+		if o.sameDocument(wins) {
+			return true
 		}
+		if o.isPatch() {
+			s.Problems = append(s.Problems, patchOf(o, wins))
+			return true
+		}
+		other, known := contents[wins]
+		if !known {
+			other = l.definition(wins)
+			contents[wins] = other
+		}
+		s.Problems = append(s.Problems, duplicate(o, wins, l.definition(o).compare(other)))
 		return true
 	})
+}
+
+// patchPattern matches the names that files of patches have.
+var patchPattern = regexp.MustCompile(`(?i)(^|[-_.])patch(es)?([-_.]|$)`)
+
+// isPatch reports whether an object's file, or its directory, is named for
+// patches.
+func (o *Object) isPatch() bool {
+	file := o.source.file.shown
+	dir := path.Base(path.Dir(file))
+	return patchPattern.MatchString(path.Base(file)) || dir == "patches" || dir == "patch"
+}
+
+// patchOf reports that an object is left out because another one is what it is to
+// be merged into.
+func patchOf(o, whole *Object) Problem {
+	return Problem{
+		Kind: Unrendered, Position: o.At(""), Object: o.String(),
+		Message: fmt.Sprintf("%s lies among patches and is taken for one of the %s in %s: left out", o, o.Kind, whole.At("")),
+		Help:    "give the kustomization that applies it, or the output of kustomize build",
+	}
 }
 
 // sameDocument reports whether two objects were made of one document that was
@@ -51,21 +84,20 @@ func (o *Object) sameDocument(p *Object) bool {
 }
 
 // duplicate reports that an object comes again later.
-func duplicate(first, last *Object, same bool) Problem {
+func duplicate(first, last *Object, kind ProblemKind) Problem {
 	at, again := first.At(""), last.At("")
-	p := Problem{Position: at, Other: again, Object: first.String()}
-	if same {
-		p.Kind = Duplicate
+	p := Problem{Kind: kind, Position: at, Other: again, Object: first.String(), Help: "keep one of them"}
+	switch kind {
+	case Duplicate:
 		p.Message = fmt.Sprintf("%s is defined again in %s, with the same content", first, again)
-		p.Help = "keep one of them"
-		return p
-	}
-	p.Kind = Conflict
-	p.Message = fmt.Sprintf("%s is defined again in %s, with different content: the last counts", first, again)
-	p.Help = "keep one of them"
-	if a, b, ok := apart(at.File, again.File); ok {
-		p.Message += fmt.Sprintf("; %s and %s probably belong to different meshes", a, b)
-		p.Help = fmt.Sprintf("run them apart: egresslint %s and egresslint %s", a, b)
+	case Variant:
+		p.Message = fmt.Sprintf("%s is defined again in %s, with differences that bear on nothing here: the last counts", first, again)
+	default:
+		p.Message = fmt.Sprintf("%s is defined again in %s, with different content: the last counts", first, again)
+		if a, b, ok := apart(at.File, again.File); ok {
+			p.Message += fmt.Sprintf("; %s and %s probably belong to different meshes", a, b)
+			p.Help = fmt.Sprintf("run them apart: egresslint %s and egresslint %s", a, b)
+		}
 	}
 	return p
 }
@@ -85,21 +117,37 @@ func apart(a, b string) (dirA, dirB string, ok bool) {
 	return "", "", false
 }
 
-// content is the object without what the place and way of its definition make
-// different: formatting, comments, the version of the API, a namespace that is
-// given elsewhere, and what only a server writes.
-func (o *Object) content() string {
+// definition is an object without what the place and way of its definition make
+// different, as JSON; essence is what of it counts.
+type definition struct{ whole, essence string }
+
+// compare tells in what two definitions differ.
+func (d definition) compare(other definition) ProblemKind {
+	switch {
+	case d.whole == other.whole:
+		return Duplicate
+	case d.essence == other.essence:
+		return Variant
+	default:
+		return Conflict
+	}
+}
+
+// definition reads an object again. Formatting, comments, the version of the API, a
+// namespace that is given elsewhere, and what only a server writes do not count.
+func (l *loader) definition(o *Object) definition {
 	s := o.source
 	s.store.mu.Lock()
 	t := s.tree()
 	s.store.mu.Unlock()
+	unlike := definition{o.At("").String(), o.At("").String()}
 	if t == nil {
-		return o.At("").String() // like nothing else
+		return unlike
 	}
 	b, err := t.toJSON(t.root)
 	var object map[string]any
 	if err != nil || json.Unmarshal(b, &object) != nil {
-		return o.At("").String()
+		return unlike
 	}
 	for _, field := range []string{"apiVersion", "status"} {
 		delete(object, field)
@@ -115,6 +163,11 @@ func (o *Object) content() string {
 			}
 		}
 	}
-	b, _ = json.Marshal(object) // what was JSON is JSON
-	return string(b)
+	whole, _ := json.Marshal(object) // what was JSON is JSON
+	d := definition{string(whole), string(whole)}
+	if l.opts.Essence != nil {
+		essence, _ := json.Marshal(l.opts.Essence(o, object))
+		d.essence = string(essence)
+	}
+	return d
 }

@@ -116,7 +116,7 @@ func (o *Object) String() string { return o.Kind + " " + o.ID() }
 type Problem struct {
 	Kind     ProblemKind
 	Position Position
-	// Other is where a Duplicate or Conflict stands again, zero for other kinds.
+	// Other is where a Duplicate, Variant or Conflict stands again, zero for other kinds.
 	Other Position
 	// Object names the object concerned as "Kind namespace/name", "" if none.
 	Object string
@@ -141,6 +141,9 @@ const (
 	Duplicate
 	// Conflict is the same object twice with different content (EGR013).
 	Conflict
+	// Variant is the same object twice with content that differs in nothing that
+	// counts (EGR013).
+	Variant
 	// Template is a document that is a template, not an object (EGR014). The
 	// result is partial.
 	Template

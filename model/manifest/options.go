@@ -26,6 +26,10 @@ type Options struct {
 	MeshConfig []string
 	// Decode may be nil.
 	Decode Decoder
+	// Essence reduces the content of an object, untyped, to what counts; it may
+	// change the content. Definitions that differ in nothing else are [Variant].
+	// Nil means that everything counts.
+	Essence func(o *Object, content map[string]any) any
 	// NamespaceScoped tells whether a kind lives in a namespace; objects of
 	// kinds that do not keep Namespace "". Nil means [NamespaceScoped].
 	NamespaceScoped func(o *Object) bool

@@ -1,0 +1,149 @@
+package model
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// essence reduces the content of an object that is defined twice to what may
+// bear on egress, nil where nothing of it does: alternatives that differ in
+// images or in how requests inside the cluster are split give the same answers.
+// It keeps whatever it does not know. It may change object.
+func essence(o *manifest.Object, object map[string]any) any {
+	spec, _ := object["spec"].(map[string]any)
+	switch {
+	case spec == nil:
+		return object
+	case o.Kind == "VirtualService" && inside(texts(spec["hosts"])) && inside(destinations(spec)),
+		o.Kind == "VirtualService" && entersOnly(spec) && inside(destinations(spec)):
+		return nil
+	case o.Kind == "DestinationRule":
+		if host, _ := spec["host"].(string); inside([]string{host}) && spec["trafficPolicy"] == nil {
+			return nil // subsets and load balancing of a Service
+		}
+	case slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Rollout"}, o.Kind):
+		if template := lookupMap(spec, "template"); template != nil {
+			return podEssence(template)
+		}
+	case o.Kind == "Service" && o.Group() == "" && spec["type"] != "ExternalName":
+		return map[string]any{"selector": spec["selector"], "ports": portsEssence(spec["ports"]), "clusterIP": spec["clusterIP"] == "None",
+			"externalIPs": spec["externalIPs"], "istio": ofIstio(lookupMap(object, "metadata.labels")), "of": ofIstio(lookupMap(object, "metadata.annotations"))}
+	case o.Kind == "Pod":
+		return podEssence(object)
+	}
+	return object
+}
+
+// inside reports whether all names are short names of Services or full ones of
+// the cluster, so that no request for them leaves it.
+func inside(hosts []string) bool {
+	return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(h string) bool {
+		return h == "" || strings.Contains(h, "*") || strings.Contains(h, ".") && !strings.HasSuffix(h, ".svc") && !strings.HasSuffix(h, ".svc."+DomainSuffix)
+	})
+}
+
+// entersOnly reports whether a VirtualService routes only what comes to
+// gateways.
+func entersOnly(spec map[string]any) bool {
+	gateways := texts(spec["gateways"])
+	return len(gateways) > 0 && !slices.Contains(gateways, MeshGateway)
+}
+
+// destinations returns the hosts of all destinations of a VirtualService,
+// mirrors included; a delegate or a redirect is a destination of unknown name.
+func destinations(value any) []string {
+	var out []string
+	switch v := value.(type) {
+	case []any:
+		for _, e := range v {
+			out = append(out, destinations(e)...)
+		}
+	case map[string]any:
+		for _, key := range sortedKeys(v) {
+			switch fields, _ := v[key].(map[string]any); {
+			case key == "destination", key == "mirror":
+				host, _ := fields["host"].(string)
+				if host == "" {
+					host = "*"
+				}
+				// A Service of another namespace may be a gateway.
+				if strings.Contains(host, ".") {
+					host = "*"
+				}
+				out = append(out, host)
+			case key == "delegate", key == "redirect", key == "exportTo":
+				out = append(out, "*")
+			default:
+				out = append(out, destinations(v[key])...)
+			}
+		}
+	}
+	return out
+}
+
+// texts returns the strings of a list.
+func texts(value any) []string {
+	list, _ := value.([]any)
+	var out []string
+	for _, e := range list {
+		s, _ := e.(string)
+		out = append(out, s)
+	}
+	return out
+}
+
+// portsEssence leaves out of the ports of a Service what only nodes see.
+func portsEssence(value any) []any {
+	list, _ := value.([]any)
+	var out []any
+	for _, e := range list {
+		port, ok := e.(map[string]any)
+		if !ok {
+			return list
+		}
+		delete(port, "nodePort")
+		out = append(out, port)
+	}
+	return out
+}
+
+// ofIstio returns the labels or annotations that Istio reads, or a network
+// plugin; nil if there are none.
+func ofIstio(all map[string]any) map[string]any {
+	var of map[string]any
+	for key, v := range all {
+		if strings.Contains(key, "istio.io") || strings.Contains(key, "cni.") || strings.Contains(key, "istio-injection") {
+			if of == nil {
+				of = map[string]any{}
+			}
+			of[key] = v
+		}
+	}
+	return of
+}
+
+// podEssence keeps of a pod what decides about its proxy and its identity.
+func podEssence(pod map[string]any) any {
+	kept := map[string]any{"labels": lookupMap(pod, "metadata")["labels"], "annotations": ofIstio(lookupMap(pod, "metadata.annotations"))}
+	for key, v := range lookupMap(pod, "spec") {
+		switch key {
+		case "containers", "initContainers", "ephemeralContainers":
+			var list []any
+			containers, _ := v.([]any)
+			for _, c := range containers {
+				fields, _ := c.(map[string]any)
+				if fields["name"] == "istio-proxy" {
+					list = append(list, fields)
+					continue
+				}
+				list = append(list, map[string]any{"name": fields["name"], "securityContext": fields["securityContext"], "restartPolicy": fields["restartPolicy"]})
+			}
+			kept[key] = list
+		case "serviceAccountName", "serviceAccount", "hostNetwork", "hostPID", "shareProcessNamespace", "securityContext", "dnsPolicy", "dnsConfig":
+			kept[key] = v
+		}
+	}
+	return kept
+}
