@@ -168,6 +168,14 @@ spec:
     metadata:
       labels: {sidecar.istio.io/inject: "false"}
 `, []string{`2:1 unrendered: Deployment shop/client has neither a selector nor containers: it is a patch…`}},
+		{"a patch of a container", `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: client, namespace: shop}
+spec:
+  template:
+    spec: {containers: [{name: app, args: [-v]}]}
+`, []string{`2:1 unrendered: Deployment shop/client has neither a selector, labels nor an image: it is a patch…`}},
 		{"a patch of a Deployment's labels", `
 apiVersion: apps/v1
 kind: Deployment
@@ -215,13 +223,14 @@ apiVersion: apps/v1
 kind: Deployment
 metadata: {name: app}
 spec:
+  selector: {matchLabels: {app: app}}
   template:
     spec:
       containers:
       - name: app
         ports:
         - containerPort: http
-`, []string{"11:26 rejected: Deployment default/app is refused by the API server: spec.template.spec.containers[0].ports[0].containerPort cannot unmarshal string"}},
+`, []string{"12:26 rejected: Deployment default/app is refused by the API server: spec.template.spec.containers[0].ports[0].containerPort cannot unmarshal string"}},
 		{"a mesh configuration that is no text", `
 apiVersion: v1
 kind: ConfigMap

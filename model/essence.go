@@ -12,6 +12,10 @@ import (
 // images or in how requests inside the cluster are split give the same answers.
 // It keeps whatever it does not know. It may change object.
 func essence(o *manifest.Object, object map[string]any) any {
+	switch o.Group() {
+	case "config.istio.io", "rbac.istio.io", "authentication.istio.io":
+		return nil // no supported Istio reads them
+	}
 	spec, _ := object["spec"].(map[string]any)
 	switch {
 	case spec == nil:
@@ -20,9 +24,11 @@ func essence(o *manifest.Object, object map[string]any) any {
 		o.Kind == "VirtualService" && entersOnly(spec) && inside(destinations(spec)):
 		return nil
 	case o.Kind == "DestinationRule":
-		if host, _ := spec["host"].(string); inside([]string{host}) && spec["trafficPolicy"] == nil {
-			return nil // subsets and load balancing of a Service
+		if host, _ := spec["host"].(string); inside([]string{host}) {
+			return tlsOf(object) // without subsets and load balancing of a Service
 		}
+	case o.Kind == "Gateway" && forIngress(lookupMap(spec, "selector")):
+		return nil
 	case slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Rollout"}, o.Kind):
 		if template := lookupMap(spec, "template"); template != nil {
 			return podEssence(template)
@@ -44,6 +50,59 @@ func inside(hosts []string) bool {
 	})
 }
 
+// forIngress reports whether a selector names a gateway for what comes in.
+func forIngress(selector map[string]any) bool {
+	found := false
+	for _, v := range selector {
+		text, _ := v.(string)
+		if strings.Contains(text, "egress") {
+			return false
+		}
+		found = found || strings.Contains(text, "ingress")
+	}
+	return found
+}
+
+// tlsOf keeps of a DestinationRule for whom it is, and how clients talk TLS.
+func tlsOf(object map[string]any) any {
+	var walk func(v any) any
+	walk = func(v any) any {
+		switch v := v.(type) {
+		case []any:
+			var out []any
+			for _, e := range v {
+				if kept := walk(e); kept != nil {
+					out = append(out, kept)
+				}
+			}
+			if len(out) > 0 {
+				return out
+			}
+		case map[string]any:
+			out := map[string]any{}
+			for key, e := range v {
+				switch key {
+				case "tls", "tunnel", "proxyProtocol":
+					out[key] = e
+				case "trafficPolicy", "portLevelSettings":
+					if kept := walk(e); kept != nil {
+						out[key] = kept
+					}
+				}
+			}
+			if len(out) > 0 {
+				if port, ok := v["port"]; ok {
+					out["port"] = port
+				}
+				return out
+			}
+		}
+		return nil
+	}
+	spec := lookupMap(object, "spec")
+	return []any{spec["host"], spec["exportTo"], spec["workloadSelector"], walk(spec), walk(spec["subsets"])}
+}
+
 // entersOnly reports whether a VirtualService routes only what comes to
 // gateways.
 func entersOnly(spec map[string]any) bool {
@@ -62,18 +121,15 @@ func destinations(value any) []string {
 		}
 	case map[string]any:
 		for _, key := range sortedKeys(v) {
-			switch fields, _ := v[key].(map[string]any); {
-			case key == "destination", key == "mirror":
+			switch key {
+			case "destination", "mirror":
+				fields, _ := v[key].(map[string]any)
 				host, _ := fields["host"].(string)
-				if host == "" {
-					host = "*"
-				}
-				// A Service of another namespace may be a gateway.
-				if strings.Contains(host, ".") {
+				if host == "" || strings.Contains(host, ".") { // a Service of another namespace may be a gateway
 					host = "*"
 				}
 				out = append(out, host)
-			case key == "delegate", key == "redirect", key == "exportTo":
+			case "delegate", "redirect", "exportTo":
 				out = append(out, "*")
 			default:
 				out = append(out, destinations(v[key])...)

@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -73,6 +74,9 @@ func (d *decoding) workload() any {
 				continue
 			}
 		}
+		if o.Group() == "apps" && !d.doc.Has("spec.selector") && !d.doc.Has("spec.template.metadata.labels") && !d.runsImage(field) {
+			return d.patch("a selector, labels nor an image")
+		}
 		return d.podTemplate(place)
 	}
 	switch {
@@ -82,8 +86,10 @@ func (d *decoding) workload() any {
 		if w := d.rollout(); w != nil {
 			return w
 		}
-	case o.Group() == "apps" && (!d.doc.Has("spec.selector") || !d.doc.Has("spec.template.spec")):
-		return d.patch()
+	case o.Group() == "apps" && !d.doc.Has("spec.selector"):
+		return d.patch("a selector nor containers")
+	case o.Group() == "apps" && !d.doc.Has("spec.template.spec"):
+		return d.patch("a specification of its pods nor containers")
 	case o.Group() == "" || kubernetesOwn[o.Group()]:
 		return d.refuse(&rejection{"the API server", []complaint{{
 			join(places[0], "spec"), "required field is missing: containers"}}})
@@ -93,19 +99,29 @@ func (d *decoding) workload() any {
 	return w
 }
 
-// patch leaves out a workload without containers that has no selector either, or
-// nothing else of a pod's specification: nobody forgets that much, so it is what Kustomize merges into an object of the same name.
-// Its object may be elsewhere; what it has is unknown.
-func (d *decoding) patch() any {
-	lacks := "a selector"
-	if d.doc.Has("spec.selector") {
-		lacks = "a specification of its pods"
+// runsImage reports whether a container of a list has an image, which the API
+// server wants of each.
+func (d *decoding) runsImage(field string) bool {
+	var containers []struct {
+		Image string `json:"image"`
 	}
+	_, err := d.doc.UnmarshalField(field, &containers)
+	return err != nil || slices.ContainsFunc(containers, func(c struct {
+		Image string `json:"image"`
+	}) bool {
+		return c.Image != ""
+	})
+}
+
+// patch leaves out a workload that lacks as much as nobody forgets, such as a
+// selector and containers both: it is what Kustomize merges into an object of the
+// same name. Its object may be elsewhere; what it has is unknown.
+func (d *decoding) patch(lacks string) any {
 	d.problems = append(d.problems, manifest.Problem{
 		Kind:     manifest.Unrendered,
 		Position: d.doc.Position(""),
 		Object:   d.object.String(),
-		Message: printable(fmt.Sprintf("%s has neither %s nor containers: it is a patch, not an object, and no kustomization here applies it",
+		Message: printable(fmt.Sprintf("%s has neither %s: it is a patch, not an object, and no kustomization here applies it",
 			title(d.object), lacks)),
 		Help: "give the kustomization that applies it, or render it with \"kustomize build\"; the patch is left out of the analysis",
 	})

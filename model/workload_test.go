@@ -73,7 +73,7 @@ metadata: {annotations: {inject.istio.io/templates: "custom, gateway"}}`, Router
 		{"another template", `spec: {containers: [{name: app}]}
 metadata: {annotations: {inject.istio.io/templates: grpc-agent}}`, NoProxy},
 	} {
-		text := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec:\n  template:\n    " +
+		text := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\nspec:\n  selector: {matchLabels: {app: x}}\n  template:\n    " +
 			indent(test.pod) + "\n"
 		m := load(t, text, Options{})
 		wantProblems(t, m)
