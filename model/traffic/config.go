@@ -21,8 +21,10 @@ type listener struct {
 	fallback *chain
 	// refused says why Envoy would refuse the listener, "" if it would not.
 	refused string
-	// names finds chains; it is made when the listener is first asked.
-	names *nameIndex
+	// names finds chains, because is what they are there for; both are made when
+	// first asked for.
+	names   *nameIndex
+	because []flow.Because
 }
 
 // name is the one that istiod gives.

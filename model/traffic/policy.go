@@ -28,6 +28,11 @@ type policyTables struct {
 	// allowing are the enforced ALLOW policies: if there is one, something must
 	// match one of their rules.
 	allowing []*model.AuthorizationPolicy
+
+	// What is found when the rules are first asked, under the lock of the
+	// simulation.
+	denyIndex, allowIndex *ruleIndex
+	refusal               *decision
 }
 
 // policyRule is one rule of a policy: any of from, and any of to.
@@ -81,6 +86,9 @@ type condition struct {
 	attribute string // as in AuthorizationPolicy's when.key, or "hosts", …
 	values    []attributeMatch
 	not       []attributeMatch
+	// exact are the values of which one is needed, where they say so: see
+	// [ruleIndex].
+	exact []nameKey
 	// given is true where the manifest lists values although none could be
 	// compiled; then the condition is as if absent (DENY with a field that the
 	// chain cannot see).
@@ -251,6 +259,8 @@ type decision struct {
 	rule     int
 	text     string
 	because  []flow.Because
+	// joined is what names returns, where it is known.
+	joined string
 }
 
 // decide evaluates CUSTOM, then DENY, then ALLOW.
@@ -280,45 +290,27 @@ func (t *policyTables) decideCustom(s *subject) (decision, bool) {
 
 // decideLocal evaluates DENY, then ALLOW.
 func (t *policyTables) decideLocal(s *subject) decision {
-	for i := range t.deny {
-		r := &t.deny[i]
-		if r.matches(s) {
-			return decision{policies: []*model.AuthorizationPolicy{r.policy}, rule: r.index, because: []flow.Because{r.because()},
-				text: fmt.Sprintf("rule %d of DENY AuthorizationPolicy %s matches", r.index, r.policy.ID())}
-		}
+	if t.denyIndex == nil {
+		t.denyIndex, t.allowIndex = indexRules(t.deny), indexRules(t.allow)
+	}
+	if r := t.denyIndex.first(t.deny, s); r != nil {
+		return decision{policies: []*model.AuthorizationPolicy{r.policy}, rule: r.index, because: []flow.Because{r.because()},
+			text: fmt.Sprintf("rule %d of DENY AuthorizationPolicy %s matches", r.index, r.policy.ID())}
 	}
 	if len(t.allowing) == 0 {
 		return decision{allowed: true, rule: -1, text: "no AuthorizationPolicy denies it"}
 	}
-	for i := range t.allow {
-		r := &t.allow[i]
-		if r.matches(s) {
-			return decision{allowed: true, rule: r.index, because: []flow.Because{r.because()},
-				text: fmt.Sprintf("rule %d of ALLOW AuthorizationPolicy %s matches", r.index, r.policy.ID())}
-		}
+	if r := t.allowIndex.first(t.allow, s); r != nil {
+		return decision{allowed: true, rule: r.index, because: []flow.Because{r.because()},
+			text: fmt.Sprintf("rule %d of ALLOW AuthorizationPolicy %s matches", r.index, r.policy.ID())}
 	}
-	d := decision{rule: -1, policies: t.allowing}
-	var names []string
-	for _, policy := range t.allowing {
-		names = append(names, policy.ID())
-		field := "spec.rules"
-		if len(policy.Spec.GetRules()) == 0 {
-			field = "spec"
-		}
-		d.because = append(d.because, flow.Because{Object: policy.Object, Field: field})
-	}
-	d.text = fmt.Sprintf("no rule of the ALLOW AuthorizationPolicies in force (%s) matches", strings.Join(names, ", "))
-	return d
+	return t.refused()
 }
 
 // names returns the denying policies as the contract has them.
 func (d *decision) names() string {
-	var out []string
-	for _, policy := range d.policies {
-		if !slices.Contains(out, policy.ID()) {
-			out = append(out, policy.ID())
-		}
+	if d.joined != "" {
+		return d.joined
 	}
-	slices.Sort(out)
-	return strings.Join(out, ",")
+	return joinedIDs(d.policies)
 }

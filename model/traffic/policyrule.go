@@ -43,6 +43,9 @@ func (c *ruleCompiler) condition(attribute string, values, not []string, m match
 		return matches
 	}
 	out.values, out.not = compile(values), compile(not)
+	if len(out.values) == len(values) { // else some are not asked for
+		out.exact = c.exactValues(attribute, values)
+	}
 	return out, len(out.values) > 0 || len(out.not) > 0
 }
 

@@ -388,11 +388,13 @@ func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
 }
 
 func chainsBecause(l *listener) []flow.Because {
-	var out []flow.Because
-	for _, c := range l.chains {
-		out = append(out, c.because...)
+	if l.because == nil {
+		for _, c := range l.chains {
+			l.because = append(l.because, c.because...)
+		}
+		l.because = slices.Clip(l.because)
 	}
-	return out
+	return l.because
 }
 
 // connectionText describes a connection in a few words.
