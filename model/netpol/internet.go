@@ -82,7 +82,7 @@ func covers(set, all *netipx.IPSet) bool { return empty(minus(all, set)) }
 // Uncertain; [Policies.Named] asks about a name.
 func (p *Policies) Internet(from *model.Workload, port int, protocol corev1.Protocol) Internet {
 	q := p.internet(from, port, protocol)
-	pieces := q.pieces()
+	pieces := q.internetPieces()
 	out, closed := q.internetOf(pieces)
 	if closed {
 		for _, piece := range pieces {
@@ -126,7 +126,7 @@ func (q *question) internetOf(pieces []piece) (out Internet, closed bool) {
 func (p *Policies) Named(from *model.Workload, host string, port int, protocol corev1.Protocol) Verdict {
 	q := p.internet(from, port, protocol)
 	q.host = host
-	pieces := q.pieces()
+	pieces := q.internetPieces()
 	what := "connect to " + host
 	if len(pieces) == 1 {
 		return q.say(pieces[0].decision, pieces[0].reason, what)

@@ -37,6 +37,8 @@ type Policies struct {
 	// The addresses that rules give.
 	ipBlocks map[*networkingv1.IPBlock]*block
 	networks map[*model.ClusterPolicyPeer]*block
+
+	memo memo
 }
 
 // New returns the policies of a mesh.
@@ -137,7 +139,7 @@ type Peer struct {
 func (p *Policies) Egress(from *model.Workload, to Peer) Verdict {
 	q := p.ask(from, networkingv1.PolicyTypeEgress, to)
 	q.at, q.port, q.protocol = to.Workload, to.Port, to.Protocol
-	return q.verdict(peerText("connect to", to))
+	return q.podVerdict(func() string { return peerText("connect to", to) })
 }
 
 // Ingress decides whether a pod takes a connection from a peer on one of its
@@ -145,7 +147,7 @@ func (p *Policies) Egress(from *model.Workload, to Peer) Verdict {
 func (p *Policies) Ingress(to *model.Workload, port int, protocol corev1.Protocol, from Peer) Verdict {
 	q := p.ask(to, networkingv1.PolicyTypeIngress, from)
 	q.at, q.port, q.protocol = to, port, protocol
-	return q.verdict(peerText("be reached by", from))
+	return q.podVerdict(func() string { return peerText("be reached by", from) })
 }
 
 func (p *Policies) ask(pod *model.Workload, direction networkingv1.PolicyType, peer Peer) *question {

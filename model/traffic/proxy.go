@@ -42,10 +42,8 @@ type proxy struct {
 	tables   map[string]*routeTable
 	clusters map[string]*cluster
 	policies *policySet
-	// hosts and anyHost are what names returned, if listed.
-	listed  bool
-	hosts   []string
-	anyHost bool
+	// trusted is what trustedProxies returned.
+	trusted *int
 	// unasked are the hosts to which listeners lead whoever asks.
 	unasked map[*listener]*unasked
 	// servicePolicies are a waypoint's, which differ by service.

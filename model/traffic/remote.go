@@ -66,6 +66,14 @@ func (p *proxy) setScheme(r *request, opened bool) {
 // trustedProxies is gatewayTopology.numTrustedProxies: of the gateway's pod, else
 // of the mesh.
 func (p *proxy) trustedProxies() int {
+	if p.trusted == nil {
+		n := p.readTrustedProxies()
+		p.trusted = &n
+	}
+	return *p.trusted
+}
+
+func (p *proxy) readTrustedProxies() int {
 	var own struct {
 		GatewayTopology struct {
 			NumTrustedProxies *uint16 `json:"numTrustedProxies"`

@@ -48,7 +48,9 @@ func (p *proxy) sidecarTable(name string) *routeTable {
 			return err != nil || !slices.Contains(vh.domains, name) && !slices.Contains(vh.domains, bare)
 		})
 		if len(hosts) == 1 {
-			hosts[0].domains = []string{"*"}
+			only := *hosts[0] // others may share it
+			only.domains = []string{"*"}
+			hosts[0] = &only
 		}
 	} else {
 		hosts = append(hosts, p.catchAllHost())
@@ -79,7 +81,8 @@ type hostGroup struct {
 	port     int
 	services []*model.Service
 	// names are hosts of a VirtualService that no service of the port has.
-	names  []string
+	names []string
+	// routes are those of vs; without one the service's own is implied.
 	routes []*route
 	vs     *model.MergedVirtualService
 }
@@ -107,9 +110,7 @@ func (p *proxy) virtualHosts(port int) []*virtualHost {
 			order = append(order, h)
 		}
 		// A later service of the same host replaces the earlier one.
-		c := *s
-		c.Hostname, c.Ports = h, []*model.Port{sp}
-		registry[h] = &c
+		registry[h] = p.sim.ported(s, sp, h)
 	}
 	wild := slices.DeleteFunc(slices.Clone(order), func(h host.Name) bool { return !h.IsWildCarded() })
 	var groups []hostGroup
@@ -132,9 +133,7 @@ func (p *proxy) virtualHosts(port int) []*virtualHost {
 		if done[h] || s.Resolution == model.Alias || !s.Ports[0].Protocol.IsHTTPOrSniffed() {
 			continue
 		}
-		groups = append(groups, hostGroup{port: port, services: []*model.Service{s}, routes: []*route{
-			defaultRoute(clusterName(port, "", string(s.Hostname)), []flow.Because{{Object: s.Object, Field: s.Ports[0].Field}}),
-		}})
+		groups = append(groups, hostGroup{port: port, services: []*model.Service{s}})
 	}
 	return p.buildHosts(groups, port)
 }
@@ -235,27 +234,52 @@ func (p *proxy) buildHosts(groups []hostGroup, port int) []*virtualHost {
 		}
 		names[name] = true
 		domains, alternatives := []string{ipv6(hostname)}, []string(nil)
-		if s != nil {
+		var shared *commonHost
+		switch {
+		case s != nil && g.vs == nil:
+			shared = p.sharedHost(g, s)
+			domains, alternatives = shared.domains, shared.alternatives
+		case s != nil:
 			domains, alternatives = p.domains(s)
 		}
-		vh := &virtualHost{name: name, routes: g.routes}
-		for _, d := range domains {
+		var own *virtualHost // where it differs from the shared one
+		differs := func(domains []string) {
+			if own == nil {
+				own = &virtualHost{name: name, routes: g.routes, domains: slices.Clone(domains)}
+			}
+		}
+		if shared == nil {
+			differs(nil)
+		}
+		for i, d := range domains {
+			lower := strings.ToLower(d)
 			// An alternative spelling must not hide the real owner of a name.
-			if taken[strings.ToLower(d)] || slices.Contains(alternatives, d) && known[d] {
+			if taken[lower] || slices.Contains(alternatives, d) && known[d] {
+				differs(domains[:i])
 				continue
 			}
-			if rivals := claims[strings.ToLower(d)]; g.vs == nil && len(rivals) > 1 {
+			if rivals := claims[lower]; g.vs == nil && len(rivals) > 1 {
+				differs(domains[:i])
 				if rivals[p.sim.chance.turn%len(rivals)] != s {
 					continue
 				}
-				vh.contest(strings.ToLower(d), rivals)
+				own.contest(lower, rivals)
 			}
-			taken[strings.ToLower(d)] = true
-			vh.domains = append(vh.domains, d)
+			taken[lower] = true
+			if own != nil {
+				own.domains = append(own.domains, d)
+			}
 		}
-		vh.what, vh.because = groupText(g, s, hostname)
-		if len(vh.domains) > 0 {
-			out = append(out, vh)
+		switch {
+		case own == nil:
+			out = append(out, &shared.virtualHost)
+		case len(own.domains) == 0:
+		case shared != nil:
+			own.routes, own.what, own.because = shared.routes, shared.what, shared.because
+			out = append(out, own)
+		default:
+			own.what, own.because = groupText(g, s, hostname)
+			out = append(out, own)
 		}
 	}
 	for _, g := range groups {

@@ -34,6 +34,7 @@ type Simulation struct {
 	// keys are those of sidecars, by workload.
 	keys map[*model.Workload]string
 	ways *ways
+	common
 	// chance is the choice made where istiod leaves something to chance.
 	chance chance
 	*alternatives
