@@ -49,7 +49,7 @@ func (in *intent) attemptsOf(want func(reach.Destination) bool, both func(reach.
 			if !both(d, class[0]) {
 				continue
 			}
-			for _, a := range r.Answers(class[0], d) {
+			for _, a := range r.Verdicts(class[0], d) {
 				for _, f := range flowsOf(a, keep) {
 					t := r.Sim.Verdict(f) // Report adds the guarantee of a witness: it takes longer than the rest
 					if !yield(&attempt{Class: class, To: d, Flow: f, Trace: t, By: takenBy(in.covering(d.Host), t, &f)}) {

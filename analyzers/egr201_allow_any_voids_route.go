@@ -79,7 +79,7 @@ func runAllowAnyVoids(p *Pass) {
 		if s == nil {
 			continue
 		}
-		for _, a := range p.Reach.Answers(w, d) {
+		for _, a := range p.Reach.Verdicts(w, d) {
 			// A Service that the input does not hold may open the port on which the
 			// route takes the request.
 			if a.Address == reach.Other || !usual[a.Protocol] || s.takes(d.Port, a.Protocol) && in.service(host.Name(s.Destination.GetHost())) == nil {

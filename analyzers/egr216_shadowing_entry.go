@@ -86,7 +86,7 @@ func runShadowingEntry(p *Pass) {
 				if !in.declares(e, d) {
 					continue
 				}
-				for _, answer := range p.Reach.Answers(class[0], d) {
+				for _, answer := range p.Reach.Verdicts(class[0], d) {
 					if answer.Outcome != flow.Allowed || answer.Via != flow.ViaDirect && answer.Via != flow.ViaPassthrough {
 						continue
 					}

@@ -140,7 +140,7 @@ func (p *Pass) reportUndecided(reason flow.Reason) {
 			workloads = append(workloads, class...)
 		}
 		if first == nil {
-			first = of(p.Reach.Answers(class[0], d))
+			first = of(p.Reach.Verdicts(class[0], d))
 		}
 	}
 	if first == nil {

@@ -18,7 +18,7 @@ import (
 // that some selector names.
 func (r *Reach) classify() {
 	keys := selectorKeys(r.Mesh)
-	named, blocks := sources(r.Mesh)
+	named, blocks := sources(r.Mesh, nil)
 	byKey := map[string]int{}
 	r.class = map[*model.Workload]*model.Workload{}
 	for _, w := range r.Mesh.Workloads {

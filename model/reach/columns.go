@@ -15,6 +15,7 @@ type set []uint64
 func newSet(n int) set { return make(set, (n+63)/64) }
 
 func (s set) add(i int)      { s[i/64] |= 1 << (i % 64) }
+func (s set) remove(i int)   { s[i/64] &^= 1 << (i % 64) }
 func (s set) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
 
 // unite adds another set.
@@ -58,6 +59,7 @@ type columns struct {
 	// addresses are the hosts that manifests list with addresses.
 	addresses map[string]bool
 	ports     []int
+	byPort    map[int]set
 	// gateways are the destinations that gateways tell from others.
 	gateways set
 }
@@ -70,6 +72,7 @@ func (r *Reach) lay() {
 	c := r.columns
 	c.addresses = listedHosts(r.Mesh)
 	c.place, c.anyName = map[Destination]int{}, map[int]int{}
+	c.byPort = map[int]set{}
 	c.byHost, c.bySuffix = map[string][]int{}, map[string][]int{}
 	for i, d := range r.Universe() {
 		c.place[d] = i
@@ -86,9 +89,11 @@ func (r *Reach) lay() {
 		if d.Stands == AnyName {
 			c.anyName[d.Port] = i
 		}
-		if !slices.Contains(c.ports, d.Port) {
+		if c.byPort[d.Port] == nil {
 			c.ports = append(c.ports, d.Port)
+			c.byPort[d.Port] = newSet(len(r.Universe()))
 		}
+		c.byPort[d.Port].add(i)
 	}
 	slices.Sort(c.ports)
 	names, any := r.Sim.GatewayNames()

@@ -100,7 +100,7 @@ func (q *requests) oneByOne(cases []flow.Flow, traces []*flow.Trace) []Condition
 	i := 1
 	for dim, d := range q.dimensions() {
 		for _, v := range d {
-			if verdict(traces[i]) != verdict(traces[0]) {
+			if !sameFate(traces[i], traces[0]) {
 				c := condition(i)
 				c.add(dim, []string{v.text})
 				out = append(out, c)
@@ -109,7 +109,7 @@ func (q *requests) oneByOne(cases []flow.Flow, traces []*flow.Trace) []Condition
 		}
 	}
 	for _, whole := range q.wholes {
-		if verdict(traces[i]) != verdict(traces[0]) {
+		if !sameFate(traces[i], traces[0]) {
 			c := condition(i)
 			for dim := range len(q.dimensions()) {
 				// What is applied last counts.

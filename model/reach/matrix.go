@@ -17,25 +17,78 @@ var protocols = []flow.Scheme{flow.HTTP, flow.TLS, flow.TCP}
 // Answers returns the fate of a tuple for each client protocol and kind of
 // address, in the order http, tls, tcp; listed before other.
 func (r *Reach) Answers(w *model.Workload, d Destination) []Answer {
-	first := r.class[w]
-	if first == nil {
-		first = w
+	first := r.first(w)
+	answers := r.Verdicts(first, d)
+	if slices.ContainsFunc(answers, func(a Answer) bool { return len(a.When) > 0 }) {
+		key := tuple{first, d}
+		out, ok := r.answers[key]
+		if !ok {
+			out = r.decide(first, d)
+			r.answers[key] = out
+		}
+		return out
 	}
+	var out []Answer
+	for _, a := range answers {
+		listed, other := r.guaranteesOf(first, d, &a)
+		if a.Guarantee = listed; listed == other {
+			out = append(out, a)
+			continue
+		}
+		b := a
+		a.Address, b.Address, b.Guarantee = Listed, Other, other
+		b.Flow.DstIP = r.Sim.Push().PublicAddress(d.Host).String()
+		out = append(out, a, b)
+	}
+	return out
+}
+
+// Verdicts is Answers without guarantees, which take longer than all the rest.
+func (r *Reach) Verdicts(w *model.Workload, d Destination) []Answer {
+	first := r.first(w)
+	r.lay()
+	i, ok := r.place[d]
+	if !ok {
+		return r.strange(first, d)
+	}
+	return r.bound(first, d, r.fates[r.fateAt(first, i)])
+}
+
+// strange decides a destination that is not of the universe.
+func (r *Reach) strange(first *model.Workload, d Destination) []Answer {
 	key := tuple{first, d}
-	if a, ok := r.answers[key]; ok {
-		return a
+	out, ok := r.strangers[key]
+	if !ok {
+		out = r.decided(first, d, r.Sim.Verdict)
+		r.strangers[key] = out
 	}
-	if d.Stands != AnyName {
-		if x := r.row(first); true {
-			if i, ok := r.place[d]; ok {
-				if unknown, shared := x.shared(i, d); shared {
-					return r.asUnknown(first, d, unknown)
-				}
-			}
+	return out
+}
+
+// first returns the workload that stands for the class of another.
+func (r *Reach) first(w *model.Workload) *model.Workload {
+	if first := r.class[w]; first != nil {
+		return first
+	}
+	return w
+}
+
+// bound turns what many tuples have in common into the answers of one of them.
+func (r *Reach) bound(first *model.Workload, d Destination, fate []Answer) []Answer {
+	if slices.ContainsFunc(fate, func(a Answer) bool { return len(a.When) > 0 }) {
+		return r.strange(first, d)
+	}
+	out := slices.Clone(fate)
+	for i := range out {
+		a := &out[i]
+		a.Flow = flow.Flow{From: From(first), Host: d.Host, Port: d.Port, Scheme: a.Protocol}
+		if a.Address == Other {
+			a.Flow.DstIP = r.Sim.Push().PublicAddress(d.Host).String()
+		}
+		if a.Protocol == flow.HTTP {
+			a.Flow = r.requestsFor(d).plainest(a.Flow)
 		}
 	}
-	out := r.decide(first, d)
-	r.answers[key] = out
 	return out
 }
 
@@ -48,14 +101,19 @@ func Same(a, b []Answer) bool { return signature(a) == signature(b) }
 
 // decide asks the simulation for a tuple.
 func (r *Reach) decide(first *model.Workload, d Destination) []Answer {
+	return r.decided(first, d, r.Trace)
+}
+
+// decided asks for the requests of a tuple.
+func (r *Reach) decided(first *model.Workload, d Destination, ask func(flow.Flow) *flow.Trace) []Answer {
 	var out []Answer
 	for _, protocol := range protocols {
 		if !r.listed(d) {
-			out = append(out, r.answer(first, d, protocol, "", ""))
+			out = append(out, r.answer(first, d, protocol, "", "", ask))
 			continue
 		}
 		other := r.Sim.Push().PublicAddress(d.Host).String()
-		a, b := r.answer(first, d, protocol, Listed, ""), r.answer(first, d, protocol, Other, other)
+		a, b := r.answer(first, d, protocol, Listed, "", ask), r.answer(first, d, protocol, Other, other, ask)
 		if sameAnswer(a, b) {
 			a.Address = ""
 			out = append(out, a)
@@ -165,7 +223,7 @@ func (r *Reach) Matrix(q Query) *Matrix {
 // their place in the list.
 func (r *Reach) columnsOf(first *model.Workload, q Query, list []Destination) []group {
 	if len(q.To) == 0 {
-		return r.groupsOf(first)
+		return r.guaranteed(first)
 	}
 	var out []group
 	index := map[int32]int{}
@@ -210,19 +268,19 @@ func matchesAny(globs []string, w *model.Workload) bool {
 }
 
 // answer decides one tuple for one protocol and address.
-func (r *Reach) answer(w *model.Workload, d Destination, protocol flow.Scheme, address Address, dst string) Answer {
+func (r *Reach) answer(w *model.Workload, d Destination, protocol flow.Scheme, address Address, dst string, ask func(flow.Flow) *flow.Trace) Answer {
 	base := flow.Flow{From: From(w), Host: d.Host, Port: d.Port, Scheme: protocol, DstIP: dst}
 	a := Answer{Protocol: protocol, Address: address, Flow: base}
 	if protocol != flow.HTTP {
-		a.set(r.Trace(base))
+		a.set(ask(base))
 		return a
 	}
 	cases := r.requestsFor(d).flows(base)
 	traces := make([]*flow.Trace, len(cases))
 	same := true
 	for i, f := range cases {
-		traces[i] = r.Trace(f)
-		same = same && verdict(traces[i]) == verdict(traces[0])
+		traces[i] = ask(f)
+		same = same && sameFate(traces[i], traces[0])
 	}
 	a.set(traces[0])
 	a.Flow = cases[0]
@@ -265,10 +323,9 @@ func (a *Answer) set(t *flow.Trace) {
 	a.SomeAllowed, a.EveryAllowed = someAllowed(t), t.Outcome == flow.Allowed
 }
 
-// verdict is the same for traces that a tuple does not tell apart.
-func verdict(t *flow.Trace) string {
-	text, _ := json.Marshal([]any{t.Outcome, t.Via, t.Reason, t.Policy, t.UpstreamTLS, t.HTTPStatus})
-	return string(text)
+// sameFate reports whether a tuple does not tell traces apart.
+func sameFate(a, b *flow.Trace) bool {
+	return a == b || a.Outcome == b.Outcome && a.Via == b.Via && a.Reason == b.Reason && a.Policy == b.Policy && a.UpstreamTLS == b.UpstreamTLS && a.HTTPStatus == b.HTTPStatus
 }
 
 // ruleOf returns the rule that decided, -1 for none.

@@ -120,8 +120,10 @@ type Reach struct {
 	classes  [][]*model.Workload
 	class    map[*model.Workload]*model.Workload
 	universe []Destination
-	answers  map[tuple][]Answer
-	samples  map[string]*requests
+	// answers are those with conditions, strangers those without guarantees of
+	// destinations that are not of the universe, or that have conditions.
+	answers, strangers map[tuple][]Answer
+	samples            map[string]*requests
 	*columns
 	*rows
 	*about
@@ -136,9 +138,9 @@ type tuple struct {
 
 // New returns a Reach over a simulation.
 func New(sim *traffic.Simulation) *Reach {
-	r := &Reach{Mesh: sim.Mesh(), Sim: sim, answers: map[tuple][]Answer{}, samples: map[string]*requests{}}
+	r := &Reach{Mesh: sim.Mesh(), Sim: sim, answers: map[tuple][]Answer{}, strangers: map[tuple][]Answer{}, samples: map[string]*requests{}}
 	r.about = &about{}
-	r.columns, r.rows = &columns{}, &rows{of: map[*model.Workload]*row{}, fateOf: map[string]int32{}, outside: map[*model.Workload]string{}, around: map[aroundKey]string{}}
+	r.columns, r.rows = &columns{}, newRows()
 	r.classify()
 	return r
 }

@@ -171,6 +171,24 @@ func (q *requests) flows(base flow.Flow) []flow.Flow {
 	return out
 }
 
+// plainest returns the first of the flows.
+func (q *requests) plainest(base flow.Flow) flow.Flow {
+	dims := q.dimensions()
+	total := 1
+	for _, d := range dims {
+		total *= max(1, len(d))
+	}
+	if total > maxRequests {
+		return base
+	}
+	for _, d := range dims {
+		if len(d) > 0 {
+			base = applied(base, d[0])
+		}
+	}
+	return base
+}
+
 func applied(f flow.Flow, v value) flow.Flow {
 	f.Headers = maps.Clone(f.Headers)
 	if f.Headers == nil {

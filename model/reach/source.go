@@ -22,8 +22,8 @@ func (a accounts) has(name string) bool { return a.all || a.names[name] }
 // sources collects what rules of policies say about who sends: the service
 // accounts that they name, whatever the namespace, and the address blocks. A
 // principal, or a service account, of which only a part is given may mean any
-// account.
-func sources(mesh *model.Mesh) (accounts, []netip.Prefix) {
+// account. Only policies of some namespaces count, if any are given.
+func sources(mesh *model.Mesh, namespaces map[string]bool) (accounts, []netip.Prefix) {
 	named := accounts{names: map[string]bool{}}
 	var blocks []netip.Prefix
 	account := func(lists ...[]string) {
@@ -44,6 +44,9 @@ func sources(mesh *model.Mesh) (accounts, []netip.Prefix) {
 		}
 	}
 	for _, policy := range mesh.AuthorizationPolicies {
+		if namespaces != nil && !namespaces[policy.Namespace] {
+			continue
+		}
 		for _, rule := range policy.Spec.GetRules() {
 			for _, from := range rule.GetFrom() {
 				s := from.GetSource()

@@ -7,9 +7,9 @@ import (
 )
 
 // Tuples yields the destinations of the universe that want accepts, each with
-// the classes for which keep accepts the answers: by destination, then by class.
-// keep is asked once for answers that many tuples have in common; the flows in
-// them are those of one of these.
+// the classes for which keep accepts the answers, without their guarantees: by
+// destination, then by class. keep is asked once for answers that many tuples have
+// in common; the flows in them are those of one of these.
 func (r *Reach) Tuples(want func(Destination) bool, of func(class []*model.Workload) bool, keep func([]Answer) bool) iter.Seq2[Destination, []*model.Workload] {
 	return func(yield func(Destination, []*model.Workload) bool) {
 		r.lay()
@@ -30,7 +30,7 @@ func (r *Reach) Tuples(want func(Destination) bool, of func(class []*model.Workl
 				continue
 			}
 			var columns set
-			for _, g := range r.groupsOf(class[0]) {
+			for _, g := range r.row(class[0]).groups {
 				ok, asked := kept[g.fate]
 				if !asked {
 					ok = keep(r.fates[g.fate])

@@ -112,21 +112,11 @@ func (s *Simulation) guarantee(f flow.Flow, t *flow.Trace) string {
 // around says what holds a process back that goes around its proxy: the
 // guarantee of a flow that is stopped or steered.
 func (s *Simulation) around(client *model.Workload, f flow.Flow, blocked bool) string {
-	internal := s.internal(client, f)
 	unsure := false
-	if !internal {
-		closed, known := s.closed(client, f.Port)
-		if !closed {
+	if !s.internal(client, f) {
+		var open bool
+		if open, unsure = s.open(client, f.Host, f.Port); open {
 			return BestEffort // nothing holds the process back
-		}
-		unsure = !known
-		for _, o := range s.possible() {
-			switch o.openGateway(client, f) {
-			case netpol.Allowed:
-				return BestEffort
-			case netpol.Undecided:
-				unsure = true
-			}
 		}
 	}
 	if escapes, known := leavesItsNetwork(client); escapes {
@@ -192,6 +182,26 @@ func (s *Simulation) addressed(client *model.Workload, f flow.Flow) []flow.Flow 
 	return out
 }
 
+// open reports whether network policies leave a client a way to a host outside:
+// straight, or through a gateway that forwards to it unasked. unsure says that it
+// is not known whether they do.
+func (s *Simulation) open(client *model.Workload, host string, port int) (open, unsure bool) {
+	closed, known := s.closed(client, port)
+	if !closed {
+		return true, false
+	}
+	unsure = !known
+	for _, o := range s.possible() {
+		switch o.openGateway(client, host) {
+		case netpol.Allowed:
+			return true, false
+		case netpol.Undecided:
+			unsure = true
+		}
+	}
+	return false, unsure
+}
+
 // detours are the flows by which a process whose proxy does not let it through
 // would try the same with its proxy's help: to another address than the one that
 // its name has, and straight to the gateways that around names, with whatever
@@ -253,13 +263,13 @@ func (s *Simulation) closed(client *model.Workload, port int) (closed, known boo
 }
 
 // openGateway asks whether a client may connect to a gateway's pod on a port
-// whose servers ask nobody who he is and forward to the host of a flow, whatever
-// name the request then has to carry.
-func (s *Simulation) openGateway(client *model.Workload, f flow.Flow) netpol.Decision {
+// whose servers ask nobody who he is and forward to a host, whatever name the
+// request then has to carry.
+func (s *Simulation) openGateway(client *model.Workload, host string) netpol.Decision {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	result := netpol.Denied
-	for _, door := range s.forwarding(f.Host) {
+	for _, door := range s.forwarding(host) {
 		switch s.admits(client, door) {
 		case netpol.Denied:
 		case netpol.Allowed:

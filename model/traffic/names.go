@@ -13,11 +13,12 @@ import (
 )
 
 // Names returns the host names, and with "*" at one end patterns of them, that
-// the configuration of a client's proxy tells from other names, sorted. All
+// the configuration of a client's proxy tells from other names, in any order and
+// some of them more than once; of names without "*" those that about accepts. All
 // other names that resolve to nothing in the mesh fare alike in that proxy, as
 // far as it sends them no further than to the address that was dialled: see
 // [Known]. any is true where any two names may be told apart.
-func (s *Simulation) Names(w *model.Workload) (names []string, any bool) {
+func (s *Simulation) Names(w *model.Workload, about func(name string) bool) (names []string, any bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.mesh.Unmodelled)+len(s.mesh.PluginPolicies)+len(s.mesh.ClusterNetworkPolicies)+len(s.suppositions) > 0 {
@@ -28,7 +29,7 @@ func (s *Simulation) Names(w *model.Workload) (names []string, any bool) {
 	}
 	switch s.capture(w).Mode {
 	case capture.Sidecar:
-		return s.sidecar(w, false).names()
+		return s.sidecar(w, false).names(about)
 	case capture.None, capture.Undecided:
 		return nil, false
 	default:
@@ -45,7 +46,7 @@ func (s *Simulation) GatewayNames() (names []string, any bool) {
 	for _, w := range s.mesh.Workloads {
 		switch s.capture(w).Mode {
 		case capture.Router:
-			list, any := s.gateway(w, false).names()
+			list, any := s.gateway(w, false).names(func(string) bool { return true })
 			if any {
 				return nil, true
 			}
@@ -64,13 +65,14 @@ func (s *Simulation) GatewayNames() (names []string, any bool) {
 	return slices.Sorted(maps.Keys(all)), false
 }
 
-// names collects the names of chains and virtual hosts. Listeners of single
-// addresses only take what is dialled there.
-func (p *proxy) names() (names []string, any bool) {
-	if p.listed {
-		return p.hosts, p.anyHost
+// names collects the names of chains and virtual hosts: see Names. Listeners of
+// single addresses only take what is dialled there.
+func (p *proxy) names(about func(string) bool) (names []string, any bool) {
+	add := func(name string) {
+		if name = strings.ToLower(name); strings.Contains(name, "*") || about(name) {
+			names = append(names, name)
+		}
 	}
-	all := map[string]bool{}
 	for _, l := range p.listeners {
 		if l.bind != model.UnspecifiedIP {
 			continue
@@ -82,7 +84,7 @@ func (p *proxy) names() (names []string, any bool) {
 			any = any || len(c.prefixes) > 0 || c.opaque != ""
 			for _, name := range c.sni {
 				if name != "*" {
-					all[strings.ToLower(name)] = true
+					add(name)
 				}
 			}
 			if !c.http() {
@@ -92,7 +94,7 @@ func (p *proxy) names() (names []string, any bool) {
 				for _, d := range vh.domains {
 					switch {
 					case d != "*":
-						all[strings.ToLower(d)] = true
+						add(d)
 					case len(vh.routes) != 1 || !slices.Contains(catchAllRoutes, vh.routes[0].name):
 						any = true
 					}
@@ -100,8 +102,7 @@ func (p *proxy) names() (names []string, any bool) {
 			}
 		}
 	}
-	p.listed, p.hosts, p.anyHost = true, slices.Sorted(maps.Keys(all)), any
-	return p.hosts, p.anyHost
+	return names, any
 }
 
 // catchAllRoutes are those of [proxy.catchAllHost].
@@ -135,14 +136,14 @@ func (s *Simulation) Resolves(w *model.Workload, name string) bool {
 	return r.Service != nil || r.Listed != nil
 }
 
-// Around is the guarantee of a flow that was stopped, from what holds back a
-// process that goes around its proxy.
-func (s *Simulation) Around(f flow.Flow) string {
+// Around is the guarantee of a flow that was stopped or steered, from what holds
+// back a process that goes around its proxy.
+func (s *Simulation) Around(f flow.Flow, blocked bool) string {
 	client, _ := s.find(f.From)
 	if client == nil {
 		return ""
 	}
-	return s.around(client, f, true)
+	return s.around(client, f, blocked)
 }
 
 // steered reports whether the guarantee of a trace rests on what a process may
