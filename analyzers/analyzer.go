@@ -86,6 +86,8 @@ type Pass struct {
 	network *network
 	// shared is what rules of one run have in common, nil outside of a run.
 	shared *shared
+	// ask waits for the next attempt of a loop, nil where a loop looks for its own.
+	ask func(*inquiry) bool
 }
 
 // Finding is one thing to mend.

@@ -37,25 +37,24 @@ func (in *intent) attempts(want func(reach.Destination) bool, keep func(flow.Via
 func (in *intent) attemptsOf(want func(reach.Destination) bool, both func(reach.Destination, *model.Workload) bool,
 	keep func(flow.Via, flow.Reason) bool, reasons ...flow.Reason,
 ) iter.Seq[*attempt] {
-	r := in.pass.Reach
-	// Most tuples are of no interest: tracing them again would cost most.
-	interesting := func(answers []reach.Answer) bool {
-		return (len(reasons) == 0 || slices.ContainsFunc(answers, func(a reach.Answer) bool { return faresSo(a, reasons) })) &&
-			slices.ContainsFunc(answers, func(a reach.Answer) bool { return len(flowsOf(a, keep)) > 0 })
-	}
-	captured := func(class []*model.Workload) bool { return in.captured(class[0]) }
 	return func(yield func(*attempt) bool) {
-		for d, class := range r.Tuples(want, captured, interesting) {
-			if !both(d, class[0]) {
-				continue
-			}
-			for _, a := range r.Verdicts(class[0], d) {
-				for _, f := range flowsOf(a, keep) {
-					t := r.Sim.Verdict(f) // Report adds the guarantee of a witness: it takes longer than the rest
-					if !yield(&attempt{Class: class, To: d, Flow: f, Trace: t, By: takenBy(in.covering(d.Host), t, &f)}) {
-						return
-					}
+		p := in.pass
+		q := &inquiry{want: want, both: both, keep: keep, reasons: reasons}
+		if p.ask == nil {
+			for a := range follow(in, []*inquiry{q}, func(int) bool { return false }) {
+				if !yield(a) {
+					return
 				}
+			}
+			return
+		}
+		// A loop within a loop is the rule's own.
+		ask := p.ask
+		p.ask = nil
+		defer func() { p.ask = ask }()
+		for ask(q) && q.given != nil {
+			if !yield(q.given) {
+				return
 			}
 		}
 	}

@@ -58,16 +58,18 @@ func register(a *Analyzer) *Analyzer {
 // line, column, rule and message. Findings that the input asks to leave out are
 // among them, marked as Suppressed. It loads and prints nothing.
 func Run(mesh *model.Mesh, r *reach.Reach, config Config) []Finding {
-	var findings []Finding
 	var ran []*Analyzer
-	network := newNetwork(mesh)
-	common := &shared{}
 	for _, a := range All() {
-		if !config.Runs(a) {
-			continue
+		if config.Runs(a) {
+			ran = append(ran, a)
 		}
-		ran = append(ran, a)
-		a.Run(&Pass{Analyzer: a, Mesh: mesh, Reach: r, network: network, shared: common, Report: func(f Finding) {
+	}
+	passes := make([]*Pass, len(ran))
+	found := make([][]Finding, len(ran))
+	rules := make([]func(func(*inquiry) bool), len(ran))
+	network, common := newNetwork(mesh), &shared{}
+	for i, a := range ran {
+		passes[i] = &Pass{Analyzer: a, Mesh: mesh, Reach: r, network: network, shared: common, Report: func(f Finding) {
 			f.Rule = a
 			if f.Flow != nil && f.Trace != nil && f.Trace.Guarantee == "" {
 				f.Trace = r.Trace(*f.Flow)
@@ -75,9 +77,17 @@ func Run(mesh *model.Mesh, r *reach.Reach, config Config) []Finding {
 			if f.Severity == "" {
 				f.Severity, f.SecuritySeverity = a.Severity, a.SecuritySeverity
 			}
-			findings = append(findings, f)
-		}})
+			found[i] = append(found[i], f)
+		}}
+		rules[i] = func(ask func(*inquiry) bool) {
+			passes[i].ask = ask
+			a.Run(passes[i])
+		}
 	}
+	if len(ran) > 0 {
+		together(passes[0], rules)
+	}
+	findings := slices.Concat(found...)
 	findings = causes(findings)
 	if idle := suppress(findings, mesh.Directives, ran, config.Today, idleSuppression); config.Runs(idleSuppression) {
 		findings = append(findings, idle...)

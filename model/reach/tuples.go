@@ -2,59 +2,150 @@ package reach
 
 import (
 	"iter"
+	"math/bits"
+	"slices"
 
 	"github.com/egresslint/egresslint/model"
 )
 
+// Selection says which tuples somebody wants.
+type Selection struct {
+	// Want accepts destinations, Of classes.
+	Want func(Destination) bool
+	Of   func(class []*model.Workload) bool
+	// Keep accepts answers, without their guarantees. It is asked once for answers
+	// that many tuples have in common; the flows in them are those of one of these.
+	Keep func([]Answer) bool
+}
+
+// MaxSelections bounds how many selections are asked for at once.
+const MaxSelections = 64
+
+// Selected is a tuple that somebody wants: of a class and a destination, by the
+// selections whose bits are set.
+type Selected struct {
+	To    Destination
+	Class []*model.Workload
+	By    uint64
+}
+
 // Tuples yields the destinations of the universe that want accepts, each with
-// the classes for which keep accepts the answers, without their guarantees: by
-// destination, then by class. keep is asked once for answers that many tuples have
-// in common; the flows in them are those of one of these.
+// the classes for which keep accepts the answers: by destination, then by class.
+// See [Selection].
 func (r *Reach) Tuples(want func(Destination) bool, of func(class []*model.Workload) bool, keep func([]Answer) bool) iter.Seq2[Destination, []*model.Workload] {
 	return func(yield func(Destination, []*model.Workload) bool) {
-		r.lay()
-		wanted := newSet(len(r.Universe()))
-		for i, d := range r.Universe() {
-			if want(d) {
+		for x := range r.Select([]Selection{{want, of, keep}}) {
+			if !yield(x.To, x.Class) {
+				return
+			}
+		}
+	}
+}
+
+// Select yields the tuples of some selections, [MaxSelections] at most: by
+// destination, then by class.
+func (r *Reach) Select(selections []Selection) iter.Seq[Selected] {
+	return func(yield func(Selected) bool) {
+		s := r.newSelecting(selections[:min(len(selections), MaxSelections)])
+		// The rows of all classes are read in words: most of them are empty.
+		for at := range s.any {
+			if s.any[at] != 0 && !s.word(at, yield) {
+				return
+			}
+		}
+	}
+}
+
+// selecting is one run of Select.
+type selecting struct {
+	*Reach
+	selections []Selection
+	// wanted are destinations by selection, any those of all of them.
+	wanted []set
+	any    set
+	// classes are the places of those that some selection takes, of which of them.
+	classes []int
+	of      []uint64
+	// kept says by which selections answers are kept, of those in asked.
+	asked, kept map[int32]uint64
+}
+
+func (r *Reach) newSelecting(selections []Selection) *selecting {
+	r.lay()
+	universe := r.Universe()
+	s := &selecting{Reach: r, selections: selections, any: newSet(len(universe)), asked: map[int32]uint64{}, kept: map[int32]uint64{}}
+	for _, x := range selections {
+		wanted := newSet(len(universe))
+		for i, d := range universe {
+			if x.Want(d) {
 				wanted.add(i)
 			}
 		}
-		if wanted.empty() {
-			return
+		s.wanted = append(s.wanted, wanted)
+		s.any.unite(wanted)
+	}
+	if s.any.empty() {
+		return s
+	}
+	for at, class := range r.classes {
+		var of uint64
+		for i, x := range selections {
+			if x.Of(class) {
+				of |= 1 << i
+			}
 		}
-		kept := map[int32]bool{}
-		var classes [][]*model.Workload
-		var rows []set
-		for _, class := range r.classes {
-			if !of(class) {
+		if of != 0 {
+			s.classes, s.of = append(s.classes, at), append(s.of, of)
+		}
+	}
+	return s
+}
+
+// word yields the tuples of 64 destinations; false where no more are wanted.
+func (s *selecting) word(at int, yield func(Selected) bool) bool {
+	type part struct {
+		class []*model.Workload
+		bits  uint64
+		by    uint64
+	}
+	var parts []part
+	var all uint64
+	for i, place := range s.classes {
+		class := s.Reach.classes[place]
+		for _, g := range s.row(class[0]).groups {
+			w := g.set[at] & s.any[at]
+			if w == 0 {
 				continue
 			}
-			var columns set
-			for _, g := range r.row(class[0]).groups {
-				ok, asked := kept[g.fate]
-				if !asked {
-					ok = keep(r.fates[g.fate])
-					kept[g.fate] = ok
-				}
-				if !ok {
-					continue
-				}
-				if columns == nil {
-					columns = newSet(len(r.Universe()))
-				}
-				columns.unite(g.set)
-			}
-			if columns != nil {
-				classes, rows = append(classes, class), append(rows, columns)
+			if by := s.keeps(g.fate, s.of[i]); by != 0 {
+				parts = append(parts, part{class, w, by})
+				all |= w
 			}
 		}
-		wanted.members(func(i int) bool {
-			for at, columns := range rows {
-				if columns.has(i) && !yield(r.Universe()[i], classes[at]) {
-					return false
-				}
-			}
-			return true
-		})
 	}
+	for ; all != 0; all &= all - 1 {
+		bit := bits.TrailingZeros64(all)
+		var want uint64
+		for i, wanted := range s.wanted {
+			want |= wanted[at] >> bit & 1 << i
+		}
+		for _, p := range parts {
+			if by := p.by & want; p.bits>>bit&1 != 0 && by != 0 && !yield(Selected{s.Universe()[at*64+bit], p.class, by}) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// keeps returns by which of some selections answers are kept.
+func (s *selecting) keeps(fate int32, of uint64) uint64 {
+	for missing := of &^ s.asked[fate]; missing != 0; missing &= missing - 1 {
+		i := bits.TrailingZeros64(missing)
+		s.asked[fate] |= 1 << i
+		if s.selections[i].Keep(slices.Clip(s.fates[fate])) {
+			s.kept[fate] |= 1 << i
+		}
+	}
+	return s.kept[fate] & of
 }
