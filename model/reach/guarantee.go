@@ -31,6 +31,8 @@ type guarantees struct {
 	outside   map[*model.Workload]int32
 	outsideOf map[string]int32
 	around    map[aroundKey]string
+	// given says of which destinations manifests give addresses to go to.
+	given map[Destination]bool
 	// senders and blocks are what policies on these ways say about who sends.
 	senders *accounts
 	blocks  []netip.Prefix
@@ -41,7 +43,7 @@ type guarantees struct {
 func newGuarantees() guarantees {
 	return guarantees{
 		networks: map[*model.Workload]int32{}, networkOf: map[string]int32{}, doors: map[string]int32{}, doorsOf: map[string]int32{}, open: map[openKey]bool{},
-		outside: map[*model.Workload]int32{}, outsideOf: map[string]int32{}, around: map[aroundKey]string{}, rows: map[*model.Workload][]group{},
+		outside: map[*model.Workload]int32{}, outsideOf: map[string]int32{}, around: map[aroundKey]string{}, given: map[Destination]bool{}, rows: map[*model.Workload][]group{},
 	}
 }
 
@@ -110,7 +112,7 @@ func (r *Reach) guarantee(first *model.Workload, d Destination, a *Answer, dst s
 		return r.Sim.Around(request(), a.Outcome == flow.Blocked)
 	}
 	key := aroundKey{r.outsideWay(first), "", d.Port, a.Protocol}
-	if r.gateways.has(i) {
+	if r.gateways.has(i) || r.addressed(first, d) {
 		key.host = d.Host
 	}
 	g, ok := r.around[key]
@@ -141,6 +143,16 @@ func (r *Reach) unheld(first *model.Workload, d Destination) bool {
 		r.open[key] = open
 	}
 	return open
+}
+
+// addressed reports whether manifests give addresses for a destination.
+func (r *Reach) addressed(first *model.Workload, d Destination) bool {
+	given, ok := r.given[d]
+	if !ok {
+		given = r.Sim.Addressed(first, d.Host, d.Port)
+		r.given[d] = given
+	}
+	return given
 }
 
 func (r *Reach) outsideWay(first *model.Workload) int32 {

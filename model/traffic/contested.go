@@ -12,7 +12,7 @@ import (
 const mostTurns = 16
 
 // claims are the services without VirtualService that list one domain, an address
-// most of the time, by that domain in lower case. istiod makes their virtual hosts
+// most of the time, by that domain in lower case, where there are several. istiod makes their virtual hosts
 // in the order of a Go map, and the first keeps the domain (istio
 // pilot/pkg/networking/core/route/route.go BuildSidecarVirtualHostWrapper,
 // httproute.go dedupeDomains).
@@ -24,14 +24,25 @@ func (p *proxy) claims(groups []hostGroup) map[string][]*model.Service {
 		}
 	}
 	out := map[string][]*model.Service{}
+	first := map[string]*model.Service{}
 	for _, g := range groups {
 		if g.vs != nil {
 			continue
 		}
 		for _, s := range g.services {
-			domains, alternatives := p.domains(s)
-			for _, d := range domains {
-				if key := strings.ToLower(d); !slices.Contains(out[key], s) && (!slices.Contains(alternatives, d) || !known[d]) {
+			shared := p.sharedHost(g, s)
+			for _, d := range shared.domains {
+				key := strings.ToLower(d)
+				if one := first[key]; one == s || slices.Contains(shared.alternatives, d) && known[d] {
+					continue
+				} else if one == nil {
+					first[key] = s
+					continue
+				}
+				if out[key] == nil {
+					out[key] = []*model.Service{first[key]}
+				}
+				if !slices.Contains(out[key], s) {
 					out[key] = append(out[key], s)
 				}
 			}

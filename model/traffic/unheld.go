@@ -69,3 +69,8 @@ func Unsteered(outcome flow.Outcome) string {
 	}
 	return NoGuarantee
 }
+
+// Addressed reports whether manifests give addresses to go to for a port of a host.
+func (s *Simulation) Addressed(w *model.Workload, host string, port int) bool {
+	return len(s.addressed(w, flow.Flow{Host: host, Port: port})) > 0
+}
