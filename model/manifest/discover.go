@@ -245,8 +245,17 @@ func (d *discovery) walk(r *root, rel string, depth int) {
 			}
 		case e.Type().IsRegular() && isManifest(e.Name()):
 			d.addFile(r, child, r.shown(child), false)
+		case isManifest(e.Name()):
+			d.special(r.shown(child))
 		}
 	}
+}
+
+// special leaves out what has the name of a manifest and is no file: reading a
+// pipe or device may never end.
+func (d *discovery) special(shown string) {
+	d.problems = append(d.problems, Problem{Kind: Unreadable, Position: Position{File: shown},
+		Message: "neither a file nor a directory: left out", Help: "put a file there, or remove it"})
 }
 
 // isManifest reports whether a file found in a directory is to be read.
@@ -304,6 +313,8 @@ func (d *discovery) follow(l link) {
 		d.walk(&through, rel, 0)
 	case info.Mode().IsRegular() && isManifest(name):
 		d.addFile(l.root, rel, l.root.shown(l.rel), false)
+	case !info.IsDir() && isManifest(name):
+		d.special(l.root.shown(l.rel))
 	}
 }
 

@@ -3,8 +3,10 @@ package reach
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -216,7 +218,30 @@ func (r *Reach) Matrix(q Query) *Matrix {
 			m.Assumptions = append(m.Assumptions, a)
 		}
 	}
+	if a := r.untried(m.Destinations); a != "" {
+		m.Assumptions = append(m.Assumptions, a)
+	}
 	return m
+}
+
+// untried says for which destinations conditions on requests give more
+// combinations than were tried, "" if for none.
+func (r *Reach) untried(list []Destination) string {
+	var names []string
+	for _, d := range list {
+		name := fmt.Sprintf("%s:%d", d.Host, d.Port)
+		if q := r.samples[name]; q != nil && q.cut && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	if more := len(names) - 3; more > 0 {
+		names = append(names[:3], fmt.Sprintf("+%d more", more))
+	}
+	return fmt.Sprintf("routes and policies ask for more than %d combinations of what requests to %s hold: of the others, each value was tried alone", maxWholes, strings.Join(names, ", "))
 }
 
 // columnsOf groups the destinations of a query that fare alike for a class, by

@@ -1,7 +1,9 @@
 package reach_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/egresslint/egresslint/model"
@@ -101,4 +103,74 @@ func TestAnswersAreTracesOfTheirFlows(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Where conditions on requests give more combinations than are tried, the matrix
+// says for which destination.
+func TestMatrixSaysWhatIsNotTried(t *testing.T) {
+	mesh := func(n int) string {
+		var routes, rules strings.Builder
+		for i := range n {
+			fmt.Fprintf(&routes, "  - {match: [{uri: {prefix: /r%d}}], route: [{destination: {host: api.example.com}}]}\n", i)
+			fmt.Fprintf(&rules, "  - {to: [{operation: {paths: [/p%d], methods: [GET]}}]}\n", i)
+		}
+		return `
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: shop}
+spec: {template: {metadata: {labels: {app: cart}}, spec: {containers: [{name: cart, image: i}]}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: gateway, namespace: egress}
+spec: {template: {metadata: {labels: {istio: egress}}, spec: {containers: [{name: istio-proxy, image: proxyv2, args: [proxy, router]}]}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: gateway, namespace: egress}
+spec: {selector: {istio: egress}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: api, namespace: egress}
+spec: {hosts: [api.example.com], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gateway, namespace: egress}
+spec: {selector: {istio: egress}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [api.example.com]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: to, namespace: egress}
+spec: {hosts: [api.example.com], http: [{route: [{destination: {host: gateway.egress.svc.cluster.local}}]}]}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: out, namespace: egress}
+spec:
+  hosts: [api.example.com]
+  gateways: [gateway]
+  http:
+` + routes.String() + `---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: some, namespace: egress}
+spec:
+  rules:
+` + rules.String()
+	}
+	for n, want := range map[int]bool{5: false, 40: true} {
+		m := loadText(t, mesh(n)).Matrix(reach.Query{To: []reach.Destination{{Host: "api.example.com", Port: 80}}})
+		got := slices.ContainsFunc(m.Assumptions, func(a string) bool {
+			return strings.Contains(a, "more than 2000 combinations of what requests to api.example.com:80 hold")
+		})
+		if got != want {
+			t.Errorf("%d routes and rules: said %v, want %v: %q", n, got, want, m.Assumptions)
+		}
+	}
 }

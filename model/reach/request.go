@@ -37,6 +37,8 @@ type requests struct {
 	headers               [][]value
 	// wholes are values that routes and rules ask for together.
 	wholes [][]choice
+	// cut says that there are more of them than are tried.
+	cut bool
 }
 
 func (q *requests) dimensions() [][]value {
@@ -336,7 +338,8 @@ func (c *collector) absent(rule *security.Rule) {
 
 // requests adds to each dimension the value that stands for all others, first.
 func (c *collector) requests() *requests {
-	q := &requests{hosts: c.hosts, wholes: wholes(c.routes, c.rules)}
+	q := &requests{hosts: c.hosts}
+	q.wholes, q.cut = wholes(c.routes, c.rules)
 	if len(c.methods) > 0 {
 		// GET and HEAD are named even if no condition is about them: they are
 		// what people try first.

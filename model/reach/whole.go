@@ -56,8 +56,8 @@ func (w *whole) requests() [][]choice {
 
 // wholes returns what each route and each rule asks for, and each pair of the two;
 // where a route and a rule name different values of one dimension, once the one
-// counts and once the other.
-func wholes(routes, rules [][]choice) [][]choice {
+// counts and once the other. cut says that there are more than maxWholes.
+func wholes(routes, rules [][]choice) (all [][]choice, cut bool) {
 	var out [][]choice
 	for _, request := range slices.Concat(routes, rules) {
 		if len(request) > 1 {
@@ -68,9 +68,9 @@ func wholes(routes, rules [][]choice) [][]choice {
 		for _, rule := range rules {
 			out = append(out, slices.Concat(route, rule), slices.Concat(rule, route))
 			if len(out) >= maxWholes {
-				return out[:maxWholes]
+				return out[:maxWholes], true
 			}
 		}
 	}
-	return out
+	return out, false
 }
