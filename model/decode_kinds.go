@@ -165,6 +165,12 @@ var unmodelledKinds = map[string]bool{
 	"networking.k8s.aws/ClusterNetworkPolicy":     true,
 	"networking.k8s.aws/PolicyEndpoint":           true,
 	"policy.linkerd.io/EgressNetwork":             true,
+	"crd.nsx.vmware.com/SecurityPolicy":           true,
+	"kubeovn.io/SecurityGroup":                    true,
+	"neuvector.com/NvSecurityRule":                true,
+	"neuvector.com/NvClusterSecurityRule":         true,
+	"security.kubearmor.com/KubeArmorPolicy":      true,
+	"security.kubearmor.com/KubeArmorHostPolicy":  true,
 
 	"maistra.io/ServiceMeshMemberRoll":       true,
 	"maistra.io/ServiceMeshMember":           true,
