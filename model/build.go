@@ -86,6 +86,8 @@ func (m *Mesh) add(o *manifest.Object) {
 		m.ClusterNetworkPolicies = append(m.ClusterNetworkPolicies, resource(o, v))
 	case *admissionv1.MutatingWebhookConfiguration:
 		m.InjectionWebhooks = append(m.InjectionWebhooks, resource(o, v))
+	case *gatewayParameters:
+		m.addParameters(o, v)
 	case refused, *meshMap, *cniMap, *installationDoc:
 	default:
 		switch classOf(o) {

@@ -147,31 +147,30 @@ func managed(g *KubeGateway) bool {
 
 func (m *Mesh) implyKubeGateway(g *KubeGateway, name, account string, own map[string]string, waypoint bool) {
 	why := fmt.Sprintf("istiod deploys it for Gateway %s", g.ID())
-	infrastructure := map[string]string{}
-	if i := g.Spec.Spec.Infrastructure; i != nil {
-		for k, v := range i.Labels {
-			infrastructure[string(k)] = string(v)
-		}
-	} else {
-		// Without infrastructure the Gateway's own labels are copied.
-		infrastructure = mergeMaps(infrastructure, g.Labels)
+	i := g.Spec.Spec.Infrastructure
+	if i == nil {
+		i = &gatewayv1.GatewayInfrastructure{}
 	}
+	given := infrastructure(i.Labels, i.Labels != nil, g.Labels)
 	labels := mergeMaps(mergeMaps(map[string]string{
 		"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none",
 		"service.istio.io/canonical-name": name, "service.istio.io/canonical-revision": "latest",
-	}, infrastructure), own)
+	}, given), own)
+	annotations := trimAnnotations(infrastructure(i.Annotations, i.Annotations != nil, g.Annotations))
+	delete(annotations, "gateway.istio.io/name-override")
+	delete(annotations, "gateway.istio.io/service-account")
 	role := "router"
 	if waypoint {
 		role = "waypoint"
 	}
 	object := func(apiVersion, kind, name string) *manifest.Object {
 		o := manifest.Implied(apiVersion, kind, g.Namespace, name, why, g.Object, "spec.gatewayClassName")
-		o.Labels = mergeMaps(infrastructure, own)
+		o.Labels = mergeMaps(given, own)
 		return o
 	}
 	if !slices.ContainsFunc(m.Workloads, func(w *Workload) bool { return w.Namespace == g.Namespace && w.Labels[GatewayNameLabel] == g.Name }) {
 		m.Workloads = append(m.Workloads, newWorkload(object("apps/v1", "Deployment", name), "spec.template", &corev1.PodTemplateSpec{
-			ObjectMeta: metav1.ObjectMeta{Labels: labels},
+			ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations},
 			Spec: corev1.PodSpec{ServiceAccountName: account,
 				Containers: []corev1.Container{{Name: ProxyContainer, Args: []string{"proxy", role}}}},
 		}))
@@ -179,7 +178,7 @@ func (m *Mesh) implyKubeGateway(g *KubeGateway, name, account string, own map[st
 	if !slices.ContainsFunc(m.KubeServices, func(s *KubeService) bool { return s.Namespace == g.Namespace && s.Name == name }) {
 		service := &corev1.Service{
 			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
-			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: g.Namespace, Labels: mergeMaps(infrastructure, own)},
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: g.Namespace, Labels: mergeMaps(given, own)},
 			Spec:       corev1.ServiceSpec{Selector: map[string]string{GatewayNameLabel: g.Name}, Ports: kubeGatewayPorts(m.kubeGatewayListeners(g), waypoint)},
 		}
 		if serviceType := g.Annotations["networking.istio.io/service-type"]; serviceType != "" {

@@ -147,6 +147,8 @@ type Mesh struct {
 	// input does not hold it (mesh configuration, an installation's gateways).
 	Notes []string
 
+	// gatewayParameters are ConfigMaps to which Gateways may refer.
+	gatewayParameters []*Resource[*gatewayParameters]
 	// versions are the versions of Istio that installations ask for.
 	versions []sourcedVersion
 	// completion is done once the workloads have their labels of run time.

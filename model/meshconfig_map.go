@@ -31,7 +31,7 @@ func (d *decoding) configMap() any {
 	hasMesh, _ := d.doc.UnmarshalField("data.mesh", &mesh)
 	agent := name == cniMapName
 	if !injector && !agent && !hasMesh && !named(name, meshMapName) {
-		return nil
+		return d.gatewayParameters()
 	}
 	var cm struct {
 		Data map[string]string `json:"data"`

@@ -20,6 +20,7 @@ var unmodelledSwitches = map[string]string{
 	"PILOT_ENABLE_ABSOLUTE_FQDN_VHOST_DOMAIN":          "true",
 	"PILOT_ENABLE_AGENTGATEWAY":                        "false",
 	"PILOT_ENABLE_ALPN_FILTER":                         "true",
+	"PILOT_ENABLE_GATEWAY_API_COPY_LABELS_ANNOTATIONS": "true",
 	"PILOT_ENABLE_K8S_SELECT_WORKLOAD_ENTRIES":         "true",
 	"PILOT_ENABLE_QUIC_LISTENERS":                      "false",
 	"PILOT_ENABLE_SERVICEENTRY_SELECT_PODS":            "true",

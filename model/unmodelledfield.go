@@ -60,8 +60,13 @@ func (m *Mesh) countUnmodelledFields() {
 		}
 	}
 	for _, g := range m.KubeGateways {
-		if hasParameters(g) {
-			count(g.Kind, "spec.infrastructure.parametersRef", g.Object, "spec.infrastructure.parametersRef")
+		if why, at := m.parametersOf(g); why != "" && at.Object == g.Object {
+			count(g.Kind, "spec.infrastructure.parametersRef", g.Object, at.Field)
+		}
+	}
+	for _, p := range m.gatewayParameters {
+		if p.Spec.class != "" && !p.Spec.harmless() {
+			count("ConfigMap", "data, the defaults of a GatewayClass", p.Object, "data")
 		}
 	}
 	for _, w := range m.InjectionWebhooks {
@@ -123,29 +128,6 @@ func (s *Service) NodeLocal() string {
 		return ""
 	}
 	return s.Object.String() + " leads only to pods on the client's own node (internalTrafficPolicy Local), and where pods run is not in the manifests"
-}
-
-// hasParameters reports whether a Gateway that istiod deploys is deployed with
-// changes of which the manifests of its own kind do not tell (istio
-// pilot/pkg/config/kube/gatewaycommon/deploymentcontroller.go).
-func hasParameters(g *KubeGateway) bool {
-	i := g.Spec.Spec.Infrastructure
-	return i != nil && i.ParametersRef != nil && managed(g)
-}
-
-// noteParameters marks the Gateways whose deployment a ConfigMap changes: labels,
-// ports and accounts may be other ones.
-func (c *gatewayConversion) noteParameters() {
-	for _, g := range c.mesh.KubeGateways {
-		if !hasParameters(g) {
-			continue
-		}
-		ref := g.Spec.Spec.Infrastructure.ParametersRef
-		c.markUnsure(g, Unmodelled{
-			Why:   g.String() + " has its Deployment and Service changed by " + string(ref.Kind) + " " + ref.Name + " (parametersRef), which is not simulated",
-			Place: Place{g.Object, "spec.infrastructure.parametersRef"},
-		})
-	}
 }
 
 // unmodelledFields are the fields of a mesh configuration that change what every
