@@ -34,6 +34,11 @@ var _ = register(&Analyzer{
 })
 
 func runOutsideMesh(p *Pass) {
+	for _, x := range unmeshedClients(p) {
+		if x.asks == "" {
+			x.report(p)
+		}
+	}
 	in := newControls(intentOf(p))
 	for _, x := range bareEscapes(p, in) {
 		if !x.outside {

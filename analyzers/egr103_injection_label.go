@@ -37,6 +37,11 @@ var _ = register(&Analyzer{
 })
 
 func runInjectionLabel(p *Pass) {
+	for _, x := range unmeshedClients(p) {
+		if x.asks != "" {
+			x.report(p)
+		}
+	}
 	in := newControls(intentOf(p))
 	var order []mislabel
 	leaks := map[mislabel]*leak{}

@@ -18,7 +18,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "A VirtualService for hosts outside refers to a Gateway that does not exist or does not take it",
 		What: "A VirtualService that leads to hosts outside is bound to a Gateway that is not there, of which no server has any of its hosts, " +
-			"or whose servers take VirtualServices of other namespaces only.",
+			"or whose servers take VirtualServices of other namespaces only; or one of its rules is for a gateway (`mesh` is the sidecars) that its `gateways` do not list.",
 		Why:  "The rules for that Gateway exist nowhere then: the gateway answers 404 or resets connections. A name without a namespace means the VirtualService's own namespace, not that of the gateway.",
 		Bad:  egressDoc("", "  - mesh\n  - egress\n", "  - mesh\n  - egress-gateway\n"),
 		Good: egressDoc(""),
@@ -61,6 +61,7 @@ func runBindsNoGateway(p *Pass) {
 				p.Report(f)
 			}
 		}
+		in.reportUnboundRules(vs)
 	}
 }
 

@@ -14,14 +14,15 @@ import (
 )
 
 var _ = register(&Analyzer{
-	ID: "EGR314", Name: "gateway-has-no-policy", Severity: Warning, SecuritySeverity: 5.0,
+	ID: "EGR314", Name: "gateway-has-no-policy", Severity: Error, SecuritySeverity: 7.5,
 	Run: gatewayHasNoPolicy,
 	Doc: Doc{
 		Title: "an egress gateway forwards every request, because no ALLOW policy is in force there",
-		What: "Routes of the mesh send hosts to an egress gateway, and no AuthorizationPolicy of action ALLOW or CUSTOM applies to it. " +
-			"It is a warning where other policies about egress show that somebody means to control it, else a note.",
+		What: "Routes of the mesh send hosts to an egress gateway, and no AuthorizationPolicy of action ALLOW or CUSTOM applies to it, or one has a rule without any condition (`rules: [{}]`). " +
+			"It is a warning where other policies about egress show that somebody means to control it, else a note; an error where such a rule voids other ALLOW policies.",
 		Why: "Without an ALLOW policy a gateway denies only what a DENY policy names: each new workload, and each new route to the gateway, is open to everybody from its first day. " +
-			"With one, whatever no rule names is denied.",
+			"With one, whatever no rule names is denied. `spec: {}` is a policy without rules, which allows nothing; `rules: [{}]` has one that allows everything, " +
+			"and ALLOW policies add up.",
 		Bad:  egressDoc(""),
 		Good: egressDoc(allowOrders("istio-egress", "istio-egress")),
 		Fix:  "Put an ALLOW policy with an empty `spec` into the gateway's namespace, and policies that name who may reach what.",
@@ -38,7 +39,7 @@ func gatewayHasNoPolicy(p *Pass) {
 	gateways := egressGateways(p)
 	controlled := len(governing(p)) > 0
 	for _, g := range gateways {
-		if g.deniesByDefault() || slices.ContainsFunc(p.Mesh.AuthorizationPolicies, func(a *model.AuthorizationPolicy) bool { return g.shouldAllow(gateways, a) }) {
+		if g.reportOpenRule(p) || g.deniesByDefault() || slices.ContainsFunc(p.Mesh.AuthorizationPolicies, func(a *model.AuthorizationPolicy) bool { return g.shouldAllow(gateways, a) }) {
 			continue
 		}
 		first, through := g.through(p)
@@ -65,6 +66,59 @@ func gatewayHasNoPolicy(p *Pass) {
 			g.ID(), upTo3(f.Workloads), counted(len(hosts), "host"), upTo3(hosts))
 		p.Report(f)
 	}
+}
+
+// reportOpenRule reports a rule of an ALLOW policy in force at the gateway that has
+// no condition, if a request gets out; true if there is such a rule.
+func (g *egressGateway) reportOpenRule(p *Pass) bool {
+	var open *authzRule
+	var voided *model.AuthorizationPolicy
+	for _, policy := range g.Policies.Allow {
+		if !enforced(policy) {
+			continue
+		}
+		own := unconditional(policy)
+		if open == nil {
+			open = own
+		}
+		if own == nil && voided == nil {
+			voided = policy
+		}
+	}
+	if open == nil {
+		return false
+	}
+	first, through := g.through(p)
+	if first == nil {
+		return true
+	}
+	f := Finding{
+		Severity: Warning, SecuritySeverity: 5.0, Object: open.Policy.Object, Field: fmt.Sprintf("spec.rules[%d]", open.Index), Label: "allows every request",
+		Workloads: workloadIDs(through), Flow: &first.Flow, Trace: first.Trace,
+		Related: []Related{{g.Object, "metadata.name", "the gateway's pods"}},
+		Help:    "a policy without rules (an empty spec) allows nothing; name in rules who may reach what",
+	}
+	effect := "so that it denies nobody by default"
+	if voided != nil {
+		f.Severity, f.SecuritySeverity = Error, 7.5
+		effect = fmt.Sprintf("so that AuthorizationPolicy %s restricts nobody", voided.ID())
+		f.Related = append(f.Related, Related{voided.Object, "spec", "ALLOW policies add up: what one allows no other one closes"})
+	}
+	f.Message = fmt.Sprintf("%s has no condition and allows every request at egress gateway %s, %s: requests of %s get out; remove the rule, or say whom it allows what",
+		open, g.ID(), effect, upTo3(f.Workloads))
+	p.Report(f)
+	return true
+}
+
+// unconditional returns the first rule of a policy that has no condition at all, nil if
+// there is none.
+func unconditional(policy *model.AuthorizationPolicy) *authzRule {
+	for _, r := range rulesOf(policy) {
+		if len(r.GetFrom())+len(r.GetTo())+len(r.GetWhen()) == 0 {
+			return &r
+		}
+	}
+	return nil
 }
 
 // deniesByDefault reports whether some policy in force denies what it does not name.

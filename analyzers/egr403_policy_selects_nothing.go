@@ -173,6 +173,9 @@ func reportMissingTargets(p *Pass, policy *model.AuthorizationPolicy, refs []*ty
 				there = append(there, g.Object)
 			}
 		}
+		if reportForeignTarget(p, policy, i, ref, there) {
+			continue
+		}
 		there = slices.DeleteFunc(there, func(o *manifest.Object) bool { return o.Namespace != policy.Namespace })
 		if len(there) == 0 || slices.ContainsFunc(there, func(o *manifest.Object) bool { return o.Name == ref.GetName() }) {
 			continue

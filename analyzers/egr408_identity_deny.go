@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
 )
 
 var _ = register(&Analyzer{
@@ -62,7 +63,10 @@ func identityDeny(p *Pass) {
 				}
 				blind := servers{}
 				w := g.witness(p, []authzRule{r}, func(_ authzRule, c *crossing) *crossing {
-					return c.when(c.allowed() && c.identity() == identityNone && r.onPort(c) && blind.add(c))
+					// A certificate of the gateway's own does not tell who calls,
+					// whether clients accept it or not.
+					through := c.allowed() || c.Trace.Outcome == flow.Unknown && c.Trace.Reason == flow.CustomCert
+					return c.when(through && c.identity() == identityNone && r.onPort(c) && blind.add(c))
 				})
 				if w == nil {
 					continue
@@ -70,7 +74,7 @@ func identityDeny(p *Pass) {
 				f := Finding{Severity: Error, SecuritySeverity: 8.8, Object: policy.Object, Field: fields[0], Label: "never known at the gateway", Help: mutualHelp}
 				f.prove(w)
 				f.Message = fmt.Sprintf("%s cannot fire: it asks who calls, and %s of egress gateway %s never learns that (%s)", r, blind.text(), g.ID(), blind.modes())
-				if w.Meant {
+				if w.Meant && w.allowed() {
 					f.Message += fmt.Sprintf(". %s %s through to %q", upTo3(f.Workloads), plural(len(f.Workloads), "gets", "get"), w.Flow.Host)
 				}
 				f.Message += "; use ISTIO_MUTUAL there"

@@ -16,7 +16,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "a policy about egress names an identity that no workload has, or that several share without meaning to",
 		What: "A principal or service account in a policy of an egress gateway or waypoint is in a namespace whose workloads the input holds, but none of them runs as it; " +
-			"a namespace is written as no namespace can be; or the service account is `default`, which several workloads use because they name none.",
+			"a namespace is written as no namespace can be, or is a letter or two away from one that the input has clients of, and the input has nothing of it; or the service account is `default`, which several workloads use because they name none.",
 		Why: "A DENY for an identity that nobody has denies nobody, an ALLOW admits nobody. And whoever is given `default` is given everything that every other workload with `default` in the namespace is given: " +
 			"a policy cannot tell them apart.",
 		Bad:  egressDoc(principalDoc("cluster.local/ns/shop/sa/order")),
@@ -42,6 +42,9 @@ func identityMatchesNobody(p *Pass) {
 	for _, policy := range governing(p) {
 		for _, r := range rulesOf(policy.AuthorizationPolicy) {
 			for _, v := range r.identityValues() {
+				if reportNoNamespace(p, policy, r, v) {
+					continue
+				}
 				if v.attribute == "namespace" {
 					if !strings.Contains(v.value, "*") && !namespaceName.MatchString(v.value) {
 						reportNobody(p, policy, r, v, fmt.Sprintf("namespace %q", v.value), "no namespace has such a name", strings.ToLower(v.value))

@@ -17,8 +17,8 @@ var _ = register(&Analyzer{
 			"because the mesh's pathNormalization leaves it as it is.",
 		Why: "Policies compare the path letter by letter, after the normalization that the mesh configuration asks for; by default that neither merges slashes nor decodes `%2F`. " +
 			"Many servers take both forms for the same path.",
-		Bad:  egressDoc(pathDoc("DENY", `["/admin", "/admin/*"]`)),
-		Good: egressDoc(pathDoc("DENY", `["/admin", "/admin/*"]`), "    outboundTrafficPolicy:\n", "    pathNormalization:\n      normalization: DECODE_AND_MERGE_SLASHES\n    outboundTrafficPolicy:\n"),
+		Bad:  egressDoc(pathDoc(`["/admin", "/admin/*"]`)),
+		Good: egressDoc(pathDoc(`["/admin", "/admin/*"]`), "    outboundTrafficPolicy:\n", "    pathNormalization:\n      normalization: DECODE_AND_MERGE_SLASHES\n    outboundTrafficPolicy:\n"),
 		Fix: "Set `pathNormalization.normalization: DECODE_AND_MERGE_SLASHES` in the mesh configuration, or turn the rule around: " +
 			"an ALLOW policy that lists the paths that are meant, or a DENY with `notPaths`.",
 		Silent: "ALLOW policies, `notPaths` and `*`; DECODE_AND_MERGE_SLASHES; patterns that match both forms; rules for which no request of a client in the input shows the difference.",
@@ -30,14 +30,14 @@ var _ = register(&Analyzer{
 	},
 })
 
-func pathDoc(action, paths string) string {
+func pathDoc(paths string) string {
 	return `apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata:
   name: paths
   namespace: istio-egress
 spec:
-  action: ` + action + `
+  action: DENY
   rules:
   - to:
     - operation:

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
@@ -19,7 +20,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "A proxy sends plaintext HTTP to port 443 of an external host",
 		What: "Applications call a host in plaintext, a route or a `targetPort` leads the requests to its port 443, " +
-			"and the proxy that sends them out (the egress gateway, or the clients' sidecars) finds no DestinationRule that opens TLS.",
+			"and the proxy that sends them out (the egress gateway, a waypoint, or the clients' sidecars) finds no DestinationRule that opens TLS.",
 		Why: "The server expects TLS and answers 400 or closes the connection. The rule that should open TLS may well exist: a proxy looks in its own namespace first, " +
 			"then in that of the ServiceEntry, then in the root namespace, and for the gateway its own namespace is the one of its pods.",
 		Bad:    egressDoc("", entryPorts, entryOriginated),
@@ -42,20 +43,18 @@ func runPlaintextToTLS(p *Pass) {
 	}
 	var found byKey[key]
 	exits, whys := map[key]*exit{}, map[key]*unused{}
-	for a := range in.attempts(in.redirected, func(via flow.Via, reason flow.Reason) bool {
-		return reason == flow.OK && (via == flow.ViaDirect || via == flow.ViaGateway)
-	}) {
+	take := func(a *attempt) {
 		e := in.plaintextExit(a)
 		if e == nil || tlsPort(a.To.Port) {
-			continue
+			return
 		}
 		s, port := in.serviceAt(e, namespaceOf(e.Proxy))
 		if port == nil || s.Entry == nil || private(s) || outgoing(s, port) != 443 {
-			continue
+			return
 		}
 		k, why := key{s.Object, port.Field, e.At}, in.noOrigination(e, s, namespaceOf(e.Proxy))
 		if why == nil {
-			continue
+			return
 		}
 		if why.object != nil {
 			k.object, k.field = why.object, why.field
@@ -65,12 +64,23 @@ func runPlaintextToTLS(p *Pass) {
 		}
 		found.add(k, a)
 	}
+	for a := range in.attempts(in.redirected, func(via flow.Via, reason flow.Reason) bool {
+		return reason == flow.OK && (via == flow.ViaDirect || via == flow.ViaGateway)
+	}) {
+		take(a)
+	}
+	for _, a := range in.waypointAttempts() {
+		take(a)
+	}
 	for _, k := range found.keys {
 		c, e, why := found.of[k], exits[k], whys[k]
 		s, port := in.serviceAt(e, namespaceOf(e.Proxy))
 		who := "the sidecar of " + upTo3(c.workloads())
-		if e.At == flow.AtGateway {
+		switch e.At {
+		case flow.AtGateway:
 			who = "egress gateway " + e.Proxy
+		case flow.AtWaypoint:
+			who = "waypoint " + e.Proxy
 		}
 		f := Finding{
 			Object: k.object, Field: k.field, Severity: Error,
@@ -119,5 +129,28 @@ func (in *intent) noOrigination(e *exit, s *model.Service, namespace string) *un
 			return &unused{object: t.rule.Object, field: field, text: fmt.Sprintf("%s, which would open TLS, does not apply at %%s (it %s)", t.rule, text), todo: todo}
 		}
 	}
+	if r := in.misspelt(s); r != nil {
+		return &unused{object: r.Object, field: "spec.host",
+			text: fmt.Sprintf("%s, which would open TLS, is for host %q, which nothing registers, and does not apply at %%s", r, r.Spec.GetHost()),
+			todo: fmt.Sprintf("is %q meant?", s.Hostname)}
+	}
 	return &unused{text: "no DestinationRule that opens TLS applies at %s", todo: fmt.Sprintf("add one for the host with tls.mode SIMPLE in namespace %q", s.Namespace)}
+}
+
+// misspelt returns a DestinationRule that opens TLS for a host which nothing
+// registers and which is a letter or two away from that of a service; nil if there
+// is none.
+func (in *intent) misspelt(s *model.Service) *model.DestinationRule {
+	for _, r := range in.push.Mesh.DestinationRules {
+		h := model.ResolveHost(r.Spec.GetHost(), r.Namespace)
+		if !near(strings.ToLower(string(h)), strings.ToLower(string(s.Hostname))) || len(in.push.Registered(h)) > 0 {
+			continue
+		}
+		for _, t := range settingsOf(r.Spec.GetTrafficPolicy(), "") {
+			if m := t.GetMode(); m == networking.ClientTLSSettings_SIMPLE || m == networking.ClientTLSSettings_MUTUAL {
+				return r
+			}
+		}
+	}
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
 var _ = register(&Analyzer{
@@ -53,7 +54,7 @@ func runWaypointFailsOpen(p *Pass) {
 		failed[place] = append(failed[place], h)
 	}
 	var clients *ambientClients
-	if len(order) > 0 || len(served(hosts)) > 0 {
+	if len(order) > 0 || len(served(hosts)) > 0 || len(p.Mesh.KubeGateways) > 0 {
 		clients = ambientClientsOf(p)
 	}
 	for _, place := range order {
@@ -67,9 +68,16 @@ func runWaypointFailsOpen(p *Pass) {
 		names = slices.Compact(names)
 		f := Finding{Object: place.Object, Field: place.Field, Label: "no waypoint takes part"}
 		why, todo := h.failure(p, &f)
-		first, affected := clients.faring(h, func(t *flow.Trace) bool {
-			return leavesDirectly(t) && refersTo(t, flow.AtZtunnel, h.Service.Object)
-		})
+		atService := func(t *flow.Trace) bool { return refersTo(t, flow.AtZtunnel, h.Service.Object) }
+		first, affected := clients.faring(h, func(t *flow.Trace) bool { return leavesDirectly(t) && atService(t) })
+		if first == nil && h.Binding.Failed {
+			if stopped, by := clients.faring(h, func(t *flow.Trace) bool { return stoppedByNetwork(t) && atService(t) }); stopped != nil {
+				f.Severity, f.Workloads, f.Flow, f.Trace = Error, workloadIDs(by), &stopped.Flow, stopped.Trace
+				f.Message = fmt.Sprintf("%s: requests of %s to %s are not sent through it but straight out, where a network policy stops them; %s", why, upTo3(f.Workloads), upTo3(names), todo)
+				p.Report(f)
+				continue
+			}
+		}
 		if first == nil {
 			if !h.Binding.Failed || len(clients.namespaces) > 0 {
 				continue // nobody gets out by it
@@ -87,8 +95,46 @@ func runWaypointFailsOpen(p *Pass) {
 		f.Message = fmt.Sprintf("%s: %s %s %s directly; %s", why, upTo3(f.Workloads), plural(len(f.Workloads), "reaches", "reach"), upTo3(names), todo)
 		p.Report(f)
 	}
+	reportIdle(p, hosts, clients)
+	classes := map[*manifest.Object]bool{}
+	for _, h := range hosts {
+		h.reportClass(p, classes)
+	}
 	for _, h := range shadows(p, hosts) {
 		reportShadow(p, clients, h[0], h[1])
+	}
+}
+
+// reportClass reports a waypoint of the class of Istio's other gateways: istiod
+// refuses its HBONE listener (istio pilot/pkg/config/kube/gateway/conversion.go
+// listenerProtocolToIstio), so that nothing takes what ztunnel sends there.
+func (h waypointHost) reportClass(p *Pass, told map[*manifest.Object]bool) {
+	if h.Binding.Unknown == "" || h.Binding.Object == nil {
+		return
+	}
+	name, namespace := h.Binding.Object.Labels[useWaypoint], h.Binding.Object.Labels[useWaypoint+"-namespace"]
+	if namespace == "" {
+		namespace = h.Service.Namespace
+	}
+	for _, g := range p.Mesh.KubeGateways {
+		if g.Name != name || g.Namespace != namespace || g.Spec.Spec.GatewayClassName != "istio" {
+			continue
+		}
+		for i, l := range g.Spec.Spec.Listeners {
+			if l.Protocol != "HBONE" || told[g.Object] {
+				continue
+			}
+			told[g.Object] = true
+			p.Report(Finding{
+				Object: g.Object, Field: "spec.gatewayClassName", Severity: Error, Label: "not a waypoint's class",
+				Help: `write "istio-waypoint"`, Fix: "gatewayClassName: istio-waypoint\n", Edits: []Edit{{g.Object, "spec.gatewayClassName", "istio-waypoint"}},
+				Message: fmt.Sprintf("Gateway %s, which is to be the waypoint of %s, is of class \"istio\", whose gateways take no HBONE: nothing is there to take what ztunnel sends; write istio-waypoint", g.ID(), h.name()),
+				Related: []Related{
+					{h.Binding.Object, h.Binding.Field, "names it as waypoint"},
+					{g.Object, fmt.Sprintf("spec.listeners[%d].protocol", i), "only waypoints have such listeners"},
+				},
+			})
+		}
 	}
 }
 

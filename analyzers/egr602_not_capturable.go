@@ -54,19 +54,24 @@ func runNotCapturable(p *Pass) {
 	clients := ambientClientsOf(p)
 	for _, place := range order {
 		h := of[place][0]
+		effect, security := "%s %s it directly", 8.0
 		first, affected := clients.faring(h, func(t *flow.Trace) bool { return leavesDirectly(t) && t.Via == flow.ViaPassthrough })
 		if first == nil {
-			continue
+			// Whoever may reach the waypoint and nothing else is cut off.
+			if first, affected = clients.faring(h, stoppedByNetwork); first == nil {
+				continue
+			}
+			effect, security = "%s %s it no more, as a network policy stops what goes straight out", 0
 		}
 		var names []string
 		for _, h := range of[place] {
 			names = append(names, h.name())
 		}
 		slices.Sort(names)
-		f := Finding{Object: place.Object, Field: place.Field, Label: "no address for ztunnel", Workloads: workloadIDs(affected), Flow: &first.Flow, Trace: first.Trace,
+		f := Finding{Severity: Error, SecuritySeverity: security, Object: place.Object, Field: place.Field, Label: "no address for ztunnel", Workloads: workloadIDs(affected), Flow: &first.Flow, Trace: first.Trace,
 			Related: []Related{{h.Binding.Waypoint.Object, "metadata.name", "the waypoint that is never used"}}}
-		f.Message = fmt.Sprintf("%s gives %s no address by which ztunnel knows it (%s), so that waypoint %s is never used: %s %s it directly; use resolution DNS and full names, or list addresses",
-			place.Object, upTo3(names), why[place], h.Binding.Waypoint.ID(), upTo3(f.Workloads), plural(len(f.Workloads), "reaches", "reach"))
+		f.Message = fmt.Sprintf("%s gives %s no address by which ztunnel knows it (%s), so that waypoint %s is never used: %s; use resolution DNS and full names, or list addresses",
+			place.Object, upTo3(names), why[place], h.Binding.Waypoint.ID(), fmt.Sprintf(effect, upTo3(f.Workloads), plural(len(f.Workloads), "reaches", "reach")))
 		p.Report(f)
 	}
 }

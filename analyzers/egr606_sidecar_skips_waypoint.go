@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/netpol"
 )
 
 var _ = register(&Analyzer{
@@ -34,6 +37,11 @@ type skipped struct {
 	first waypointHost
 	proof *proof
 	hosts []string
+	// closed is a request that a network policy stops on its direct way, of
+	// clients that may reach the waypoint; nil if there is none such.
+	closed      *proof
+	closedHost  waypointHost
+	closedClass []*model.Workload
 	// workloads are those with a sidecar; classes are the first of each.
 	workloads, classes []*model.Workload
 }
@@ -58,8 +66,11 @@ func runSidecarSkipsWaypoint(p *Pass) {
 		for _, class := range classes {
 			s.add(p, in, class, of[g])
 		}
-		if s.proof != nil {
+		switch {
+		case s.proof != nil:
 			s.report(p, g)
+		case s.closed != nil:
+			s.reportClosed(p, g)
 		}
 	}
 }
@@ -80,6 +91,12 @@ func (s *skipped) add(p *Pass, in *intent, class []*model.Workload, hosts []wayp
 		proof := h.attempt(p, w, func(t *flow.Trace) bool {
 			return t.Outcome == flow.Allowed && t.Via == flow.ViaDirect && t.Reason == flow.OK
 		})
+		if proof == nil && s.proof == nil && s.closed == nil && p.reaches(w, h.Binding.Waypoint) {
+			// A client that network policies let reach the waypoint alone is cut off.
+			if s.closed = h.attempt(p, w, stoppedByNetwork); s.closed != nil {
+				s.closedHost, s.closedClass = h, class
+			}
+		}
 		if proof == nil {
 			continue
 		}
@@ -105,6 +122,32 @@ func (s *skipped) add(p *Pass, in *intent, class []*model.Workload, hosts []wayp
 		}
 	}
 	s.classes, s.workloads = append(s.classes, w), append(s.workloads, class...)
+}
+
+// reaches reports whether network policies certainly let a workload connect to a
+// waypoint.
+func (p *Pass) reaches(w *model.Workload, g *model.KubeGateway) bool {
+	push := p.Reach.Sim.Push()
+	to := push.WaypointWorkload(g)
+	if to == nil {
+		return false
+	}
+	peer := netpol.Peer{Workload: to, Addr: push.PodAddress(to), Port: model.HBONEPort, Protocol: corev1.ProtocolTCP}
+	return p.network.policies.Egress(w, peer).Decision == netpol.Allowed
+}
+
+// reportClosed reports clients that are meant to use the waypoint, as their network
+// policies let them reach it, and cannot.
+func (s *skipped) reportClosed(p *Pass, g *model.KubeGateway) {
+	ids := workloadIDs(s.closedClass)
+	at := placeOf(s.closedClass[0], p.Reach.Sim.Capture(s.closedClass[0]).Because)
+	p.Report(Finding{
+		Severity: Error, Object: at.object, Field: at.field, Label: "sidecars do not send to waypoints", Workloads: ids,
+		Flow: &s.closed.Flow, Trace: s.closed.Trace, Help: "move the clients to ambient mode: only ztunnel sends to waypoints",
+		Message: fmt.Sprintf("%s %s a sidecar, which sends nothing to waypoint %s: requests for %s go straight out, where a network policy stops them; move the clients to ambient mode",
+			upTo3(ids), plural(len(ids), "has", "have"), g.ID(), s.closedHost.name()),
+		Related: []Related{{g.Object, "metadata.name", fmt.Sprintf("waypoint %s", g.ID())}},
+	})
 }
 
 func (s *skipped) report(p *Pass, g *model.KubeGateway) {

@@ -16,13 +16,13 @@ var _ = register(&Analyzer{
 	Run: runOpenWaypoint,
 	Doc: Doc{
 		Title: "A waypoint forwards external hosts for clients of every namespace",
-		What:  "External hosts are bound to a waypoint, clients in ambient mode of other namespaces get out through it, and no AuthorizationPolicy and no network policy of the waypoint restricts who may call.",
+		What:  "External hosts are bound to a waypoint, clients in ambient mode of other namespaces get out through it, and no AuthorizationPolicy and no network policy of the waypoint restricts who may call, or an ALLOW policy has a rule without any condition (`rules: [{}]`).",
 		Why: "`allowedRoutes` of a waypoint says which objects may name it, not who may use it. Every workload of the mesh can use the hosts that it forwards, " +
 			"with whatever the waypoint adds: client certificates, an address that is admitted outside.",
 		Bad:  ambientDoc(nil),
 		Good: ambientDoc(nil, callersPolicy("istio-egress", "waypoint", []string{"shop"})),
 		Fix:  "Write an AuthorizationPolicy whose `targetRefs` name the Gateway of the waypoint or the ServiceEntry, with the namespaces or principals that may call.",
-		Silent: "Some policy that is enforced at the waypoint is about the host, whatever it says; the only clients of the input are those of the waypoint's own namespace; " +
+		Silent: "Some policy that is enforced at the waypoint is about the host, whatever its conditions; the only clients of the input are those of the waypoint's own namespace; " +
 			"a network policy restricts who reaches the waypoint's pods.",
 		Sources: []string{
 			"https://github.com/istio/istio/issues/57661",
@@ -51,14 +51,32 @@ spec:
 `
 }
 
+// unconditionalOf returns the first rule without any condition of policies in force, nil
+// if there is none.
+func unconditionalOf(policies []*model.AuthorizationPolicy) *authzRule {
+	for _, policy := range policies {
+		if enforced(policy) {
+			if r := unconditional(policy); r != nil {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
 func runOpenWaypoint(p *Pass) {
 	push := p.Reach.Sim.Push()
 	var order []*model.KubeGateway
 	of := map[*model.KubeGateway][]waypointHost{}
+	rules := map[*model.KubeGateway]*authzRule{} // that allow everything for the first host
 	for _, h := range served(waypointHosts(p)) {
 		g := h.Binding.Waypoint
 		policies := push.AuthorizationPoliciesForWaypoint(g, h.Service)
-		if slices.ContainsFunc(slices.Concat(policies.Custom, policies.Deny, policies.Allow), enforced) {
+		if r := unconditionalOf(policies.Allow); r != nil {
+			if of[g] == nil {
+				rules[g] = r
+			}
+		} else if slices.ContainsFunc(slices.Concat(policies.Custom, policies.Deny, policies.Allow), enforced) {
 			continue
 		}
 		if of[g] == nil {
@@ -97,6 +115,12 @@ func runOpenWaypoint(p *Pass) {
 			Related: []Related{{h.Service.Object, h.Service.HostField, fmt.Sprintf("%s goes through it", h.name())}}}
 		f.Message = fmt.Sprintf("waypoint %s forwards %s for clients of every namespace, here %s: no policy says who may call; write an AuthorizationPolicy with the waypoint as target",
 			g.ID(), upTo3(slices.Compact(names)), upTo3(namespaces))
+		if r := rules[g]; r != nil {
+			f.Object, f.Field, f.Label, f.Fix = r.Policy.Object, fmt.Sprintf("spec.rules[%d]", r.Index), "allows every request", ""
+			f.Help = "a policy without rules (an empty spec) allows nothing; name in rules who may reach what"
+			f.Message = fmt.Sprintf("%s has no condition and allows every request at waypoint %s, so that other rules restrict nobody: clients of %s reach %s; remove the rule, or say whom it allows what",
+				r, g.ID(), upTo3(namespaces), upTo3(slices.Compact(names)))
+		}
 		p.Report(f)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -19,7 +20,9 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "The namespaceSelector of a NetworkPolicy matches no namespace, and one of the input is meant",
 		What: "An egress rule selects namespaces by a label that no namespace of the input has, while the value of the label is the name of a namespace of the input, " +
-			"or differs from a label of one in letter case or dashes only.",
+			"differs from a label of one in a letter or two, or spells its name in other words (`istio: system`), " +
+			"or while the podSelector beside it selects pods of one namespace of the input. And a policy whose own podSelector selects no pod of its namespace, " +
+			"although some pod there has nearly that label.",
 		Why: "`namespaceSelector` looks at labels, not at names. A namespace has the label `kubernetes.io/metadata.name` by itself and no other. " +
 			"The rule allows nothing, and what it was for (DNS, istiod, the egress gateway) stays closed.",
 		Bad:  egressDoc(selectorDoc("name")),
@@ -61,7 +64,7 @@ func runSelectorMismatch(p *Pass) {
 					continue
 				}
 				field := fmt.Sprintf("spec.egress[%d].to[%d].namespaceSelector", i, j)
-				if ns, key, hint := meantNamespace(p, peer.NamespaceSelector); ns != nil {
+				if ns, key, hint := meantNamespace(p, peer); ns != nil {
 					f := Finding{Object: np.Object, Field: field + strings.TrimPrefix(manifest.FieldPath("x", "matchLabels", key), "x"), Label: "no namespace has this label"}
 					f.Message = fmt.Sprintf("NetworkPolicy %s rule %d allows nothing by its namespaceSelector: no namespace is labelled %s=%s, namespace %s %s",
 						np.ID(), i, key, peer.NamespaceSelector.MatchLabels[key], ns.Name, hint)
@@ -72,12 +75,50 @@ func runSelectorMismatch(p *Pass) {
 				}
 			}
 		}
+		reportPodSelector(p, np)
+	}
+}
+
+// reportPodSelector reports a policy that selects no pod of its namespace, although one
+// has nearly the label that it asks for.
+func reportPodSelector(p *Pass, np *model.NetworkPolicy) {
+	selector := &np.Spec.Spec.PodSelector
+	s, err := metav1.LabelSelectorAsSelector(selector)
+	if err != nil || len(selector.MatchLabels) == 0 {
+		return
+	}
+	var here []*model.Workload
+	for _, w := range p.Mesh.Workloads {
+		switch {
+		case w.Namespace != np.Namespace:
+		case w.PodUnknown != "" || s.Matches(labels.Set(w.Labels)):
+			return
+		default:
+			here = append(here, w)
+		}
+	}
+	for _, key := range sortedKeys(selector.MatchLabels) {
+		for _, w := range here {
+			got, labelled := w.Labels[key]
+			if !labelled || !near(got, selector.MatchLabels[key]) && !alike(got, selector.MatchLabels[key]) {
+				continue
+			}
+			field := "spec.podSelector" + strings.TrimPrefix(manifest.FieldPath("x", "matchLabels", key), "x")
+			p.Report(Finding{
+				Object: np.Object, Field: field, Label: "no pod has this label", Help: fmt.Sprintf("is %s=%s meant?", key, got),
+				Message: fmt.Sprintf("NetworkPolicy %s closes nothing by its podSelector: no pod of namespace %q is labelled %s=%s; is %s=%s meant, as %s has?",
+					np.ID(), np.Namespace, key, selector.MatchLabels[key], key, got, w.ID()),
+				Related: []Related{{w.Object, w.Field("metadata.labels"), "the labels of " + w.ID()}},
+			})
+			return
+		}
 	}
 }
 
 // meantNamespace finds the namespace that a selector evidently means although it selects
 // none: the key of the label that it lacks, and what to do.
-func meantNamespace(p *Pass, selector *metav1.LabelSelector) (meant *model.Namespace, key, hint string) {
+func meantNamespace(p *Pass, peer networkingv1.NetworkPolicyPeer) (meant *model.Namespace, key, hint string) {
+	selector := peer.NamespaceSelector
 	s, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil {
 		return nil, "", ""
@@ -97,12 +138,48 @@ func meantNamespace(p *Pass, selector *metav1.LabelSelector) (meant *model.Names
 			case !ns.Declared:
 			case name == value && key != model.NamespaceNameLabel && !labelled:
 				return ns, key, fmt.Sprintf("has no such label; select it by %s", model.NamespaceNameLabel)
-			case labelled && alike(got, value):
+			case !labelled && spells(name, key, value):
+				return ns, key, fmt.Sprintf("has no such label; label it %s=%s, or select it by %s", key, value, model.NamespaceNameLabel)
+			case labelled && (alike(got, value) || near(got, value)):
 				return ns, key, fmt.Sprintf("has %s=%s; write the value like that", key, got)
 			}
 		}
 	}
+	if ns := namespaceOfPods(p, peer.PodSelector); ns != nil && len(selector.MatchLabels) > 0 {
+		key := sortedKeys(selector.MatchLabels)[0]
+		return ns, key, fmt.Sprintf("holds the pods that the podSelector beside it selects, and lacks the label; select it by %s", model.NamespaceNameLabel)
+	}
 	return nil, "", ""
+}
+
+// spells reports whether a label says the name of a namespace in other words:
+// "istio=system" or "kube-system=true".
+func spells(name, key, value string) bool {
+	return alike(name, key+"-"+value) || name == key && !declines(value)
+}
+
+// namespaceOfPods returns the only declared namespace with workloads that a selector
+// of pods selects, nil if there is none or several.
+func namespaceOfPods(p *Pass, selector *metav1.LabelSelector) *model.Namespace {
+	if selector == nil || len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
+		return nil
+	}
+	s, err := metav1.LabelSelectorAsSelector(selector)
+	if err != nil {
+		return nil
+	}
+	var found *model.Namespace
+	for _, w := range p.Mesh.Workloads {
+		if !s.Matches(labels.Set(w.Labels)) {
+			continue
+		}
+		ns := p.Mesh.Namespaces[w.Namespace]
+		if ns == nil || !ns.Declared || found != nil && found != ns {
+			return nil
+		}
+		found = ns
+	}
+	return found
 }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

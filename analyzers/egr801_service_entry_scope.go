@@ -81,6 +81,8 @@ func runScopeGap(p *Pass) {
 	}
 	var found byKey[scopeGap]
 	scopes, wants := map[scopeGap]*unused{}, map[scopeGap][]Related{}
+	var general []*attempt            // of clients that nothing names in particular
+	var particular []*manifest.Object // entries that somebody in particular is meant to use
 	closed := func(_ flow.Via, reason flow.Reason) bool { return reason == flow.Blackhole || reason == flow.NoCluster }
 	for a := range in.attemptsOf(in.restricted, in.mayWant, closed) {
 		s := in.hiddenEntry(a)
@@ -89,12 +91,29 @@ func runScopeGap(p *Pass) {
 		}
 		shown := in.wants(a)
 		if len(shown) == 0 {
+			if shown = in.routedForNobody(a, s); len(shown) > 0 {
+				general = append(general, a)
+			}
+			continue
+		}
+		particular = append(particular, s.Object)
+		why := in.entryScope(s, a.Class[0])
+		k := scopeGap{s.Object, why.object, why.field}
+		if scopes[k] == nil {
+			scopes[k], wants[k] = why, shown
+		}
+		found.add(k, a)
+	}
+	// Where something shows who in particular is meant, the others are not.
+	for _, a := range general {
+		s := in.hiddenEntry(a)
+		if slices.ContainsFunc(particular, func(o *manifest.Object) bool { return o == s.Object }) {
 			continue
 		}
 		why := in.entryScope(s, a.Class[0])
 		k := scopeGap{s.Object, why.object, why.field}
 		if scopes[k] == nil {
-			scopes[k], wants[k] = why, shown
+			scopes[k], wants[k] = why, in.routedForNobody(a, s)
 		}
 		found.add(k, a)
 	}
@@ -111,6 +130,7 @@ func runScopeGap(p *Pass) {
 		}
 		p.Report(c.finding(f))
 	}
+	in.reportStrayEntries()
 }
 
 // restricted reports whether a ServiceEntry registers a destination for some

@@ -18,7 +18,7 @@ var _ = register(&Analyzer{
 	Run: runNotRegistered,
 	Doc: Doc{
 		Title: "A route of the mesh is about a host that nothing registers for the clients",
-		What: "A route of the mesh leads to a host that is in no registry that the clients see (often the short name of a Service in another namespace), " +
+		What: "A route of the mesh leads to a host that is in no registry that the clients see (often the short name of a Service in another namespace, or a misspelt one), " +
 			"or a route sends a host's TLS or TCP to the egress gateway on a port for which no ServiceEntry registers the host.",
 		Why: "A name with a dot is taken as it is: `egress.istio-egress` is not the Service `egress.istio-egress.svc.cluster.local`, and requests end in 503. " +
 			"Routes for TLS and TCP take effect only on ports that the registry has for their host: without them REGISTRY_ONLY closes the connection, " +
@@ -26,7 +26,7 @@ var _ = register(&Analyzer{
 		Bad:  egressDoc("", toGatewayOnly, strings.Replace(toGatewayOnly, ".svc.cluster.local", "", 1)),
 		Good: egressDoc(""),
 		Fix:  "Write Services of other namespaces with their full name, and register external hosts, with the port, in a ServiceEntry that the clients see.",
-		Silent: "Services that are written in full and are not in the input (an operator may have made them), hosts that are registered but not for these clients where EGR801 or EGR805 tells it, " +
+		Silent: "Services that are not in the input (an operator may have made them), unless one with that name is in another namespace, or one with nearly that name in the same; hosts that are registered but not for these clients where EGR801 or EGR805 tells it, " +
 			"routes for plaintext HTTP on port 80 (which need no ServiceEntry; what the gateway lacks is EGR803), unknown verdicts.",
 		Sources: []string{
 			"istio pilot/pkg/model/virtualservice.go (ResolveShortnameToFQDN)",
@@ -60,7 +60,7 @@ func reportLostDestinations(p *Pass, in *intent) {
 			continue
 		}
 		for _, d := range vs.Destinations(vs.Namespace) {
-			if !inCluster(in.push, d.Host) && len(in.push.Registered(d.Host)) == 0 {
+			if in.lost(d.Host) {
 				routed = append(routed, vs.Hosts...)
 				break
 			}
@@ -77,7 +77,7 @@ func reportLostDestinations(p *Pass, in *intent) {
 	) {
 		e := exitOf(a.Trace)
 		if a.Trace.Outcome == flow.Blocked && e != nil && e.At == flow.AtSidecar && e.route.Object != nil &&
-			!inCluster(in.push, e.host) && len(in.push.Registered(e.host)) == 0 {
+			in.lost(e.host) {
 			found.add(unregistered{object: e.route.Object, field: e.route.Field + ".host", name: e.host}, a)
 		}
 	}
@@ -85,24 +85,66 @@ func reportLostDestinations(p *Pass, in *intent) {
 		c := found.of[k]
 		f := Finding{Object: k.object, Field: k.field, Severity: Error, Label: "no such host for these clients"}
 		f.Help = "register it with a ServiceEntry that these clients see, or correct the name"
-		if s := in.meantService(k.name); s != nil {
+		if s := in.meantService(k.name); s != nil && s.Hostname != k.name {
 			f.Help = fmt.Sprintf("write %q", s.Hostname)
 			f.Edits = []Edit{{f.Object, f.Field, string(s.Hostname)}}
 			f.Related = append(f.Related, Related{s.Object, "metadata.name", fmt.Sprintf("%s has the full name %s", s.Object, s.Hostname)})
 		}
-		f.Message = fmt.Sprintf("%s sends %s to %q, which nothing registers: %s; %s", k.object, upTo3(c.hosts), k.name, whatClientsSee(c), f.Help)
+		why := "which nothing registers"
+		if inCluster(in.push, k.name) {
+			why = "a Service that does not exist (a short name means one of the route's own namespace)"
+		}
+		f.Message = fmt.Sprintf("%s sends %s to %q, %s: %s; %s", k.object, upTo3(c.hosts), k.name, why, whatClientsSee(c), f.Help)
 		p.Report(c.finding(f))
 	}
 }
 
-// meantService returns the Service of the cluster that a shortened name means:
-// "name.namespace", with or without ".svc"; nil if there is none.
+// lost reports whether a route's destination exists nowhere: nothing registers it,
+// or it is the full name of a Service that is missing while another one is
+// evidently meant.
+func (in *intent) lost(h host.Name) bool {
+	if inCluster(in.push, h) {
+		return in.service(h) == nil && in.meantService(h) != nil
+	}
+	return len(in.push.Registered(h)) == 0
+}
+
+// meantService returns the Service of the cluster that a name means which none
+// has: a shortened one ("name.namespace", with or without ".svc"), or that of a
+// Service of another namespace, or one that is a letter or two away; nil if there
+// is none.
 func (in *intent) meantService(h host.Name) *model.Service {
+	if inCluster(in.push, h) {
+		return in.misnamed(h)
+	}
 	parts := strings.Split(string(h), ".")
 	if len(parts) < 2 || len(parts) > 2 && parts[2] != "svc" {
 		return nil
 	}
 	return in.service(model.ServiceHost(parts[0], parts[1]))
+}
+
+// misnamed returns the only Service that has the name of a missing one in another
+// namespace, or nearly its name in the same one. The input has to hold the
+// namespace: else the Service may well exist.
+func (in *intent) misnamed(h host.Name) *model.Service {
+	name, rest, _ := strings.Cut(string(h), ".")
+	namespace, _, _ := strings.Cut(rest, ".")
+	known := in.pass.Mesh.HoldsWorkloadsOf(namespace)
+	var found *model.Service
+	for _, s := range in.push.Services() {
+		if !s.Kubernetes() {
+			continue
+		}
+		other, _, _ := strings.Cut(string(s.Hostname), ".")
+		if known && (other == name || s.Namespace == namespace && near(other, name)) || other == name && near(s.Namespace, namespace) {
+			if found != nil && found.Hostname != s.Hostname {
+				return nil
+			}
+			found = s
+		}
+	}
+	return found
 }
 
 // reportUnregisteredRoutes reports routes to a gateway that take no effect because

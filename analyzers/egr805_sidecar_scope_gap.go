@@ -71,7 +71,8 @@ func runSidecarGap(p *Pass) {
 		if sidecar == nil || p.Reach.Sim.Capture(w).Mode != capture.Sidecar {
 			continue
 		}
-		scope, wanted := in.scopeOf(push, w.Namespace, sidecar), indexHosts(named, in.mentioned(push, w.Namespace, sidecar))
+		usual := in.policedClients(w.Namespace)
+		scope, wanted := in.scopeOf(push, w.Namespace, sidecar), indexHosts(named, in.mentioned(push, w.Namespace, sidecar), usual.hosts)
 		for _, d := range p.Reach.Universe() {
 			h := host.Name(strings.ToLower(d.Host))
 			if !wanted.covers(d.Host) {
@@ -84,7 +85,9 @@ func runSidecarGap(p *Pass) {
 			a := &attempt{Class: class, To: d, Flow: flow.Flow{From: reach.From(w), Host: d.Host, Port: d.Port, Scheme: schemeOf(port)}}
 			why := in.wants(a)
 			if len(why) == 0 {
-				continue
+				if why = usual.because(in, d.Host); len(why) == 0 {
+					continue
+				}
 			}
 			a.Trace = p.Reach.Sim.Verdict(a.Flow)
 			if a.Trace.Outcome != flow.Blocked || a.Trace.Reason != flow.Blackhole && a.Trace.Reason != flow.NoCluster {

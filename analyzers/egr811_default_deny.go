@@ -86,15 +86,17 @@ func (in *intent) closed() []*attempt {
 	for a := range in.steered() {
 		switch {
 		case a.By == nil:
-		case a.Trace.Reason == flow.RBACDenied && a.Trace.Via == flow.ViaGateway && a.Trace.Rule == nil:
-			denied = append(denied, a)
+		case a.Trace.Reason == flow.RBACDenied && a.Trace.Via == flow.ViaGateway:
+			if a.Trace.Rule == nil { // what a DENY rule denies opens nothing either
+				denied = append(denied, a)
+			}
 		default:
 			open[a.name()] = true // or fails for another reason, or is unknown
 		}
 	}
 	return slices.DeleteFunc(denied, func(a *attempt) bool {
 		return open[a.name()] || slices.ContainsFunc(in.push.Mesh.AuthorizationPolicies, func(policy *model.AuthorizationPolicy) bool {
-			return slices.ContainsFunc(hostsOf(policy), func(n namedHost) bool { return n.covers(a.To.Host) })
+			return !denies(policy) && slices.ContainsFunc(hostsOf(policy), func(n namedHost) bool { return n.covers(a.To.Host) })
 		})
 	})
 }

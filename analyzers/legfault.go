@@ -2,9 +2,11 @@ package analyzers
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/host"
 	"istio.io/istio/pkg/config/protocol"
 
@@ -114,8 +116,19 @@ func (in *intent) skippedServer(s model.SkippedServer) *fault {
 
 // noGateway: no Gateway selects the pod.
 func (in *intent) noGateway(l *leg, a *attempt) *fault {
+	if f, known := in.otherPods(l, a); f != nil || !known {
+		return f
+	}
+	return &fault{a.By.Object, a.By.To, fmt.Sprintf("no Gateway selects the pods of %s", l.pod.ID()), "add a Gateway with a server for the host"}
+}
+
+// otherPods: the Gateway that a route for the host is bound to has a server for it,
+// and does not select the pod. known is false where it may be in what the input
+// lacks.
+func (in *intent) otherPods(l *leg, a *attempt) (f *fault, known bool) {
+	h := host.Name(a.To.Host)
 	for _, vs := range in.push.VirtualServices() {
-		if !overlap(vs.Hosts, []host.Name{host.Name(a.To.Host)}) {
+		if !overlap(vs.Hosts, []host.Name{h}) {
 			continue
 		}
 		for _, name := range vs.Gateways {
@@ -123,15 +136,39 @@ func (in *intent) noGateway(l *leg, a *attempt) *fault {
 				continue
 			}
 			g, known := in.gatewayNamed(name)
-			if !known {
-				return nil // it may be elsewhere
+			if !known || g == nil && in.unread(name) {
+				return nil, false
 			}
-			if g != nil {
-				return &fault{g.Object, "spec.selector", fmt.Sprintf("%s selects other pods than those of the gateway", g), "select the labels of the gateway's pods"}
+			if g != nil && !hasLabels(l.pod.Labels, g.Spec.GetSelector()) && takesHost(g, h) {
+				return &fault{g.Object, selectorLabel(g.Spec.GetSelector(), l.pod.Labels),
+					fmt.Sprintf("%s, to which the route is bound, selects other pods than those of the gateway: %s", g, labelText(g.Spec.GetSelector())),
+					"select the labels of the gateway's pods"}, true
 			}
 		}
 	}
-	return &fault{a.By.Object, a.By.To, fmt.Sprintf("no Gateway selects the pods of %s", l.pod.ID()), "add a Gateway with a server for the host"}
+	return nil, true
+}
+
+// takesHost reports whether some server of a Gateway has a host.
+func takesHost(g *model.Gateway, h host.Name) bool {
+	return slices.ContainsFunc(g.Spec.GetServers(), func(s *networking.Server) bool {
+		return slices.ContainsFunc(s.GetHosts(), func(x string) bool {
+			if _, bare, found := strings.Cut(x, "/"); found {
+				x = bare
+			}
+			return h.SubsetOf(host.Name(strings.ToLower(x)))
+		})
+	})
+}
+
+// selectorLabel is the first label of a Gateway's selector that a pod does not have.
+func selectorLabel(selector, labels map[string]string) string {
+	for _, k := range slices.Sorted(maps.Keys(selector)) {
+		if v, ok := labels[k]; !ok || v != selector[k] {
+			return manifest.FieldPath("spec", "selector", k)
+		}
+	}
+	return "spec.selector"
 }
 
 // gatewayNamed returns a Gateway by "namespace/name", nil if there is none. known
@@ -178,10 +215,7 @@ func (in *intent) noServerName(l *leg, a *attempt) *fault {
 		return &fault{place.Object, place.Field, fmt.Sprintf("the sidecar announces server name %q, which no server on port %d has", sni, l.port),
 			fmt.Sprintf("set sni %q", a.To.Host)}
 	}
-	if len(servers) == 0 {
-		return nil
-	}
-	return &fault{servers[0].Gateway.Object, servers[0].Field + ".hosts", fmt.Sprintf("no server on port %d has the host", l.port), "add it to the hosts of the server"}
+	return in.noServer(l, a, servers)
 }
 
 // noHost: an HTTP server takes the request, but has no route for it.
@@ -206,8 +240,17 @@ func (in *intent) noHost(l *leg, a *attempt) *fault {
 			return in.skippedServer(s)
 		}
 	}
+	return in.noServer(l, a, servers)
+}
+
+// noServer: servers listen on the port, and none has the host. Another Gateway may
+// be meant to have it.
+func (in *intent) noServer(l *leg, a *attempt, servers []*model.GatewayServer) *fault {
 	if len(servers) == 0 {
 		return nil
+	}
+	if f, known := in.otherPods(l, a); f != nil || !known {
+		return f
 	}
 	return &fault{servers[0].Gateway.Object, servers[0].Field + ".hosts", fmt.Sprintf("no server on port %d has the host", l.port), "add it to the hosts of the server"}
 }

@@ -101,3 +101,27 @@ func refersTo(t *flow.Trace, at flow.Place, object *manifest.Object) bool {
 func leavesDirectly(t *flow.Trace) bool {
 	return t.Outcome == flow.Allowed && (t.Via == flow.ViaDirect || t.Via == flow.ViaPassthrough || t.Via == flow.ViaUncaptured)
 }
+
+// waypointAttempts are requests of clients in ambient mode, of each namespace the
+// first, for the hosts that waypoints serve: one for each port.
+func (in *intent) waypointAttempts() []*attempt {
+	hosts := served(in.waypointHosts())
+	if len(hosts) == 0 {
+		return nil
+	}
+	var out []*attempt
+	for _, ns := range ambientClientsOf(in.pass).namespaces {
+		class := slices.Concat(slices.Concat(ns.free...), slices.Concat(ns.others...))
+		for i, h := range hosts {
+			if i == maxSteered {
+				break
+			}
+			for _, f := range h.requests(in.pass, ns.first()) {
+				if t := in.pass.Reach.Sim.Verdict(f); t.Via == flow.ViaWaypoint {
+					out = append(out, &attempt{Class: class, To: reach.Destination{Host: f.Host, Port: f.Port}, Flow: f, Trace: t})
+				}
+			}
+		}
+	}
+	return out
+}

@@ -59,6 +59,7 @@ func (d *decoding) installation() any {
 				d.unknownMesh(o.prefix)
 			}
 		}
+		d.misplacedPolicy(in, tree)
 	}
 	return doc
 }

@@ -147,9 +147,14 @@ func valuesPrefix(root *yaml.Node, opts *Options) (prefix string, found bool) {
 		}
 		levels = next
 	}
-	// Big Bang's package of Istio may set nothing but patches.
-	if istio := look(root, "istio", opts); istio != nil && look(istio, "postRenderers", opts) != nil {
-		return "istio.values", true
+	// Big Bang's package of Istio may set nothing but patches, or have its mesh
+	// configuration in a place where nothing reads it.
+	if istio := look(root, "istio", opts); istio != nil {
+		values := look(istio, "values", opts)
+		if look(istio, "postRenderers", opts) != nil ||
+			look(values, "outboundTrafficPolicy", opts) != nil || look(look(values, "global", opts), "outboundTrafficPolicy", opts) != nil {
+			return "istio.values", true
+		}
 	}
 	return "", false
 }

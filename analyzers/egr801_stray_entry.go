@@ -1,0 +1,93 @@
+package analyzers
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"istio.io/istio/pkg/config/host"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+// routedForNobody returns the routes for all of the mesh that send a host to a
+// gateway while no client of any namespace sees the ServiceEntry that the routes
+// need: whoever writes them does not mean that.
+func (in *intent) routedForNobody(a *attempt, s *model.Service) []Related {
+	if s.Entry == nil || slices.ContainsFunc(in.pass.Reach.Classes(), func(class []*model.Workload) bool {
+		return in.captured(class[0]) && in.push.Visible(s, class[0].Namespace)
+	}) {
+		return nil
+	}
+	var out []Related
+	for _, by := range in.covering(a.To.Host) {
+		if by.takes(a.To.Port, a.Flow.Scheme) && by.isFor(a.Class[0]) {
+			out = append(out, by.related())
+		}
+	}
+	return out
+}
+
+// reportStrayEntries reports ServiceEntries that only their own namespace sees, of
+// which the input has nothing else, while a namespace with nearly that name has
+// clients that cannot reach the host.
+func (in *intent) reportStrayEntries() {
+	p := in.pass
+	populated := map[string]bool{}
+	for _, class := range p.Reach.Classes() {
+		if in.captured(class[0]) {
+			populated[class[0].Namespace] = true
+		}
+	}
+	names := slices.Sorted(maps.Keys(populated))
+	for _, s := range in.push.Services() {
+		if s.Entry == nil || !s.MeshExternal || p.Mesh.Namespaces[s.Namespace] != nil && p.Mesh.Namespaces[s.Namespace].Declared || p.Mesh.HoldsWorkloadsOf(s.Namespace) ||
+			len(s.ExportTo) == 0 || s.ExportTo.Public() || slices.ContainsFunc(names, func(n string) bool { return in.push.Visible(s, n) }) {
+			continue
+		}
+		meant := nearest(s.Namespace, names)
+		if meant == "" {
+			continue
+		}
+		c := &collected{}
+		for _, class := range p.Reach.Classes() {
+			if class[0].Namespace != meant || !in.captured(class[0]) {
+				continue
+			}
+			for _, a := range in.closedTo(class, s) {
+				c.add(a)
+			}
+		}
+		if c.first == nil {
+			continue
+		}
+		field := "metadata.namespace"
+		f := Finding{
+			Object: s.Object, Field: field, Severity: Error, Label: "nobody is there",
+			Help: fmt.Sprintf("is namespace %q meant?", meant),
+			Message: fmt.Sprintf("%s reach %s on %s: %s is exported to namespace %q only, of which the input has nothing; is namespace %q meant?",
+				c.who("cannot", "cannot"), upTo3(c.hosts), portsText(c.ports), s.Object, s.Namespace, meant),
+		}
+		p.Report(c.finding(f))
+	}
+}
+
+// closedTo returns a request of a class for each port of a service that nothing
+// registers for it, as far as that closes it.
+func (in *intent) closedTo(class []*model.Workload, s *model.Service) []*attempt {
+	var out []*attempt
+	for _, d := range in.pass.Reach.Universe() {
+		port := s.PortByNumber(d.Port)
+		if port == nil || !host.Name(strings.ToLower(d.Host)).SubsetOf(host.Name(strings.ToLower(string(s.Hostname)))) {
+			continue
+		}
+		a := &attempt{Class: class, To: d, Flow: flow.Flow{From: reach.From(class[0]), Host: d.Host, Port: d.Port, Scheme: schemeOf(port)}}
+		if a.Trace = in.pass.Reach.Sim.Verdict(a.Flow); a.Trace.Outcome == flow.Blocked && (a.Trace.Reason == flow.Blackhole || a.Trace.Reason == flow.NoCluster) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
