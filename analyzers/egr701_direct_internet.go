@@ -37,7 +37,7 @@ spec:
 `),
 		Fix: "Add a NetworkPolicy that lets the pods of the namespace reach DNS, istiod, and the pods of the gateway on the ports on which these listen; the finding holds one to begin with.",
 		Silent: "The manifests control nothing of what the namespace sends; a network policy isolates the pods (what it leaves open is EGR703 and EGR704), or most of the pods (EGR708); " +
-			"what the policies say is unknown, or one of them is a template; the name of the namespace is a placeholder (`${NAMESPACE}`); the pods stand for a server outside, since a route sends requests for their own Service through the gateway. Pods without a proxy are EGR101 and EGR102, those on their host's network EGR105.",
+			"what the policies say is unknown, or one of them is a template; the name of the namespace is a placeholder (`${NAMESPACE}`); the input does not hold the gateway, and the route to it stands with the pods of another namespace; the pods stand for a server outside, since a route sends requests for their own Service through the gateway. Pods without a proxy are EGR101 and EGR102, those on their host's network EGR105.",
 		Sources: []string{
 			"https://istio.io/latest/docs/tasks/traffic-management/egress/egress-gateway/#additional-security-considerations",
 			"https://istio.io/latest/docs/ops/best-practices/security/#understand-traffic-capture-limitations",

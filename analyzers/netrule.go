@@ -185,13 +185,20 @@ type purpose struct {
 // maxAsked bounds the clients of a namespace that are asked for their purpose.
 const maxAsked = 16
 
+// foreign reports whether a route to a gateway that the input does not show is
+// that of another application: with the gateway missing, whether the two belong to
+// one mesh is not evident.
+func (in *controls) foreign(s *steering, w *model.Workload) bool {
+	return len(s.Pods) == 0 && s.Route.Namespace != w.Namespace && len(in.pass.classesOf(s.Route.Namespace)) > 0
+}
+
 // purposeFor returns what is meant to be controlled of what clients of one
 // namespace send.
 func (in *controls) purposeFor(clients []*model.Workload) purpose {
 	var out purpose
 	for _, w := range clients[:min(len(clients), maxAsked)] {
 		if in.captured(w) {
-			if i := slices.IndexFunc(in.steerings, func(s *steering) bool { return s.isFor(w) }); i >= 0 {
+			if i := slices.IndexFunc(in.steerings, func(s *steering) bool { return s.isFor(w) && !in.foreign(s, w) }); i >= 0 {
 				s := in.steerings[i]
 				return purpose{s.gateway(), false, s.related()}
 			}

@@ -95,8 +95,7 @@ func duplicate(first, last *Object, kind ProblemKind) Problem {
 	default:
 		p.Message = fmt.Sprintf("%s is defined again in %s, with different content: the last counts", first, again)
 		if a, b, ok := apart(at.File, again.File); ok {
-			p.Message += fmt.Sprintf("; %s and %s probably belong to different meshes", a, b)
-			p.Help = fmt.Sprintf("run them apart: egresslint %s and egresslint %s", a, b)
+			p.Help = fmt.Sprintf("keep one of them; if %s and %s are of different meshes, run them apart: egresslint %s and egresslint %s", a, b, a, b)
 		}
 	}
 	return p

@@ -350,8 +350,8 @@ func TestDuplicates(t *testing.T) {
 		name:    "several meshes",
 		files:   map[string]string{"clusters/a/x/p.yaml": policy("v1", "spec: {action: DENY}\n"), "clusters/my b/p.yaml": policy("v1", "spec: {action: ALLOW}\n")},
 		objects: []string{"AuthorizationPolicy default/p @ clusters/my b/p.yaml:1:1"},
-		problems: []string{"conflict clusters/a/x/p.yaml:1:1: AuthorizationPolicy default/p is defined again in clusters/my b/p.yaml:1:1, with different content: the last counts; " +
-			"clusters/a and 'clusters/my b' probably belong to different meshes (run them apart: egresslint clusters/a and egresslint 'clusters/my b')"},
+		problems: []string{"conflict clusters/a/x/p.yaml:1:1: AuthorizationPolicy default/p is defined again in clusters/my b/p.yaml:1:1, with different content: the last counts " +
+			"(keep one of them; if clusters/a and 'clusters/my b' are of different meshes, run them apart: egresslint clusters/a and egresslint 'clusters/my b')"},
 	}, {
 		name:    "three times",
 		files:   map[string]string{"a.yaml": serviceA + "---\n" + serviceA + "spec: {}\n---\n" + serviceA},

@@ -118,7 +118,7 @@ func TestKustomize(t *testing.T) {
 		name:     "overlays of one base side by side",
 		files:    map[string]string{"base/kustomization.yaml": "resources: [a.yaml]\n", "base/a.yaml": serviceA, "dev/kustomization.yaml": "resources: [../base, p.yaml]\n", "dev/p.yaml": serviceB, "prod/kustomization.yaml": "resources: [../base, p.yaml]\n", "prod/p.yaml": serviceB + "spec: {}\n"},
 		objects:  []string{"Service default/a @ base/a.yaml:1:1", "Service default/b @ prod/p.yaml:1:1"},
-		problems: []string{"conflict dev/p.yaml:1:1: Service default/b is defined again in prod/p.yaml:1:1, with different content: the last counts; dev and prod probably belong to different meshes (run them apart: egresslint dev and egresslint prod)"},
+		problems: []string{"conflict dev/p.yaml:1:1: Service default/b is defined again in prod/p.yaml:1:1, with different content: the last counts (keep one of them; if dev and prod are of different meshes, run them apart: egresslint dev and egresslint prod)"},
 	}, {
 		name:     "a kustomization that does not parse",
 		files:    map[string]string{"kustomization.yaml": head + "patches: [\n", "a.yaml": serviceA},
