@@ -151,6 +151,13 @@ metadata: {name: tls}
 spec:
   host: api.SHOP_NAMESPACE.svc
 `, []string{`6:9 template: DestinationRule default/tls holds the placeholder SHOP_NAMESPACE and is refused as it stands: …`}},
+		{"dots in a name", `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: tls}
+spec:
+  host: ef39...us-east-2.elb.example.com
+`, []string{`6:9 template: DestinationRule default/tls holds the placeholder ef39...us-east-2 and is refused as it stands: …`}},
 		{"capitals that are a value", `
 apiVersion: networking.istio.io/v1
 kind: DestinationRule

@@ -16,6 +16,9 @@ func essence(o *manifest.Object, object map[string]any) any {
 	case "config.istio.io", "rbac.istio.io", "authentication.istio.io":
 		return nil // no supported Istio reads them
 	}
+	if o.APIVersion == "install.istio.io/v1alpha2" {
+		return nil // nor does any operator
+	}
 	spec, _ := object["spec"].(map[string]any)
 	switch {
 	case spec == nil:
@@ -165,11 +168,21 @@ func portsEssence(value any) []any {
 	return out
 }
 
+// idleKeys are annotations of Istio that change nothing of what gets out.
+var idleKeys = map[string]bool{
+	"sidecar.istio.io/rewriteAppHTTPProbers": true, "sidecar.istio.io/statsInclusionPrefixes": true, "sidecar.istio.io/extraStatTags": true,
+	"sidecar.istio.io/proxyCPU": true, "sidecar.istio.io/proxyCPULimit": true, "sidecar.istio.io/proxyMemory": true, "sidecar.istio.io/proxyMemoryLimit": true,
+	"sidecar.istio.io/logLevel": true, "sidecar.istio.io/componentLogLevel": true,
+}
+
 // ofIstio returns the labels or annotations that Istio reads, or a network
 // plugin; nil if there are none.
 func ofIstio(all map[string]any) map[string]any {
 	var of map[string]any
 	for key, v := range all {
+		if idleKeys[key] {
+			continue
+		}
 		if strings.Contains(key, "istio.io") || strings.Contains(key, "cni.") || strings.Contains(key, "istio-injection") {
 			if of == nil {
 				of = map[string]any{}

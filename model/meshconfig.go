@@ -168,6 +168,16 @@ func meshRefusal(config *MeshConfig, fields map[string]any, base *meshconfig.Mes
 			break
 		}
 	}
+	if text := placeholderPattern.FindString(strings.Join(messages, " ")); text != "" {
+		return manifest.Problem{
+			Kind:     manifest.Template,
+			Position: position,
+			Object:   o.String(),
+			Message: printable(fmt.Sprintf("mesh configuration of %s holds the placeholder %s and is refused as it stands: %s; Istio's defaults are taken (outboundTrafficPolicy ALLOW_ANY)",
+				title(o), text, strings.Join(messages, "; "))),
+			Help: "fill it in before (envsubst, kustomize build, helm template)",
+		}
+	}
 	return manifest.Problem{
 		Kind:     manifest.Rejected,
 		Position: position,

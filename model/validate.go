@@ -233,9 +233,10 @@ var placeholderPattern = regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Za-z_][
 func placeholder(value any) string { return placeholderBelow(value, "") }
 
 // namePattern matches capitals with underscores, which no host and no URI has:
-// what kustomize's replacements, sed or a reader puts there (DEX_NAMESPACE).
-// Elsewhere such words are values of enumerations.
-var namePattern = regexp.MustCompile(`\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b`)
+// what kustomize's replacements, sed or a reader puts there (DEX_NAMESPACE), and
+// dots for what an excerpt leaves out. Elsewhere such words are values of
+// enumerations.
+var namePattern = regexp.MustCompile(`\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|[\w-]+\.{3}[\w-]*`)
 
 // namedKeys are the fields that namePattern is meant for.
 var namedKeys = map[string]bool{"host": true, "hosts": true, "address": true, "addresses": true, "jwksUri": true, "sniHosts": true}

@@ -27,6 +27,7 @@ const (
 	patchText  = "a Kustomize patch"
 	openValues = "# TODO"
 	excerpt    = "an excerpt with ..."
+	capitals   = "{NAME} or __NAME__"
 )
 
 var (
@@ -35,8 +36,9 @@ var (
 	commentPattern = regexp.MustCompile(`(?m)(^|[ \t])#.*$`)
 	// statementPattern matches what template engines replace: lines of
 	// statements, which leave nothing, and values.
-	statementPattern = regexp.MustCompile(`(?m)^[ \t]*(?:\{\{(?s:.*?)\}\}|\{%(?s:.*?)%\}|<%(?s:.*?)%>|\$\{[^}\n]*\})[ \t]*\r?$`)
-	valuePattern     = regexp.MustCompile(`(?s)\{\{.*?\}\}|\{%.*?%\}|<%.*?%>|\$\{[^}\n]*\}`)
+	statementPattern = regexp.MustCompile(`(?m)^[ \t]*(?:\{\{(?s:.*?)\}\}|\{%(?s:.*?)%\}|<%(?s:.*?)%>|\$\{[^}\n]*\}|__[A-Z][A-Z0-9_]*__)[ \t]*\r?$`)
+	valuePattern     = regexp.MustCompile(`(?s)\{\{.*?\}\}|\{%.*?%\}|<%.*?%>|\$\{[^}\n]*\}|` + capitalsPattern.String())
+	capitalsPattern  = regexp.MustCompile(`\{[A-Z][A-Z0-9_]*\}|\b__[A-Z][A-Z0-9_]*__\b`)
 )
 
 // substitutePattern matches a value that is nothing but a variable.
@@ -55,6 +57,9 @@ func templateText(text []byte, failed int, maxDepth int) (language string, offse
 			language, offset = l.language, i
 			break
 		}
+	}
+	if m := capitalsPattern.FindIndex(bare); m != nil && language == "" {
+		language, offset = capitals, m[0]
 	}
 	if language == "" {
 		return "", 0
@@ -288,6 +293,8 @@ func renderCommand(language, dir, file string) string {
 		return "oc process --local -o yaml -f " + shell(file) + " | egresslint -"
 	case patchText:
 		return "kustomize build DIR | egresslint -, with the directory whose kustomization applies it"
+	case capitals:
+		return "put values in place of the names"
 	case openValues:
 		return "fill in the values that are left open"
 	case excerpt:
