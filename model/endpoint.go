@@ -56,6 +56,16 @@ func (p *PushContext) SelectsNothing(s *Service) bool {
 // or for names to be resolved those of its number, and as often as there are
 // services, one for each address of a ServiceEntry.
 func (p *PushContext) Endpoints(s *Service, port *Port) []Endpoint {
+	all := p.ListedEndpoints(s, port)
+	if port == nil || s.Resolution == DNSLB || s.Resolution == DNSRoundRobinLB {
+		return all
+	}
+	return DistinctEndpoints(all)
+}
+
+// ListedEndpoints are those of [PushContext.Endpoints] before a proxy that gets
+// them by EDS drops all but the first of an address.
+func (p *PushContext) ListedEndpoints(s *Service, port *Port) []Endpoint {
 	if port == nil {
 		return p.OwnEndpoints(s, nil)
 	}
@@ -70,11 +80,12 @@ func (p *PushContext) Endpoints(s *Service, port *Port) []Endpoint {
 			}
 		}
 	}
-	return distinct(out)
+	return out
 }
 
-// distinct keeps the first of endpoints that have the same address and port.
-func distinct(endpoints []Endpoint) []Endpoint {
+// DistinctEndpoints keeps the first of endpoints that have the same address and
+// port; it changes the list.
+func DistinctEndpoints(endpoints []Endpoint) []Endpoint {
 	if len(endpoints) < 2 {
 		return endpoints
 	}

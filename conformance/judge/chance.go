@@ -121,7 +121,7 @@ func (i *istiod) orders(workloads []*Workload) int {
 			}
 		}
 	}
-	return ordersOf(largest, rivals(i.registries.Services()))
+	return ordersOf(largest, i.rivals(i.registries.Services()))
 }
 
 // gatewayScope is what a gateway sees of the mesh's services. Where sidecars

@@ -1,14 +1,17 @@
 package judge
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
+	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/networking/util"
 	"istio.io/istio/pkg/config/host"
@@ -67,6 +70,48 @@ func (i *istiod) settle(node *model.Proxy, table *route.RouteConfiguration) {
 	}
 }
 
+// settleEndpoints puts one of the endpoints of an address first where several
+// WorkloadEntries list it: istiod keeps those in maps
+// (pilot/pkg/serviceregistry/util/workloadinstances/index.go ForEach), and Envoy
+// takes the first endpoint of an address.
+func (i *istiod) settleEndpoints(load *endpoint.ClusterLoadAssignment) {
+	for _, locality := range load.GetEndpoints() {
+		variants := map[string][]int{}
+		for at, e := range locality.GetLbEndpoints() {
+			if address := e.GetEndpoint().GetAddress().GetSocketAddress(); i.machines[address.GetAddress()] > 1 {
+				key := address.GetAddress() + " " + strconv.Itoa(int(address.GetPortValue()))
+				variants[key] = append(variants[key], at)
+			}
+		}
+		for _, places := range variants {
+			// By what the endpoint says of itself, so that an order means the same
+			// every time.
+			sorted := slices.Clone(places)
+			slices.SortStableFunc(sorted, func(a, b int) int {
+				return cmp.Compare(tlsMode(locality.LbEndpoints[a]), tlsMode(locality.LbEndpoints[b]))
+			})
+			distinct := slices.CompactFunc(sorted, func(a, b int) bool { return tlsMode(locality.LbEndpoints[a]) == tlsMode(locality.LbEndpoints[b]) })
+			first, chosen := places[0], distinct[i.order%len(distinct)]
+			locality.LbEndpoints[first], locality.LbEndpoints[chosen] = locality.LbEndpoints[chosen], locality.LbEndpoints[first]
+		}
+	}
+}
+
+func tlsMode(e *endpoint.LbEndpoint) string {
+	return e.GetMetadata().GetFilterMetadata()["envoy.transport_socket_match"].GetFields()["tlsMode"].GetStringValue()
+}
+
+// addressesOfMachines counts the WorkloadEntries of each address.
+func addressesOfMachines(m *Manifests) map[string]int {
+	out := map[string]int{}
+	for _, cfg := range m.Configs {
+		if entry, ok := cfg.Spec.(*networking.WorkloadEntry); ok {
+			out[entry.GetAddress()]++
+		}
+	}
+	return out
+}
+
 // claimed are domains of a service that others may claim, too.
 func claimed(service *model.Service, node *model.Proxy) []string {
 	domains := []string{util.IPv6Compliant(strings.ToLower(string(service.Hostname)))}
@@ -80,8 +125,8 @@ func claimed(service *model.Service, node *model.Proxy) []string {
 }
 
 // rivals is the largest number of hosts that list one address for a port that may
-// carry HTTP.
-func rivals(services []*model.Service) int {
+// carry HTTP, or of machines that have one.
+func (i *istiod) rivals(services []*model.Service) int {
 	type place struct {
 		address string
 		port    int
@@ -112,6 +157,9 @@ func rivals(services []*model.Service) int {
 	most := 1
 	for _, names := range hosts {
 		most = max(most, len(names))
+	}
+	for _, machines := range i.machines {
+		most = max(most, machines)
 	}
 	return most
 }

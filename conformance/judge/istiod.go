@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 
+	security "istio.io/api/security/v1beta1"
 	configaggregate "istio.io/istio/pilot/pkg/config/aggregate"
 	"istio.io/istio/pilot/pkg/config/memory"
 	"istio.io/istio/pilot/pkg/model"
@@ -18,6 +19,7 @@ import (
 	"istio.io/istio/pilot/pkg/serviceregistry/serviceentry"
 	"istio.io/istio/pkg/activenotifier"
 	"istio.io/istio/pkg/cluster"
+	"istio.io/istio/pkg/config"
 	"istio.io/istio/pkg/config/constants"
 	"istio.io/istio/pkg/config/mesh/meshwatcher"
 	"istio.io/istio/pkg/config/schema/collections"
@@ -43,6 +45,8 @@ type istiod struct {
 	sidecars map[string][]*Workload
 	// scopes are the namespaces with a Sidecar, imports what those name.
 	scopes, imports map[string]bool
+	// machines counts the WorkloadEntries of each address.
+	machines map[string]int
 	// order is the number of the order in which things that tie come.
 	order int
 	// shared makes gateways come after the sidecars of their namespace.
@@ -59,7 +63,7 @@ const clusterID = cluster.ID(constants.DefaultClusterName)
 const syncTimeout = 2 * time.Minute
 
 func startIstiod(m *Manifests) (*istiod, error) {
-	i := &istiod{stop: make(chan struct{}), slices: m.EndpointSlices, metadata: m.Mesh.GetDefaultConfig().GetProxyMetadata(), sidecars: map[string][]*Workload{}}
+	i := &istiod{stop: make(chan struct{}), slices: m.EndpointSlices, metadata: m.Mesh.GetDefaultConfig().GetProxyMetadata(), sidecars: map[string][]*Workload{}, machines: addressesOfMachines(m)}
 	i.sidecarResources(m)
 	for _, w := range m.Workloads {
 		if w.Role == SidecarProxy {
@@ -114,7 +118,7 @@ func startIstiod(m *Manifests) (*istiod, error) {
 		if !filter.Filter(&corev1.Pod{ObjectMeta: objectMeta(cfg.Meta)}) {
 			continue
 		}
-		if _, err := store.Create(cfg.DeepCopy()); err != nil {
+		if _, err := store.Create(offline(cfg.DeepCopy())); err != nil {
 			i.close()
 			return nil, fmt.Errorf("cannot store %s %s/%s: %w", cfg.GroupVersionKind.Kind, cfg.Namespace, cfg.Name, err)
 		}
@@ -247,4 +251,18 @@ func kubeObjects(m *Manifests) []runtime.Object {
 		objects = append(objects, w.Pod.DeepCopy())
 	}
 	return objects
+}
+
+// offline gives rules for tokens whose keys are elsewhere the key that istiod takes
+// where it can fetch none (pilot/pkg/model/jwks_resolver.go BuildLocalJwks), so that
+// it does not try.
+func offline(cfg config.Config) config.Config {
+	if authentication, ok := cfg.Spec.(*security.RequestAuthentication); ok {
+		for _, rule := range authentication.GetJwtRules() {
+			if rule.GetJwks() == "" {
+				rule.Jwks = model.PublicOnlyJwks
+			}
+		}
+	}
+	return cfg
 }

@@ -99,6 +99,7 @@ func (i *istiod) config(w *Workload) (*envoy.Config, error) {
 			}
 			builder := endpoints.NewEndpointBuilder(name, node, i.push)
 			out.Endpoints[c.Name] = builder.BuildClusterLoadAssignment(i.env.EndpointIndex)
+			i.settleEndpoints(out.Endpoints[c.Name])
 		}
 	}
 	routes, _ := i.generator.BuildHTTPRoutes(node, request, core.ExtractRoutesFromListeners(out.Listeners))

@@ -25,8 +25,7 @@ type chance struct {
 	// gateways, which then share the sidecars' view of the mesh (istio
 	// pilot/pkg/model/push_context.go doGetSidecarScope).
 	sidecarsFirst bool
-	// turn is which of the services that claim one address as their domain gets
-	// it (see [proxy.claims]).
+	// turn is who wins a contest (see [contest]).
 	turn int
 }
 
@@ -42,8 +41,7 @@ type alternatives struct {
 	// larger are the simulations for members of groups that are larger than the
 	// choices, made on demand.
 	larger map[int]*Simulation
-	// turns are the simulations in which another service gets a contested
-	// domain, made on demand.
+	// turns are the simulations in which another wins a contest, made on demand.
 	turns   map[chance]*Simulation
 	turning sync.Mutex
 }
@@ -173,9 +171,9 @@ func (s *Simulation) large(i int) *Simulation {
 }
 
 // otherwise walks the flow of w through what else istiod may choose, until the
-// verdict differs from t; nil if it never does. contested are the services that
-// the last choice was between, if it was about a domain.
-func (s *Simulation) otherwise(f flow.Flow, w *walker, t *flow.Trace) (other *Simulation, contested []*model.Service, verdict *flow.Trace) {
+// verdict differs from t; nil if it never does. between is the contest that the last
+// choice was about, if it was about one.
+func (s *Simulation) otherwise(f flow.Flow, w *walker, t *flow.Trace) (other *Simulation, between *contest, verdict *flow.Trace) {
 	for _, c := range append([]*Simulation{s}, s.choices(w)...) {
 		walked := w
 		if c != s {
@@ -184,7 +182,7 @@ func (s *Simulation) otherwise(f flow.Flow, w *walker, t *flow.Trace) (other *Si
 				return c, nil, o
 			}
 		}
-		for turn := 1; turn < min(len(walked.contested), mostTurns); turn++ {
+		for turn := 1; turn < min(walked.contested.rivals(), mostTurns); turn++ {
 			turned := c.turned(turn)
 			if o, _ := turned.trace(f); !sameVerdict(t, o) {
 				return turned, walked.contested, o
@@ -196,21 +194,16 @@ func (s *Simulation) otherwise(f flow.Flow, w *walker, t *flow.Trace) (other *Si
 
 // undetermined answers for a flow whose verdict a, to which w came, depends on
 // what istiod happens to choose: with other it is b.
-func undetermined(s, other *Simulation, w *walker, contested []*model.Service, a, b *flow.Trace) *flow.Trace {
+func undetermined(s, other *Simulation, w *walker, between *contest, a, b *flow.Trace) *flow.Trace {
 	t := &flow.Trace{ID: a.ID, Outcome: flow.Unknown, Via: flow.ViaNone, Reason: flow.Undetermined, Hops: a.Hops, Assumptions: a.Assumptions}
 	hop := flow.Hop{At: flow.AtSidecar}
-	if len(a.Hops) > 0 {
-		hop.Proxy = a.Hops[0].Proxy
+	if i := slices.IndexFunc(a.Hops, func(h flow.Hop) bool { return h.Proxy != "" }); i >= 0 {
+		hop.Proxy = a.Hops[i].Proxy
 	}
 	fates := fmt.Sprintf("one way the flow is %s (%s), the other way %s (%s)", a.Outcome, a.Reason, b.Outcome, b.Reason)
-	if contested != nil {
-		var names []string
-		for _, service := range contested {
-			names = append(names, fmt.Sprintf("%s of %s", service.Hostname, service.Object))
-			hop.Because = append(hop.Because, flow.Because{Object: service.Object, Field: service.AddressField})
-		}
-		hop.Decision = fmt.Sprintf("the request names the address %s as its host, which %s list, and istiod may give it to any of them: %s", stripPort(w.asked), strings.Join(names, " and "), fates)
-		t.Detail = hop.Decision + "; addresses of their own, or a VirtualService for one of the hosts, would settle it"
+	if between != nil {
+		hop.Decision, hop.Because = between.what+": "+fates, between.because
+		t.Detail = hop.Decision + "; " + between.settle
 		t.Hops = append(slices.Clone(t.Hops), hop)
 		return t
 	}

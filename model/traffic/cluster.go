@@ -57,6 +57,9 @@ type cluster struct {
 	// missing says why the cluster does not exist, "" if it does; unsure, why
 	// that is not known although it looks so.
 	missing, unsure string
+	// contested is what istiod chooses between at one of the endpoints, nil
+	// usually.
+	contested *contest
 	// chance says why istiod itself may know the endpoints or not.
 	chance string
 	// unmodelled says why it is not known what the cluster does.
@@ -261,7 +264,7 @@ func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *
 		c.kind = toOriginal
 		return
 	}
-	for _, e := range p.push.Endpoints(s, c.port) {
+	for _, e := range p.push.ListedEndpoints(s, c.port) {
 		if !labelsMatch(c.labels, e.Labels) {
 			continue
 		}
@@ -270,6 +273,10 @@ func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *
 			continue
 		}
 		c.endpoints = append(c.endpoints, e)
+	}
+	if !dns {
+		p.contestEndpoints(c)
+		c.endpoints = model.DistinctEndpoints(c.endpoints)
 	}
 	if s.HiddenEndpoints() && !p.push.SelectsNothing(s) {
 		c.chance = fmt.Sprintf("%s is exported to nobody (\"~\"): istiod takes over its endpoints when the Service changes, not when they do, so that it depends on what happened last whether sidecars know any", s.Object)

@@ -121,9 +121,8 @@ type virtualHost struct {
 	routes  []*route
 	// redirectsToHTTPS answers 301 to plaintext requests.
 	redirectsToHTTPS bool
-	// contested are the services that claim a domain, where istiod may give it
-	// to any of them.
-	contested map[string][]*model.Service
+	// contested are domains that istiod may give to any of several services.
+	contested map[string]*contest
 	what      string
 	because   []flow.Because
 }

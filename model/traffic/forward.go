@@ -25,6 +25,9 @@ func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.T
 	if tied := p.scope.ByChance(hostName(t.cluster[strings.LastIndexByte(t.cluster, '|')+1:])); tied != nil {
 		w.picked = tied
 	}
+	if c.contested != nil {
+		w.contested = c.contested
+	}
 	conn.http = http
 	if http && c.port != nil && conn.request != nil && c.port.Protocol != protocol.Unsupported {
 		// Ports of unknown protocol get what the client speaks (istio

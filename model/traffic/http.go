@@ -46,8 +46,8 @@ func (w *walker) http(p *proxy, ch *chain, conn connection, who *subject) *flow.
 		return after(hops, stop(decision, ch.because, blocked(flow.NoRoute, 404)))
 	}
 	hop.VirtualHost = vh.name
-	if rivals := vh.contested[r.host()]; rivals != nil {
-		w.contested = rivals
+	if c := vh.contested[r.host()]; c != nil {
+		w.contested = c
 	}
 	if vh.redirectsToHTTPS && !ch.opens {
 		return after(hops, stop(fmt.Sprintf("plaintext requests for %s are redirected to HTTPS: 301", r.host()), vh.because, blocked(flow.Redirect, 301)))

@@ -30,9 +30,8 @@ type walker struct {
 	// picked are the services any of which istiod may take for a host that the
 	// flow was sent to.
 	picked []*model.Service
-	// contested are the services that claim the domain by which the request was
-	// taken for one of them.
-	contested []*model.Service
+	// contested is what istiod chose between on the way, nil if nothing.
+	contested *contest
 	// v6: what the client dials is an address of IPv6, so its pod and those of
 	// gateways are taken to have such addresses, too.
 	v6 bool
