@@ -57,9 +57,6 @@ func (w *walker) http(p *proxy, ch *chain, conn connection, who *subject) *flow.
 		return after(hops, stop(fmt.Sprintf("no rule for %s matches %s %s: 404", r.host(), r.method, r.plainPath()), vh.because, blocked(flow.NoRoute, 404)))
 	}
 	hop.Route = route.name
-	if w.hasToken && slices.ContainsFunc(vh.routes, func(r *route_) bool { return len(r.match.claims) > 0 }) {
-		return after(hops, stop("routes depend on the claims of a token, which the manifests do not tell", route.because, unknown(flow.ViaNone, flow.JWT, "routes depend on the claims of a token")))
-	}
 	if route.name == "block_all" {
 		return after(hops, stop(fmt.Sprintf("host %s is not registered for this sidecar, and %s: 502", r.authority, vh.what), vh.because, blocked(flow.Blackhole, 502)))
 	}
@@ -68,9 +65,6 @@ func (w *walker) http(p *proxy, ch *chain, conn connection, who *subject) *flow.
 	}
 	return after(hops, w.act(p, vh, route, conn, hop))
 }
-
-// route_ is the type route where a variable hides its name.
-type route_ = route
 
 // find returns the first route that matches, nil if none does.
 func (vh *virtualHost) find(r *request) *route {
@@ -178,8 +172,11 @@ func (w *walker) authorize(p *proxy, ch *chain, who *subject, tcp bool) *flow.Tr
 	// External authorizers come before the verifier of tokens (istio
 	// listener_builder.go buildHTTPConnectionManager).
 	d, decided := tables.decideCustom(who)
-	if !decided && !tcp && w.hasToken {
+	if !decided && !tcp {
 		for _, ra := range p.requestAuthentications(who) {
+			if !carriesToken(who.request, ra) {
+				continue
+			}
 			hop.Decision = fmt.Sprintf("RequestAuthentication %s validates the token that the client sends, which the manifests do not hold", ra.ID())
 			hop.Because = []flow.Because{{Object: ra.Object, Field: "spec.jwtRules"}}
 			return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), flow.JWT, hop.Decision))

@@ -126,6 +126,11 @@ func (p *proxy) open(ch *chain, conn connection, who *subject) (connection, *flo
 	switch {
 	case outer == nil:
 		return fail(fmt.Sprintf("%s, but the connection is plaintext", ch.what))
+	case mode == networking.ServerTLSSettings_MUTUAL && outer.origin == proxySimple:
+		// Whatever the files hold: TLS of mode SIMPLE presents no certificate
+		// (istio pilot/pkg/networking/core/cluster_tls.go), and a server of mode
+		// MUTUAL requires one (listener.go BuildListenerTLSContext).
+		return fail(fmt.Sprintf("%s, but the proxy that sends it presents no client certificate", ch.what))
 	case mode != networking.ServerTLSSettings_ISTIO_MUTUAL:
 		return conn, unknown(flow.ViaGateway, flow.CustomCert,
 			fmt.Sprintf("%s uses certificates of its own (%s): whether the client takes them, and the server the client's, depends on files that the manifests do not hold",

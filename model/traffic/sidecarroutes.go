@@ -14,16 +14,23 @@ import (
 	"github.com/egresslint/egresslint/model/flow"
 )
 
+// dynamicDNSTable routes the plaintext requests that no listener takes in the mode
+// ALLOW_ANY_DYNAMIC_DNS (istio pilot/pkg/networking/core/listener_builder.go
+// buildAllowAnyDynamicDNSHTTPFilterChain).
+const dynamicDNSTable = "allow_any_dynamic_dns"
+
 // table returns a route table by its name, compiled once.
 func (p *proxy) table(name string) *routeTable {
 	if t := p.tables[name]; t != nil {
 		return t
 	}
 	var t *routeTable
-	switch p.role {
-	case gatewayRole:
+	switch {
+	case name == dynamicDNSTable:
+		t = newRouteTable(name, []*virtualHost{p.catchAllHost()})
+	case p.role == gatewayRole:
 		t = p.gatewayTable(name)
-	case waypointRole:
+	case p.role == waypointRole:
 		t = p.waypointTable(name)
 	default:
 		t = p.sidecarTable(name)

@@ -35,8 +35,6 @@ type walker struct {
 	// v6: what the client dials is an address of IPv6, so its pod and those of
 	// gateways are taken to have such addresses, too.
 	v6 bool
-	// hasToken: the client sends a token that a proxy may validate.
-	hasToken bool
 }
 
 // unknown answers that the outcome is not known.
@@ -160,7 +158,6 @@ func (w *walker) dial(c *capture.Capture) (connection, []flow.Hop, string) {
 	switch f.Scheme {
 	case flow.HTTP:
 		conn.request = w.request()
-		_, w.hasToken = conn.request.headers["authorization"]
 	case flow.HTTPS, flow.TLS:
 		sni := f.SNI
 		if sni == "" && !isAddress(f.Host) {
@@ -347,8 +344,7 @@ func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
 		hop.Decision = fmt.Sprintf("no service that the sidecar knows has port %d, so %s decides", conn.dst.Port(), ch.what)
 		hop.Because = ch.because
 		if p.dynamicDNS() && conn.plaintextHTTP() {
-			hop.Decision += ": the request is forwarded to the host that it names"
-			return after([]flow.Hop{hop}, w.forward(p, target{cluster: dynamicDNSCluster}, conn, true))
+			ch = &chain{name: "fallthrough", table: dynamicDNSTable, what: ch.what, because: ch.because}
 		}
 	case l.refused != "":
 		hop.Listener = l.name()
