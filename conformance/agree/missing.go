@@ -30,7 +30,7 @@ func (in *Input) leavesOut(judge, product *flow.Trace) bool {
 		return false
 	}
 	last := &product.Hops[len(product.Hops)-1]
-	if host := last.Cluster[strings.LastIndexByte(last.Cluster, '|')+1:]; host != "" {
+	if host := hostOf(last.Cluster); host != "" {
 		return judge.Reason == flow.NoEndpoints && in.selectsNothing(host) || judge.Reason == flow.NoCluster && in.holdsNothing(host)
 	}
 	// The cluster's own network leads to a Service, and from there to pods alone:
@@ -40,6 +40,17 @@ func (in *Input) leavesOut(judge, product *flow.Trace) bool {
 			return s.Name == b.Object.Name && s.Namespace == b.Object.Namespace && len(s.Spec.Selector) > 0 && !in.runs(s.Namespace, s.Spec.Selector)
 		})
 	})
+}
+
+// hostOf is the host in the name of a cluster, as routes or as servers of mode
+// AUTO_PASSTHROUGH lead to it.
+func hostOf(cluster string) string {
+	if forwarded, found := strings.CutPrefix(cluster, "outbound_."); found {
+		if parts := strings.SplitN(forwarded, "_.", 3); len(parts) == 3 {
+			return parts[2]
+		}
+	}
+	return cluster[strings.LastIndexByte(cluster, '|')+1:]
 }
 
 const clusterSuffix = ".svc.cluster.local"

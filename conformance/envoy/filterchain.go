@@ -87,12 +87,12 @@ func (t *chainTable) add(chain *listener.FilterChain, compiled *compiledChain) {
 			switch {
 			case strings.HasPrefix(name, "*."):
 				// Kept as ".suffix", as Envoy does.
-				names = append(names, name[1:])
+				names = append(names, strings.ToLower(name[1:]))
 			case strings.Contains(name, "*"):
 				t.rejected = fmt.Sprintf("filter chain %q has a partial wildcard in server name %q", chain.GetName(), name)
 				return
 			default:
-				names = append(names, name)
+				names = append(names, strings.ToLower(name))
 			}
 		}
 	}

@@ -21,7 +21,8 @@ func TestFilterChainChoice(t *testing.T) {
 	l := &listener.Listener{
 		FilterChains: []*listener.FilterChain{
 			chainNamed("exact", &listener.FilterChainMatch{ServerNames: []string{"a.example.com"}, TransportProtocol: "tls"}),
-			chainNamed("wildcard", &listener.FilterChainMatch{ServerNames: []string{"*.example.com"}}),
+			chainNamed("wildcard", &listener.FilterChainMatch{ServerNames: []string{"*.Example.com"}}),
+			chainNamed("capitals", &listener.FilterChainMatch{ServerNames: []string{"Capitals.example.org"}}),
 			chainNamed("deeper", &listener.FilterChainMatch{ServerNames: []string{"*.deep.example.com"}}),
 			chainNamed("http", &listener.FilterChainMatch{TransportProtocol: "raw_buffer", ApplicationProtocols: []string{"http/1.1", "h2c"}}),
 			chainNamed("wide", &listener.FilterChainMatch{PrefixRanges: prefix("203.0.113.0", 24)}),
@@ -40,6 +41,7 @@ func TestFilterChainChoice(t *testing.T) {
 	}{
 		{name: "exact server name", want: "exact", serverName: "a.example.com", transport: "tls"},
 		{name: "server names have no case", want: "exact", serverName: "A.Example.COM", transport: "tls"},
+		{name: "server names of chains have no case", want: "capitals", serverName: "capitals.example.org", transport: "tls"},
 		{name: "an exact server name is not left for a wildcard", want: "default", serverName: "a.example.com", transport: "raw_buffer"},
 		{name: "wildcard of any depth", want: "wildcard", serverName: "x.y.example.com", transport: "tls"},
 		{name: "longest wildcard", want: "deeper", serverName: "x.deep.example.com", transport: "tls"},

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 
@@ -118,11 +119,11 @@ func (m *manager) forwardedHeaders(x *exchange) {
 	if x.terminated != nil {
 		scheme = "https"
 	}
-	chain := addresses(headers["x-forwarded-for"])
+	chain := headers["x-forwarded-for"]
 	x.remote = x.conn.Source
 	if m.edge {
-		if m.trustedHops > 0 && len(chain) >= m.trustedHops {
-			x.remote = chain[len(chain)-m.trustedHops]
+		if m.trustedHops > 0 {
+			x.remote = cmp.Or(lastAddress(chain, m.trustedHops-1), x.remote)
 		}
 		own := x.conn.Source.String()
 		if previous := headers["x-forwarded-for"]; previous != "" {
@@ -132,8 +133,8 @@ func (m *manager) forwardedHeaders(x *exchange) {
 		if m.trustedHops == 0 || headers["x-forwarded-proto"] == "" {
 			headers["x-forwarded-proto"] = scheme
 		}
-	} else if len(chain) > m.trustedHops {
-		x.remote = chain[len(chain)-1-m.trustedHops]
+	} else {
+		x.remote = cmp.Or(lastAddress(chain, m.trustedHops), x.remote)
 	}
 	if headers["x-forwarded-proto"] == "" {
 		headers["x-forwarded-proto"] = scheme
@@ -143,18 +144,22 @@ func (m *manager) forwardedHeaders(x *exchange) {
 	}
 }
 
-// addresses are those of an X-Forwarded-For header; an invalid one makes the
-// header useless.
-func addresses(header string) []netip.Addr {
-	var list []netip.Addr
-	for _, part := range strings.Split(header, ",") {
-		address, err := netip.ParseAddr(strings.TrimSpace(part))
-		if err != nil {
-			return nil
+// lastAddress is the address in an X-Forwarded-For header after which skip others
+// follow, invalid if there is none or if what stands there is no address; what the
+// other entries hold does not count (Utility::getLastAddressFromXFF).
+func lastAddress(header string, skip int) netip.Addr {
+	for range skip {
+		comma := strings.LastIndexByte(header, ',')
+		if comma < 0 {
+			return netip.Addr{}
 		}
-		list = append(list, address)
+		header = header[:comma]
 	}
-	return list
+	address, err := netip.ParseAddr(strings.TrimSpace(header[strings.LastIndexByte(header, ',')+1:]))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return address.Unmap()
 }
 
 // httpFilter handles the headers of a request; a stop ends it.

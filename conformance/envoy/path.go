@@ -77,11 +77,10 @@ func (n normalization) apply(path string) (normal string, ok bool) {
 	return plain + query, true
 }
 
-// canonicalPath follows the URL canonicalizer of Chromium that Envoy uses:
-// backslashes become slashes, dot segments are resolved, also encoded ones.
-// Whether other encoded unreserved characters ("%61") are decoded differs
-// between the canonicalizer's versions; they are left alone here, and
-// questions should not depend on them.
+// canonicalPath follows the URL canonicalizer that Envoy uses, as far as Istio's
+// test of its proxy shows it (tests/integration/security/normalization_test.go):
+// characters that need no encoding are decoded, backslashes become slashes, dot
+// segments are resolved, with parameters ("..;a=b") or without.
 func canonicalPath(path string) (string, bool) {
 	if !strings.HasPrefix(path, "/") {
 		return "", false
@@ -97,7 +96,7 @@ func canonicalPath(path string) (string, bool) {
 			if b == 0 {
 				return "", false
 			}
-			if b == '.' {
+			if needsNoEncoding(b) {
 				decoded.WriteByte(b)
 			} else {
 				decoded.WriteString(path[i : i+3])
@@ -111,7 +110,8 @@ func canonicalPath(path string) (string, bool) {
 	var kept []string
 	for i, segment := range segments {
 		last := i == len(segments)-1
-		switch segment {
+		bare, _, _ := strings.Cut(segment, ";")
+		switch bare {
 		case ".":
 			if last {
 				kept = append(kept, "")
@@ -128,6 +128,16 @@ func canonicalPath(path string) (string, bool) {
 		}
 	}
 	return "/" + strings.Join(kept, "/"), true
+}
+
+// needsNoEncoding tells the characters that RFC 3986 calls unreserved.
+func needsNoEncoding(c byte) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	default:
+		return c == '-' || c == '.' || c == '_' || c == '~'
+	}
 }
 
 func isHex(c byte) bool {

@@ -137,6 +137,17 @@ func TestPathNormalization(t *testing.T) {
 		{base, "/../a", "/a"},
 		{base, "/a//b", "/a//b"},
 		{base, "/a%2Fb", "/a%2Fb"},
+		// As in Istio's tests/integration/security/normalization_test.go.
+		{base, "/xyz%30..//abc", "/xyz0..//abc"},
+		{base, "/%41%7a%5f%7E%2d%40", "/Az_~-%40"},
+		{base, "/%c0%2e%c0%2e/admin", "/%c0.%c0./admin"},
+		{base, "/%252e%252e/admin", "/%252e%252e/admin"},
+		{base, "/..;/admin", "/admin"},
+		{base, "/app/..;a=b/admin", "/admin"},
+		{base, "/admin;a=b/xyz", "/admin;a=b/xyz"},
+		{base, "/;/admin", "/;/admin"},
+		{merge, `/app/\/\/\admin`, "/app/admin"},
+		{decode, `/%5Capp%2f%5c%2F%2e%2e%2fadmin%5c\abc`, "/app/admin/abc"},
 		{base, "/a/../b?x=/../c", "/b?x=/../c"},
 		{merge, "/a//b?x=//", "/a/b?x=//"},
 		{merge, "/a%2F/b", "/a%2F/b"},
@@ -146,7 +157,37 @@ func TestPathNormalization(t *testing.T) {
 			t.Errorf("%+v %s: %q (valid: %v), want %q", test.mode, test.path, got, ok, test.want)
 		}
 	}
-	if _, ok := base.apply("no-slash"); ok {
-		t.Error("a path without a slash was accepted")
+	for _, path := range []string{"no-slash", "/admin%00"} {
+		if _, ok := base.apply(path); ok {
+			t.Errorf("the path %s was accepted", path)
+		}
+	}
+}
+
+func TestLastAddress(t *testing.T) {
+	for _, test := range []struct {
+		header string
+		skip   int
+		want   string
+	}{
+		{"", 0, ""},
+		{"198.51.100.7", 0, "198.51.100.7"},
+		{"198.51.100.7", 1, ""},
+		{"198.51.100.7, 10.0.0.1", 0, "10.0.0.1"},
+		{"198.51.100.7, 10.0.0.1", 1, "198.51.100.7"},
+		{"unknown, 10.0.0.1", 0, "10.0.0.1"}, // only the entry itself counts
+		{"unknown, 10.0.0.1", 1, ""},
+		{"198.51.100.7, unknown", 0, ""},
+		{"198.51.100.7, unknown", 1, "198.51.100.7"},
+		{"198.51.100.7,", 0, ""},
+		{"2001:db8::1", 0, "2001:db8::1"},
+	} {
+		got := ""
+		if address := lastAddress(test.header, test.skip); address.IsValid() {
+			got = address.String()
+		}
+		if got != test.want {
+			t.Errorf("%q, %d left out: %q, want %q", test.header, test.skip, got, test.want)
+		}
 	}
 }

@@ -67,6 +67,10 @@ func (d *downstreamTLS) handshake(s *session) *Stop {
 		return &Stop{Reason: TLSMismatch}
 	}
 	layer := s.message.TLS[0]
+	if d.requireClient && layer.Origin == Simple {
+		// No certificate of the client, whatever those of the server are.
+		return &Stop{Reason: TLSMismatch}
+	}
 	if !d.mesh {
 		return &Stop{Reason: CustomCertificate, Detail: "the server's certificate is not the mesh's"}
 	}

@@ -54,7 +54,7 @@ func (w *world) trafficPolicy(ports []int, levels bool) map[string]any {
 		}
 		policy["portLevelSettings"] = []any{level}
 	}
-	if w.chance(0.01) {
+	if w.chance(0.02) {
 		policy["tunnel"] = map[string]any{"protocol": "CONNECT", "targetHost": "far.example.com", "targetPort": 443}
 	}
 	if len(policy) == 0 || w.chance(0.1) {

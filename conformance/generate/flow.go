@@ -8,14 +8,14 @@ import (
 )
 
 var (
-	paths   = []string{"/", "/", "/api", "/apix", "/api/x", "/API", "/sport", "/health", "/sport?x=1", "/secret", "/x/secret", "/admin", "/a//b", "/a/../api", "/x/%2e%2E/api", "/a\\..\\api", "/api?x=12", "/a%2Fb", "/q/x", "/api/"}
+	paths   = []string{"/", "/", "/api", "/apix", "/api/x", "/API", "/sport", "/health", "/sport?x=1", "/secret", "/x/secret", "/admin", "/a//b", "/a/../api", "/x/%2e%2E/api", "/a\\..\\api", "/api?x=12", "/a%2Fb", "/q/x", "/api/", "/%61pi", "/x/..;a=b/api", "/x/..;/secret", "/a%5C..%2Fadmin", "/admin%00"}
 	methods = []string{"GET", "GET", "GET", "HEAD", "POST", "PUT", "OPTIONS"}
 )
 
 // flow makes one question, about something that the mesh mentions most of the
 // time.
 func (w *world) flow(number int) flow.Flow {
-	f := flow.Flow{ID: "f" + itoa(number), From: pick(w, w.clients...)}
+	f := flow.Flow{ID: "f" + itoa(number), From: w.from()}
 	host, port, protocol := w.asked()
 	f.Host, f.Port = host, port
 	f.Scheme = w.scheme(port, protocol)
@@ -47,7 +47,27 @@ func (w *world) flow(number int) flow.Flow {
 	if w.chance(0.005) {
 		f.Scheme = flow.UDP
 	}
+	if w.chance(0.005) {
+		f.DstIP = "127.0.0.1"
+	}
+	if w.chance(0.0005) {
+		// No question at all.
+		f.From, f.Port = pick(w, w.clients...), pick(w, 0, 65536)
+	}
 	return f
+}
+
+// from is where a flow starts: at a client, as a rule.
+func (w *world) from() string {
+	switch {
+	case w.chance(0.0008):
+		gateway := pick(w, w.gateways...).service
+		return gateway.namespace + "/" + gateway.name
+	case w.chance(0.0005):
+		return "default/nobody"
+	default:
+		return pick(w, w.clients...)
+	}
 }
 
 // asked is a host and a port.
@@ -133,7 +153,7 @@ func (w *world) request(f *flow.Flow) {
 		headers["host"] = pick(w, "api.example.com", "www.example.com:8080", "a.wild.test", "unknown.test")
 	}
 	if w.chance(0.03) {
-		headers["x-forwarded-for"] = pick(w, "198.51.100.7", "198.51.100.7, 10.244.0.9", "203.0.113.1")
+		headers["x-forwarded-for"] = pick(w, "198.51.100.7", "198.51.100.7, 10.244.0.9", "203.0.113.1", "unknown, 198.51.100.7", "198.51.100.7, unknown", "198.51.100.7,")
 	}
 	if w.chance(0.02) || w.tokens && w.chance(0.3) {
 		headers["authorization"] = "Bearer token"

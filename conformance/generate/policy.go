@@ -18,7 +18,7 @@ func (w *world) policy(gatewayAffine bool) {
 	case w.chance(0.06):
 		spec["targetRefs"] = []any{map[string]any{"kind": "Gateway", "group": "gateway.networking.k8s.io", "name": "waypoint"}}
 	}
-	action := pick(w, "ALLOW", "ALLOW", "ALLOW", "DENY", "DENY", "DENY", "AUDIT", "CUSTOM")
+	action := pick(w, "ALLOW", "ALLOW", "ALLOW", "ALLOW", "DENY", "DENY", "DENY", "DENY", "AUDIT", "CUSTOM")
 	if action != "ALLOW" || w.chance(0.5) {
 		spec["action"] = action
 	}
@@ -163,9 +163,15 @@ func (w *world) condition() map[string]any {
 }
 
 func (w *world) requestAuthentication() {
-	w.istio("security", "RequestAuthentication", pick(w, w.root, w.namespace()), w.name("ra"), map[string]any{
-		"jwtRules": []any{map[string]any{"issuer": "issuer", "jwks": `{"keys":[]}`}},
-	})
+	rule := map[string]any{"issuer": "issuer", "jwks": `{"keys":[]}`}
+	if w.chance(0.4) {
+		delete(rule, "jwks")
+		rule["jwksUri"] = "https://issuer.example.com/keys"
+	}
+	if w.chance(0.2) {
+		rule["fromHeaders"] = []any{map[string]any{"name": pick(w, "x-token", "authorization"), "prefix": "Bearer "}}
+	}
+	w.istio("security", "RequestAuthentication", pick(w, w.root, w.namespace()), w.name("ra"), map[string]any{"jwtRules": []any{rule}})
 }
 
 // checker registers the service that CUSTOM policies ask.

@@ -19,9 +19,16 @@ func (w *world) scenario() {
 	if w.tidy && slices.Contains(w.seen.hosts, host) {
 		return
 	}
-	kind := pick(w, "http", "http", "mtls", "mtls", "mtls", "tls", "tls", "tls-mtls", "tcp", "tcp", "origination", "terminate")
-	if kind == "origination" {
+	kind := pick(w, "http", "http", "mtls", "mtls", "mtls", "tls", "tls", "tls-mtls", "tcp", "tcp", "origination", "between")
+	if w.chance(0.025) {
+		kind = "terminate"
+	}
+	switch kind {
+	case "origination":
 		w.origination(host)
+		return
+	case "between":
+		w.forwarded(host)
 		return
 	}
 	gw := pick(w, w.gateways...)
@@ -246,6 +253,9 @@ func (w *world) aside(match map[string]any, rules ...map[string]any) []any {
 // originationRule has the last proxy speak TLS to the outside.
 func (w *world) originationRule(namespace, host, kind string) {
 	tls := map[string]any{"mode": "SIMPLE"}
+	if w.chance(0.1) {
+		tls = map[string]any{"mode": "MUTUAL", "clientCertificate": "/etc/client/cert.pem", "privateKey": "/etc/client/key.pem"}
+	}
 	if w.twist() {
 		tls = w.clientTLS(host)
 	}
@@ -277,5 +287,42 @@ func (w *world) origination(host string) {
 				"route": []any{map[string]any{"destination": map[string]any{"host": host, "port": map[string]any{"number": 443}}}},
 			}},
 		})
+	}
+}
+
+// forwarded sends requests for a host through a server of mode AUTO_PASSTHROUGH, as
+// those between two clusters go, with the server name of a service of the mesh.
+func (w *world) forwarded(host string) {
+	gw := pick(w, w.gateways...)
+	to := pick(w, w.services...)
+	toPort := pick(w, to.ports...).number
+	subset := pick(w, "", "", "v1", "v2")
+	namespace := gw.service.namespace
+	server := w.gatewayServer(443, "TLS", []string{pick(w, "*", "*.local", to.fqdn(), to.namespace+"/*")}, map[string]any{"mode": "AUTO_PASSTHROUGH"})
+	w.gateway(namespace, gw.labels, server)
+	tls := map[string]any{"mode": "ISTIO_MUTUAL", "sni": "outbound_." + itoa(toPort) + "_." + subset + "_." + to.fqdn()}
+	if w.chance(0.7) {
+		tls["subjectAltNames"] = []any{"spiffe://cluster.local/ns/" + to.namespace + "/sa/" + to.name}
+	}
+	w.istio("networking", "DestinationRule", namespace, w.name("dr"), map[string]any{
+		"host": gw.service.fqdn(), "subsets": []any{map[string]any{"name": "between", "trafficPolicy": map[string]any{"tls": tls}}},
+	})
+	if subset != "" || w.chance(0.2) {
+		w.istio("networking", "DestinationRule", to.namespace, w.name("dr"), map[string]any{
+			"host": to.fqdn(), "subsets": []any{
+				map[string]any{"name": "v1", "labels": stringMap("version", "v1")},
+				map[string]any{"name": "v2", "labels": stringMap("version", "v2")},
+			},
+		})
+	}
+	w.istio("networking", "VirtualService", w.namespace(), w.name("vs"), map[string]any{
+		"hosts": []any{host},
+		"http": []any{map[string]any{"route": []any{map[string]any{
+			"destination": map[string]any{"host": gw.service.fqdn(), "subset": "between", "port": map[string]any{"number": 443}},
+		}}}},
+	})
+	w.entry(w.namespace(), []string{host}, []entryPort{{80, "HTTP"}})
+	for range 3 {
+		w.seen.targets = append(w.seen.targets, destination{host, 80, "HTTP"})
 	}
 }

@@ -77,7 +77,7 @@ func (w *world) entry(namespace string, hosts []string, ports []entryPort) map[s
 	case w.chance(0.5):
 		spec["location"] = "MESH_EXTERNAL"
 	}
-	w.entryEndpoints(spec, resolution, wildcard)
+	w.entryEndpoints(namespace, spec, resolution, wildcard)
 	if w.chance(0.3) && resolution != "DYNAMIC_DNS" {
 		addresses := some(w, 2, singleIPs...)
 		if w.chance(0.35) && (resolution == "NONE" || resolution == "STATIC") {
@@ -111,7 +111,7 @@ func opaque(protocol string) bool {
 	return slices.Contains([]string{"TCP", "MySQL", "Mongo", "Redis", "UDP"}, protocol)
 }
 
-func (w *world) entryEndpoints(spec map[string]any, resolution string, wildcard bool) {
+func (w *world) entryEndpoints(namespace string, spec map[string]any, resolution string, wildcard bool) {
 	endpoint := func(address string) map[string]any {
 		e := map[string]any{"address": address}
 		if w.chance(0.3) {
@@ -127,7 +127,12 @@ func (w *world) entryEndpoints(spec map[string]any, resolution string, wildcard 
 	switch resolution {
 	case "STATIC":
 		if w.chance(0.25) {
-			spec["workloadSelector"] = map[string]any{"labels": stringMap("app", pick(w, "vm", "vm", "web", "sleep"))}
+			app := pick(w, "vm", "vm", "web", "sleep")
+			spec["workloadSelector"] = map[string]any{"labels": stringMap("app", app)}
+			if app != "sleep" && !w.chance(0.15) {
+				// What selects nothing is unknown; that is seldom worth asking.
+				w.machine(namespace, app)
+			}
 			return
 		}
 		if w.chance(0.05) {
@@ -145,6 +150,7 @@ func (w *world) entryEndpoints(spec map[string]any, resolution string, wildcard 
 			}
 		} else if w.chance(0.05) {
 			spec["workloadSelector"] = map[string]any{"labels": stringMap("app", "vm")}
+			w.machine(namespace, "vm")
 		}
 	case "DNS_ROUND_ROBIN":
 		if w.chance(0.3) {
@@ -153,8 +159,11 @@ func (w *world) entryEndpoints(spec map[string]any, resolution string, wildcard 
 	}
 }
 
-func (w *world) workloadEntry(namespace string) {
-	spec := map[string]any{"address": pick(w, "192.0.2.30", "192.0.2.31", "vm.example.net"), "labels": stringMap("app", pick(w, "vm", "vm", "web"))}
+func (w *world) workloadEntry(namespace string) { w.machine(namespace, pick(w, "vm", "vm", "web")) }
+
+// machine is a WorkloadEntry of an application.
+func (w *world) machine(namespace, app string) {
+	spec := map[string]any{"address": pick(w, "192.0.2.30", "192.0.2.31", "vm.example.net"), "labels": stringMap("app", app)}
 	if w.chance(0.3) {
 		spec["labels"].(map[string]any)["version"] = pick(w, "v1", "v2")
 	}

@@ -61,7 +61,9 @@ func (w *world) workloads() {
 	}
 	if w.chance(0.1) {
 		w.kubeService(service{namespace: "default", name: "vm", ports: []servicePort{{80, "http"}, {9000, "tcp"}}}, map[string]any{"app": "vm"}, nil)
-		w.workloadEntry("default")
+		if !w.chance(0.15) {
+			w.machine("default", "vm")
+		}
 	}
 	if w.chance(0.06) {
 		// Without a selector, Endpoints of its own.

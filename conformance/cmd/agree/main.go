@@ -95,6 +95,9 @@ type tally struct {
 	most, reduce   int
 	save           string
 	judge, product time.Duration
+	// coverage is of the product's answers: what the input lacks is unknown to
+	// it alone.
+	coverage agree.Coverage
 }
 
 func (t *tally) add(out io.Writer, o outcome) {
@@ -118,6 +121,7 @@ func (t *tally) add(out io.Writer, o outcome) {
 	for _, a := range r.Answers {
 		t.flows++
 		t.count(a.Judge)
+		t.coverage.Add(a.Flow, a.Product)
 		if len(a.Differences) == 0 {
 			continue
 		}
@@ -162,6 +166,8 @@ func text(v any) string {
 func (t *tally) print(out io.Writer, took time.Duration) {
 	fmt.Fprintln(out, "\nanswers of the judge:")
 	ranking(out, t.answers, func(answer string) string { return answer })
+	fmt.Fprintln(out, "\nvalues, branches included:")
+	t.coverage.Print(out)
 	if len(t.kinds) > 0 {
 		fmt.Fprintln(out, "\ndisagreements:")
 		ranking(out, t.kinds, func(kind string) string { return fmt.Sprintf("seed %d: %s", t.first[kind], kind) })
