@@ -8,19 +8,15 @@ import (
 	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 )
 
-// chainKey is one combination of the criteria of a filter chain. Envoy expands
-// every chain into all its combinations and refuses a listener in which two
-// chains share one.
+// chainKey is one combination of the criteria of a filter chain, those about the
+// source left out (see add). Envoy expands every chain into all its combinations
+// and refuses a listener in which two chains share one.
 type chainKey struct {
 	port        uint32
 	prefix      netip.Prefix // zero for any
 	serverName  string
 	transport   string
 	application string
-	direct      netip.Prefix
-	sourceType  listener.FilterChainMatch_ConnectionSourceType
-	source      netip.Prefix
-	sourcePort  uint32
 }
 
 // chainTable finds the filter chain of a connection by Envoy's steps: each

@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"cmp"
+	"net/http"
 	"net/netip"
 	"strings"
 
@@ -315,7 +316,7 @@ type corsFilter struct{}
 
 func (corsFilter) decode(x *exchange) *Stop {
 	config := x.route.perFilter("envoy.filters.http.cors")
-	if config == nil || x.request.Method != "OPTIONS" {
+	if config == nil || x.request.Method != http.MethodOptions {
 		return nil
 	}
 	policy := &cors.CorsPolicy{}

@@ -42,7 +42,7 @@ func compileDownstreamTLS(socket *core.TransportSocket) *downstreamTLS {
 	for _, san := range validation(common).GetMatchTypedSubjectAltNames() {
 		d.clients = append(d.clients, &stringMatcher{san.GetMatcher()})
 	}
-	for _, san := range validation(common).GetMatchSubjectAltNames() { //nolint:staticcheck // what istiod sends
+	for _, san := range validation(common).GetMatchSubjectAltNames() {
 		d.clients = append(d.clients, &stringMatcher{san})
 	}
 	return d
@@ -130,7 +130,7 @@ func compileUpstreamTLS(socket *core.TransportSocket) *upstreamTLS {
 	for _, san := range validation(common).GetMatchTypedSubjectAltNames() {
 		u.servers = append(u.servers, &stringMatcher{san.GetMatcher()})
 	}
-	for _, san := range validation(common).GetMatchSubjectAltNames() { //nolint:staticcheck // what istiod sends
+	for _, san := range validation(common).GetMatchSubjectAltNames() {
 		u.servers = append(u.servers, &stringMatcher{san})
 	}
 	return u

@@ -35,7 +35,7 @@ func (w *world) anyServer() map[string]any {
 	port := pick(w, 80, 80, 443, 443, 443, 8080, 8443, 9000, 8089)
 	switch protocol := pick(w, "HTTP", "HTTP", "HTTPS", "HTTPS", "TLS", "TLS", "TCP", "HTTP2", "GRPC"); protocol {
 	case "HTTPS", "TLS":
-		return w.gatewayServer(port, protocol, hosts, w.serverTLS(protocol))
+		return w.gatewayServer(port, protocol, hosts, w.serverTLS())
 	case "HTTP":
 		var tls map[string]any
 		if w.chance(0.08) {
@@ -47,7 +47,7 @@ func (w *world) anyServer() map[string]any {
 	}
 }
 
-func (w *world) serverTLS(protocol string) map[string]any {
+func (w *world) serverTLS() map[string]any {
 	// Certificates of a server's own leave little to be decided (docs/conformance.md).
 	mode := pick(w, "ISTIO_MUTUAL", "ISTIO_MUTUAL", "PASSTHROUGH", "PASSTHROUGH", "AUTO_PASSTHROUGH")
 	if w.chance(0.1) {

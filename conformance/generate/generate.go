@@ -87,13 +87,10 @@ type world struct {
 // mentions are the values that objects of the mesh name, with repetitions:
 // what is named often is asked for often.
 type mentions struct {
-	hosts, addresses, paths, methods, gatewayNames []string
-	ports                                          []int
-	headers                                        []header
-	targets                                        []destination // host and port pairs that fit
+	hosts, addresses, gatewayNames []string
+	ports                          []int
+	targets                        []destination // host and port pairs that fit
 }
-
-type header struct{ name, value string }
 
 type destination struct {
 	host string

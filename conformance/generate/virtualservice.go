@@ -269,7 +269,7 @@ func (w *world) virtualService() {
 		spec["http"] = []any{w.httpRoute(namespace, gateways)}
 	}
 	if w.chance(0.05) {
-		w.delegate(spec, namespace)
+		w.delegate(spec)
 	}
 	w.exportTo(spec, 0.1)
 	w.istio("networking", "VirtualService", namespace, w.name("vs"), spec)
@@ -278,7 +278,7 @@ func (w *world) virtualService() {
 
 // delegate turns the first HTTP route into one that another VirtualService
 // completes.
-func (w *world) delegate(spec map[string]any, namespace string) {
+func (w *world) delegate(spec map[string]any) {
 	target := w.namespace()
 	name := w.name("vd")
 	child := map[string]any{"http": []any{w.httpRoute(target, nil)}}

@@ -117,9 +117,6 @@ func (w *world) client(namespace, name string, annotations map[string]any) {
 	}
 }
 
-// targets are the ports of pods behind a gateway's Service.
-var gatewayTargets = map[int]int{80: 8080, 443: 8443}
-
 func (w *world) gatewayWorkload(namespace, name string, labels map[string]any) {
 	if namespace == "egress" {
 		w.namespaces = append(w.namespaces, "egress")

@@ -233,5 +233,5 @@ func servicesOnly(registries model.ServiceDiscovery) *model.PushContext {
 // Configs lists the objects of one of Istio's kinds that istiod works with:
 // those of the manifests and those that it makes of the Gateway API.
 func (m *Mesh) Configs(kind config.GroupVersionKind) []config.Config {
-	return m.istiod.env.ConfigStore.List(kind, "")
+	return m.istiod.env.List(kind, "")
 }
