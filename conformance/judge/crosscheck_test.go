@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -88,25 +89,136 @@ func TestAgainstIstioSimulation(t *testing.T) {
 	t.Logf("%d flows compared", compared)
 }
 
+// TestArrivalsAgainstIstioSimulation does the same for what arrives at gateways and
+// at the inbound side of sidecars, wrapped in the TLS that the proxies before have
+// added. Theirs knows one application protocol a connection, servers that the mesh
+// vouches for or not, and nothing of who the client is.
+func TestArrivalsAgainstIstioSimulation(t *testing.T) {
+	meshes, least := 150, map[Role]int{GatewayProxy: 600, SidecarProxy: 600}
+	if testing.Short() {
+		meshes, least = 15, map[Role]int{GatewayProxy: 40, SidecarProxy: 20}
+	}
+	compared := map[Role]int{}
+	chains := map[Role]map[string]bool{GatewayProxy: {}, SidecarProxy: {}}
+	for seed := range uint64(meshes) {
+		c := generate.New(seed+2_000_000, 60)
+		manifests, err := Parse(c.YAML())
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		mesh, err := Open(manifests)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		mesh.chances = nil // other pushes have other configurations
+		configs := map[*Workload]*envoy.Config{}
+		for _, w := range manifests.Workloads {
+			if w.Role == NoProxy {
+				continue
+			}
+			config, err := mesh.istiod.config(w)
+			if err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			nameChains(config)
+			configs[w], mesh.proxies[w] = config, envoy.New(config, mesh.identity(w))
+		}
+		var asked string
+		mesh.observe = func(at *Workload, conn envoy.Connection, ours *envoy.Verdict) {
+			if conn.Destination.Addr().Is6() {
+				return
+			}
+			mode := simulation.CallModeGateway
+			if at.Role == SidecarProxy {
+				mode = simulation.CallModeInbound
+			}
+			theirs, ok := istioArrival(t, configs[at], conn, mode)
+			if !ok || ours.Stop != nil && ours.Stop.Reason == envoy.RejectedConfig {
+				return
+			}
+			compared[at.Role]++
+			chains[at.Role][ours.FilterChain] = true
+			switch {
+			case ours.Listener != theirs.ListenerMatched:
+				t.Errorf("seed %d %s at %s: listener %q, Istio's simulation %q", seed, asked, at.ID(), ours.Listener, theirs.ListenerMatched)
+			case ours.FilterChain != theirs.FilterChainMatched:
+				t.Errorf("seed %d %s at %s: filter chain %q, Istio's simulation %q (%v)", seed, asked, at.ID(), ours.FilterChain, theirs.FilterChainMatched, theirs.Error)
+			case theirs.VirtualHostMatched != "" && ours.VirtualHost != "" && ours.VirtualHost != theirs.VirtualHostMatched:
+				t.Errorf("seed %d %s at %s: virtual host %q, Istio's simulation %q", seed, asked, at.ID(), ours.VirtualHost, theirs.VirtualHostMatched)
+			case theirs.Error == nil && ours.Stop == nil && len(ours.Forwards) == 1 && !ours.HTTP &&
+				theirs.ClusterMatched != "" && ours.Forwards[0].Cluster != theirs.ClusterMatched:
+				t.Errorf("seed %d %s at %s: cluster %q, Istio's simulation %q", seed, asked, at.ID(), ours.Forwards[0].Cluster, theirs.ClusterMatched)
+			}
+		}
+		for _, f := range c.Flows {
+			asked = f.ID
+			mesh.Trace(f)
+		}
+		mesh.Close()
+	}
+	for role, want := range least {
+		if compared[role] < want {
+			t.Errorf("only %d arrivals at proxies of role %d compared", compared[role], role)
+		}
+		t.Logf("role %d: %d arrivals compared, at %d chains", role, compared[role], len(chains[role]))
+	}
+}
+
+// nameChains names the filter chains that istiod leaves without a name, by which
+// they are compared.
+func nameChains(config *envoy.Config) {
+	for _, l := range config.Listeners {
+		seen := map[string]bool{"": true}
+		for i, chain := range l.GetFilterChains() {
+			if seen[chain.GetName()] {
+				chain.Name = fmt.Sprintf("%s chain %d", chain.GetName(), i)
+			}
+			seen[chain.GetName()] = true
+		}
+	}
+}
+
+// istioArrival asks Istio's simulation about a connection that proxies may have
+// wrapped.
+func istioArrival(t *testing.T, config *envoy.Config, conn envoy.Connection, mode simulation.CallMode) (simulation.Result, bool) {
+	call := simulation.Call{CallMode: mode, Protocol: simulation.TCP, TLS: simulation.Plaintext}
+	if request := conn.Message.HTTP; request != nil && len(conn.Message.TLS) <= 1 {
+		call.Protocol = simulation.HTTP
+		if request.HTTP2 {
+			call.Protocol = simulation.HTTP2
+		}
+		// Theirs compares the host alone.
+		host, _, found := strings.Cut(request.Authority, ":")
+		if found && strings.Contains(request.Authority, "[") {
+			return simulation.Result{}, false
+		}
+		call.HostHeader, call.Path = strings.ToLower(host), request.Path
+	}
+	if len(conn.Message.TLS) > 0 {
+		layer := conn.Message.TLS[0]
+		call.TLS, call.Sni = simulation.TLS, strings.ToLower(layer.SNI)
+		if layer.Origin == envoy.Mesh {
+			call.TLS = simulation.MTLS
+		}
+		// Without any, theirs makes one up.
+		call.Alpn = "none"
+		if len(layer.ALPN) > 0 {
+			call.Alpn = layer.ALPN[0]
+		}
+		if call.TLS == simulation.TLS && call.Sni == "" && call.HostHeader != "" {
+			return simulation.Result{}, false // theirs takes the host for it
+		}
+	}
+	return simulate(t, config, conn, call), true
+}
+
 // istioAnswer asks Istio's simulation; not of connections that it cannot
 // describe.
 func istioAnswer(t *testing.T, config *envoy.Config, conn envoy.Connection) (simulation.Result, bool) {
 	if conn.Destination.Addr().Compare(netip.Addr{}) == 0 {
 		return simulation.Result{}, false
 	}
-	sim := &simulation.Simulation{Listeners: config.Listeners}
-	for _, c := range config.Clusters {
-		sim.Clusters = append(sim.Clusters, c)
-	}
-	for _, r := range config.Routes {
-		sim.Routes = append(sim.Routes, r)
-	}
-	// The simulation is made for tests and keeps theirs in a private field.
-	field := reflect.ValueOf(sim).Elem().FieldByName("t")
-	reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Set(reflect.ValueOf(t))
 	call := simulation.Call{
-		Address:  conn.Destination.Addr().String(),
-		Port:     int(conn.Destination.Port()),
 		CallMode: simulation.CallModeOutbound,
 		Protocol: simulation.TCP,
 		TLS:      simulation.Plaintext,
@@ -125,5 +237,21 @@ func istioAnswer(t *testing.T, config *envoy.Config, conn envoy.Connection) (sim
 		call.HostHeader = strings.ToLower(conn.Message.HTTP.Authority)
 		call.Path = conn.Message.HTTP.Path
 	}
-	return sim.Run(call), true
+	return simulate(t, config, conn, call), true
+}
+
+// simulate runs a call to the address that a connection dials.
+func simulate(t *testing.T, config *envoy.Config, conn envoy.Connection, call simulation.Call) simulation.Result {
+	sim := &simulation.Simulation{Listeners: config.Listeners}
+	for _, c := range config.Clusters {
+		sim.Clusters = append(sim.Clusters, c)
+	}
+	for _, r := range config.Routes {
+		sim.Routes = append(sim.Routes, r)
+	}
+	// The simulation is made for tests and keeps theirs in a private field.
+	field := reflect.ValueOf(sim).Elem().FieldByName("t")
+	reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Set(reflect.ValueOf(t))
+	call.Address, call.Port = conn.Destination.Addr().String(), int(conn.Destination.Port())
+	return sim.Run(call)
 }

@@ -26,6 +26,9 @@ type Mesh struct {
 	// chances are the same mesh after other pushes, where istiod leaves
 	// something to chance.
 	chances []*Mesh
+	// observe sees each connection at a proxy and what becomes of it there; nil
+	// for nobody.
+	observe func(at *Workload, conn envoy.Connection, verdict *envoy.Verdict)
 	// v6 is the same mesh in a cluster of IPv6, for flows to such addresses.
 	v6 *Mesh
 }
@@ -94,6 +97,13 @@ func (m *Mesh) proxy(w *Workload) (*envoy.Proxy, error) {
 	p := envoy.New(config, m.identity(w))
 	m.proxies[w] = p
 	return p, nil
+}
+
+// seen shows an arrival to the observer.
+func (m *Mesh) seen(at *Workload, conn envoy.Connection, verdict *envoy.Verdict) {
+	if m.observe != nil {
+		m.observe(at, conn, verdict)
+	}
 }
 
 // identity is the SPIFFE URI of a workload.

@@ -257,9 +257,12 @@ func (w *walk) arrive(t target, conn envoy.Connection, via flow.Via, tls flow.Up
 		return &flow.Trace{Outcome: flow.Unknown, Via: via, Reason: flow.Assumption, Detail: err.Error()}
 	}
 	if t.workload.Role == GatewayProxy {
-		return w.pass(hop{workload: t.workload, proxy: proxy, verdict: proxy.Accept(conn), conn: conn, via: flow.ViaGateway, depth: depth})
+		verdict := proxy.Accept(conn)
+		w.mesh.seen(t.workload, conn, verdict)
+		return w.pass(hop{workload: t.workload, proxy: proxy, verdict: verdict, conn: conn, via: flow.ViaGateway, depth: depth})
 	}
 	verdict := proxy.Redirected("virtualInbound", conn)
+	w.mesh.seen(t.workload, conn, verdict)
 	h := hop{workload: t.workload, proxy: proxy, verdict: verdict, conn: conn, via: via, depth: depth}
 	w.hops = append(w.hops, describe(h))
 	if verdict.Stop != nil {
