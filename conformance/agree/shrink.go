@@ -88,8 +88,10 @@ func name(seed uint64, a *Answer) string {
 	return fmt.Sprintf("seed-%d-%s-%s", seed, a.Flow.ID, strings.ReplaceAll(string(a.Judge.Reason), "_", "-"))
 }
 
-// Save writes a case as a directory of its name: manifests/mesh.yaml, and
-// calls.jsonl with the flow and the judge's answer as what is to be expected.
+// Save writes a case as a directory of its name, as those of testdata/mesh are:
+// manifests/mesh.yaml, and flows.jsonl with the flow and the judge's answer as what
+// is to be expected. Whoever keeps it checks that answer, and names the directory by
+// what it shows.
 func (c *Case) Save(dir string) error {
 	manifests := filepath.Join(dir, c.Name, "manifests")
 	if err := os.MkdirAll(manifests, 0o755); err != nil {
@@ -100,12 +102,13 @@ func (c *Case) Save(dir string) error {
 	}
 	line, err := json.Marshal(struct {
 		flow.Flow
-		Expect *flow.Trace `json:"expect"`
-	}{c.Answer.Flow, plain(c.Answer.Judge)})
+		Want   *flow.Trace `json:"want"`
+		Source string      `json:"source"`
+	}{c.Answer.Flow, plain(c.Answer.Judge), "istiod"})
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, c.Name, "calls.jsonl"), append(line, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(dir, c.Name, "flows.jsonl"), append(line, '\n'), 0o644)
 }
 
 // plain is an answer without the way to it.
