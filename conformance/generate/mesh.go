@@ -34,8 +34,15 @@ func (w *world) mesh() {
 	if w.chance(0.2) {
 		config["pathNormalization"] = map[string]any{"normalization": pick(w, "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES")}
 	}
+	proxies := map[string]any{}
 	if w.chance(0.1) {
-		config["defaultConfig"] = map[string]any{"gatewayTopology": map[string]any{"numTrustedProxies": w.between(1, 2)}}
+		proxies["gatewayTopology"] = map[string]any{"numTrustedProxies": w.between(1, 2)}
+	}
+	if w.chance(0.06) {
+		proxies["proxyMetadata"] = map[string]any{"ISTIO_META_DNS_CAPTURE": "true"}
+	}
+	if len(proxies) > 0 {
+		config["defaultConfig"] = proxies
 	}
 	if w.chance(0.07) {
 		w.root = "mesh-root"

@@ -4,11 +4,17 @@ import (
 	"fmt"
 	"net/netip"
 	"sort"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	networking "istio.io/api/networking/v1alpha3"
+	"istio.io/istio/pilot/pkg/networking/serviceentry"
+	"istio.io/istio/pkg/config"
+	"istio.io/istio/pkg/config/schema/gvk"
 )
 
 // The first addresses of pods and of Services, by family.
@@ -151,5 +157,40 @@ func addressType(address string) discoveryv1.AddressType {
 		return discoveryv1.AddressTypeIPv6
 	default:
 		return discoveryv1.AddressTypeIPv4
+	}
+}
+
+// allocate gives ServiceEntries the automatic addresses that a controller of
+// istiod would write into their status (pilot/pkg/controllers/ipallocate): one of
+// each family for each host, whichever they are.
+func allocate(configs []config.Config) func(config.Config) config.Config {
+	next := map[string]netip.Addr{}
+	v4, v6 := netip.MustParseAddr("240.240.0.1"), netip.MustParseAddr("2001:2::1")
+	status := map[string]*networking.ServiceEntryStatus{}
+	key := func(cfg config.Config, host string) string { return cfg.Namespace + "/" + cfg.Name + "/" + host }
+	for _, cfg := range configs {
+		entry, ok := cfg.Spec.(*networking.ServiceEntry)
+		if !ok || !serviceentry.ShouldV2AutoAllocateIPFromConfig(cfg) {
+			continue
+		}
+		addresses := &networking.ServiceEntryStatus{}
+		for _, host := range entry.GetHosts() {
+			if strings.HasPrefix(host, "*") && entry.GetResolution() != networking.ServiceEntry_DYNAMIC_DNS {
+				continue
+			}
+			if !next[key(cfg, host)].IsValid() {
+				next[key(cfg, host)] = v4
+				addresses.Addresses = append(addresses.Addresses,
+					&networking.ServiceEntryAddress{Value: v4.String(), Host: host}, &networking.ServiceEntryAddress{Value: v6.String(), Host: host})
+				v4, v6 = v4.Next(), v6.Next()
+			}
+		}
+		status[key(cfg, "")] = addresses
+	}
+	return func(cfg config.Config) config.Config {
+		if addresses := status[key(cfg, "")]; addresses != nil && cfg.Status == nil && cfg.GroupVersionKind == gvk.ServiceEntry {
+			cfg.Status = addresses
+		}
+		return cfg
 	}
 }

@@ -111,6 +111,7 @@ func startIstiod(m *Manifests) (*istiod, error) {
 		KrtDebugger:           debugger,
 	})
 
+	allocated := allocate(m.Configs)
 	store := memory.NewController(memory.MakeSkipValidation(collections.PilotGatewayAPI()))
 	for _, cfg := range m.Configs {
 		// What lies in a namespace that the discovery selectors leave out does
@@ -118,7 +119,7 @@ func startIstiod(m *Manifests) (*istiod, error) {
 		if !filter.Filter(&corev1.Pod{ObjectMeta: objectMeta(cfg.Meta)}) {
 			continue
 		}
-		if _, err := store.Create(offline(cfg.DeepCopy())); err != nil {
+		if _, err := store.Create(offline(allocated(cfg.DeepCopy()))); err != nil {
 			i.close()
 			return nil, fmt.Errorf("cannot store %s %s/%s: %w", cfg.GroupVersionKind.Kind, cfg.Namespace, cfg.Name, err)
 		}

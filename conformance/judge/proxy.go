@@ -146,17 +146,23 @@ func (i *istiod) allowPolicies(w *Workload, cluster string) []string {
 }
 
 // captured is the address that the agent beside a proxy answers for a name
-// when it captures DNS; an invalid one if it forwards the question.
-func (i *istiod) captured(w *Workload, name string) (netip.Addr, error) {
+// when it captures DNS; an invalid one if it forwards the question. Of several
+// addresses a client may take any; it is taken to choose as it would without.
+func (i *istiod) captured(w *Workload, name string, upstream netip.Addr) (netip.Addr, error) {
 	node, err := i.proxy(w)
 	if err != nil {
 		return netip.Addr{}, err
 	}
 	table := i.generator.BuildNameTable(node, i.push).GetTable()
+	var first netip.Addr
 	for _, ip := range table[strings.ToLower(name)].GetIps() {
-		if address, err := netip.ParseAddr(ip); err == nil {
+		address, err := netip.ParseAddr(ip)
+		if err == nil && address == upstream {
 			return address, nil
 		}
+		if err == nil && !first.IsValid() {
+			first = address
+		}
 	}
-	return netip.Addr{}, nil
+	return first, nil
 }

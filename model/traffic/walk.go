@@ -218,13 +218,14 @@ func (w *walker) destination(c *capture.Capture) (dst netip.AddrPort, standIn bo
 	if address, hop := hostAlias(w.client, f.Host); hop != nil {
 		return netip.AddrPortFrom(address, port), false, []flow.Hop{*hop}, ""
 	}
-	r := w.push.Resolve(w.client.Namespace, f.Host, c.Mode == capture.Sidecar && c.DNSCapture)
+	r := w.push.Resolve(w.client.Namespace, f.Host, false)
 	switch {
-	case f.Scheme == flow.UDP:
+	case !c.DNSCapture || f.Scheme == flow.UDP:
 		// Automatic addresses lead somewhere by TCP alone; by UDP the host's own
 		// address counts, wherever the client has it from.
-		r = w.push.Resolve(w.client.Namespace, f.Host, false)
-	case c.Mode == capture.Ambient && c.DNSCapture && !f.Bypass:
+	case c.Mode == capture.Sidecar:
+		r = w.lookedUp(r)
+	case c.Mode == capture.Ambient && !f.Bypass:
 		r = w.push.AmbientResolve(w.client.Namespace, f.Host)
 	}
 	switch {
