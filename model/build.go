@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"google.golang.org/protobuf/proto"
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -84,7 +83,7 @@ func (m *Mesh) add(o *manifest.Object) {
 		m.NetworkPolicies = append(m.NetworkPolicies, resource(o, v))
 	case *ClusterPolicy:
 		m.ClusterNetworkPolicies = append(m.ClusterNetworkPolicies, resource(o, v))
-	case *admissionv1.MutatingWebhookConfiguration:
+	case *MutatingWebhookConfiguration:
 		m.InjectionWebhooks = append(m.InjectionWebhooks, resource(o, v))
 	case *gatewayParameters:
 		m.addParameters(o, v)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -163,7 +162,7 @@ func (d *decoding) webhooks() any {
 	if err == nil {
 		data, err = json.Marshal(tree)
 	}
-	config := &admissionv1.MutatingWebhookConfiguration{}
+	config := &MutatingWebhookConfiguration{}
 	if err == nil {
 		err = kjson.UnmarshalCaseSensitivePreserveInts(data, config)
 	}

@@ -1,18 +1,29 @@
 package model
 
 import (
+	_ "embed"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"strings"
-
-	"sigs.k8s.io/yaml"
-
-	"istio.io/istio/manifests"
+	"sync"
 )
 
-// Profiles, chart defaults and the like are read from what Istio itself ships
-// (istio.io/istio/manifests embeds it), so that they are those of the Istio
-// version in go.mod.
+// installation_shipped.json holds, by path and as JSON, the profiles and the
+// values of the charts that Istio ships in istio.io/istio/manifests: linking
+// that package would add all charts and CRDs to the program. TestShippedIsIstios
+// makes it from the Istio version in go.mod.
+//
+//go:embed installation_shipped.json
+var shippedFile []byte
+
+var shippedFiles = sync.OnceValue(func() map[string]json.RawMessage {
+	var files map[string]json.RawMessage
+	if err := json.Unmarshal(shippedFile, &files); err != nil {
+		panic(fmt.Sprintf("installation_shipped.json: %v", err)) // a defect of the build, covered by every test
+	}
+	return files
+})
 
 // operatorProfile is an IstioOperator profile on top of the default one, as
 // istioctl takes it (istio operator/pkg/render/manifest.go readProfile). ok is
@@ -69,19 +80,13 @@ func helmProfile(chart string, values map[string]any) (profile map[string]any, n
 
 // shipped reads a YAML file of Istio's manifests.
 func shipped(path string) (map[string]any, error) {
-	// fs.ValidPath keeps a profile name such as "../x" inside.
-	if !fs.ValidPath(path) {
-		return nil, fs.ErrInvalid
-	}
-	data, err := manifests.FS.ReadFile(path)
-	if err != nil {
-		return nil, err
+	data, ok := shippedFiles()[path]
+	if !ok {
+		return nil, fs.ErrNotExist
 	}
 	var out map[string]any
-	if err := yaml.Unmarshal(data, &out); err != nil {
-		return nil, err
-	}
-	return out, nil
+	err := json.Unmarshal(data, &out)
+	return out, err
 }
 
 // dashed writes a version as revision names have it: v1.24.2 is v1-24-2.

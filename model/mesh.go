@@ -6,7 +6,6 @@ package model
 import (
 	"sync"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -45,7 +44,7 @@ type (
 	KubeEndpoints         = Resource[*corev1.Endpoints] //nolint:staticcheck // manifests still hold the old kind
 	EndpointSlice         = Resource[*discoveryv1.EndpointSlice]
 	NetworkPolicy         = Resource[*networkingv1.NetworkPolicy]
-	MutatingWebhook       = Resource[*admissionv1.MutatingWebhookConfiguration]
+	MutatingWebhook       = Resource[*MutatingWebhookConfiguration]
 	// ClusterNetworkPolicy is one of policy.networking.k8s.io, or an
 	// AdminNetworkPolicy or BaselineAdminNetworkPolicy.
 	ClusterNetworkPolicy = Resource[*ClusterPolicy]

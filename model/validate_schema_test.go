@@ -14,7 +14,7 @@ import (
 	"istio.io/istio/manifests"
 )
 
-var update = flag.Bool("update", false, "write validate_schema.json anew from Istio's CRDs")
+var update = flag.Bool("update", false, "write validate_schema.json and installation_shipped.json anew from what Istio ships")
 
 // TestSchemaIsIstios holds validate_schema.json against the CRDs of the Istio
 // version in go.mod. `go test ./model -run TestSchemaIsIstios -update` writes it.

@@ -96,8 +96,7 @@ func (c *Command) root() *cobra.Command {
 	root.Long = rootLong
 	root.Example = ""
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.Version = currentVersion().String()
-	root.SetVersionTemplate("{{.Version}}\n")
+	c.versionFlag(root)
 	root.SetIn(c.Stdin)
 	root.SetOut(c.Stdout)
 	root.SetErr(c.Stderr)

@@ -50,6 +50,26 @@ func (v versions) String() string {
 	return s
 }
 
+// versionFlag gives the root command --version. That of cobra prints what a
+// template says, and a program that may execute templates keeps every exported
+// method that it links: a fifth of its size.
+func (c *Command) versionFlag(root *cobra.Command) {
+	asked := root.Flags().Bool("version", false, "version for "+root.Name())
+	args, run := root.Args, root.RunE
+	root.Args = func(cmd *cobra.Command, given []string) error {
+		if *asked {
+			return nil
+		}
+		return args(cmd, given)
+	}
+	root.RunE = func(cmd *cobra.Command, given []string) error {
+		if *asked {
+			return c.version().RunE(cmd, nil)
+		}
+		return run(cmd, given)
+	}
+}
+
 func (c *Command) version() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
-
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 )
@@ -140,7 +138,7 @@ func (s *subject) selected(c *Capture) *Capture {
 			if c.Mode != Sidecar || c.Assumption != "" {
 				out.Why, out.Because = fmt.Sprintf("%s selects its pods", config.Object), []flow.Because{from}
 			}
-			if hook.FailurePolicy != nil && *hook.FailurePolicy == admissionv1.Ignore {
+			if hook.FailurePolicy != nil && *hook.FailurePolicy == "Ignore" {
 				out.Assumption = fmt.Sprintf("istiod answers when the pods are created: %s has failurePolicy Ignore, and without an answer they start without a sidecar", config.Object)
 			}
 			return out
@@ -150,11 +148,11 @@ func (s *subject) selected(c *Capture) *Capture {
 }
 
 // onPods reports whether a webhook is asked when pods are created.
-func onPods(hook *admissionv1.MutatingWebhook) bool {
-	return slices.ContainsFunc(hook.Rules, func(r admissionv1.RuleWithOperations) bool {
+func onPods(hook *model.Webhook) bool {
+	return slices.ContainsFunc(hook.Rules, func(r model.WebhookRule) bool {
 		has := func(list []string, v string) bool { return slices.Contains(list, v) || slices.Contains(list, "*") }
 		return has(r.APIGroups, "") && has(r.APIVersions, "v1") && has(r.Resources, "pods") &&
-			(slices.Contains(r.Operations, admissionv1.Create) || slices.Contains(r.Operations, admissionv1.OperationAll))
+			(slices.Contains(r.Operations, "CREATE") || slices.Contains(r.Operations, "*"))
 	})
 }
 
