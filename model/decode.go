@@ -113,26 +113,45 @@ func (d *decoding) istio(k *istioKind) any {
 // kubernetes decodes an object of a kind of Kubernetes that makes no pods.
 func (d *decoding) kubernetes() any {
 	switch d.object.Kind {
-	case "Namespace", "ServiceAccount":
+	case "Namespace":
 		d.unknownFields("metadata", metav1.ObjectMeta{})
 		return nil
-	case "Service":
+	case "ServiceAccount":
 		d.unknownFields("metadata", metav1.ObjectMeta{})
-		d.unknownFields("spec", corev1.ServiceSpec{})
+		d.object.Labels = nil
+		return nil
+	case "Service":
 		service := &corev1.Service{}
-		value := decodeInto(d, service, nil)
+		filled, unknown := d.doc.Fill("", service, serviceShape())
+		if unknown || !filled {
+			d.unknownFields("metadata", metav1.ObjectMeta{})
+			d.unknownFields("spec", corev1.ServiceSpec{})
+		}
+		var value any = service
+		if !filled {
+			service = &corev1.Service{}
+			value = decodeInto(d, service, nil)
+			service.Spec.Ports = exactly(service.Spec.Ports)
+			trim(service)
+		}
 		trimMeta(&service.ObjectMeta, d.object)
-		service.Spec.Ports = exactly(service.Spec.Ports)
 		return value
 	case "Endpoints":
 		return decodeInto(d, &corev1.Endpoints{}, nil) //nolint:staticcheck // as Mesh.KubeEndpoints
 	case "EndpointSlice":
 		return decodeInto(d, &discoveryv1.EndpointSlice{}, nil)
 	case "NetworkPolicy":
-		d.unknownFields("metadata", metav1.ObjectMeta{})
-		d.unknownFields("spec", networkingv1.NetworkPolicySpec{})
 		policy := &networkingv1.NetworkPolicy{}
-		value := decodeInto(d, policy, validateNetworkPolicy)
+		filled, unknown := d.doc.Fill("", policy, networkPolicyShape())
+		if unknown || !filled {
+			d.unknownFields("metadata", metav1.ObjectMeta{})
+			d.unknownFields("spec", networkingv1.NetworkPolicySpec{})
+		}
+		var value any = policy
+		if !filled || len(validateNetworkPolicy(policy)) > 0 {
+			policy = &networkingv1.NetworkPolicy{}
+			value = decodeInto(d, policy, validateNetworkPolicy)
+		}
 		trimMeta(&policy.ObjectMeta, d.object)
 		return value
 	case "AdminNetworkPolicy", "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy":

@@ -1,10 +1,13 @@
 package model
 
 import (
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/egresslint/egresslint/model/manifest"
@@ -14,12 +17,44 @@ import (
 // server, and then lose what nothing here asks for: a pod template is mostly
 // probes, resources and volumes, and a mesh has ten thousand of them.
 
+// dropped are the fields, by type, that have no bearing on egress.
+var dropped = map[reflect.Type][]string{
+	reflect.TypeFor[corev1.PodSpec](): {
+		"Affinity", "TopologySpreadConstraints", "Tolerations", "NodeSelector", "ImagePullSecrets", "ReadinessGates",
+		"SchedulingGates", "ResourceClaims", "Overhead", "Resources",
+	},
+	reflect.TypeFor[corev1.Container](): {
+		"LivenessProbe", "ReadinessProbe", "StartupProbe", "Lifecycle", "Resources", "ResizePolicy", "EnvFrom", "VolumeDevices",
+	},
+	reflect.TypeFor[corev1.PodTemplateSpec](): {},
+	// What manifest.Object has as well.
+	reflect.TypeFor[corev1.Service]():             {"ObjectMeta", "Status"},
+	reflect.TypeFor[networkingv1.NetworkPolicy](): {"ObjectMeta"},
+}
+
+func isDropped(of reflect.Type, field string) bool { return slices.Contains(dropped[of], field) }
+
+// The shapes of the types that large meshes have many of.
+var (
+	podTemplateShape   = sync.OnceValue(func() *manifest.Shape { return manifest.ShapeOf(reflect.TypeFor[corev1.PodTemplateSpec](), isDropped) })
+	serviceShape       = sync.OnceValue(func() *manifest.Shape { return manifest.ShapeOf(reflect.TypeFor[corev1.Service](), isDropped) })
+	networkPolicyShape = sync.OnceValue(func() *manifest.Shape {
+		return manifest.ShapeOf(reflect.TypeFor[networkingv1.NetworkPolicy](), isDropped)
+	})
+)
+
+// trim empties the dropped fields of a struct.
+func trim[T any](v *T) {
+	s := reflect.ValueOf(v).Elem()
+	for _, field := range dropped[s.Type()] {
+		s.FieldByName(field).SetZero()
+	}
+}
+
 // trimPod returns a pod's spec without what has no bearing on egress.
 func trimPod(spec *corev1.PodSpec) *corev1.PodSpec {
 	pod := *spec
-	pod.Affinity, pod.TopologySpreadConstraints, pod.Tolerations, pod.NodeSelector = nil, nil, nil, nil
-	pod.ImagePullSecrets, pod.ReadinessGates, pod.SchedulingGates, pod.ResourceClaims = nil, nil, nil, nil
-	pod.Overhead, pod.Resources = nil, nil
+	trim(&pod)
 	// Of volumes those of the node count: they may lead out of the pod.
 	pod.Volumes = slices.DeleteFunc(slices.Clone(pod.Volumes), func(v corev1.Volume) bool { return v.HostPath == nil })
 	if len(pod.Volumes) == 0 {
@@ -38,12 +73,31 @@ func trimContainers(containers []corev1.Container) []corev1.Container {
 	}
 	out := make([]corev1.Container, len(containers))
 	for i, c := range containers {
-		c.LivenessProbe, c.ReadinessProbe, c.StartupProbe, c.Lifecycle = nil, nil, nil, nil
-		c.Resources, c.ResizePolicy, c.EnvFrom, c.VolumeDevices = corev1.ResourceRequirements{}, nil, nil, nil
-		c.Env, c.Ports, c.VolumeMounts = exactly(c.Env), exactly(c.Ports), exactly(c.VolumeMounts)
+		trim(&c)
+		c.Ports = exactly(c.Ports)
+		if !slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return readVariable(c.Name, e.Name) }) {
+			c.Env = nil
+		}
+		if !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return readMount(m.MountPath) }) {
+			c.VolumeMounts = nil
+		}
+		c.Env, c.VolumeMounts = exactly(c.Env), exactly(c.VolumeMounts)
 		out[i] = c
 	}
 	return out
+}
+
+// readVariable tells the variables of a container that Istio reads, or that lead
+// a program to a proxy. A container keeps all of its variables or none, so that
+// their places stay.
+func readVariable(container, name string) bool {
+	return container == ProxyContainer || container == "discovery" || name == "OUTPUT_CERTS" ||
+		strings.Contains(name, "ISTIO") || strings.Contains(name, "PILOT") || strings.Contains(strings.ToUpper(name), "PROXY")
+}
+
+// readMount tells the paths where Istio's own files are, or its certificates.
+func readMount(path string) bool {
+	return strings.Contains(path, "istio") || strings.Contains(path, "cert")
 }
 
 // exactly copies a slice into one without room to grow.

@@ -132,10 +132,17 @@ func (d *decoding) patch(lacks string) any {
 func (d *decoding) podTemplate(place string) any {
 	template := &corev1.PodTemplateSpec{}
 	var err error
-	if place == "" {
-		err = d.doc.Unmarshal(template)
-	} else {
-		_, err = d.doc.UnmarshalField(place, template)
+	filled, unknown := false, true
+	if place != "" {
+		filled, unknown = d.doc.Fill(place, template, podTemplateShape())
+	}
+	if !filled {
+		template, unknown = &corev1.PodTemplateSpec{}, true
+		if place == "" {
+			err = d.doc.Unmarshal(template)
+		} else {
+			_, err = d.doc.UnmarshalField(place, template)
+		}
 	}
 	if err != nil {
 		c := d.mistypedTemplate(err, place)
@@ -151,7 +158,7 @@ func (d *decoding) podTemplate(place string) any {
 	case place == "":
 		d.unknownFields("metadata", metav1.ObjectMeta{})
 		d.unknownFields("spec", corev1.PodSpec{})
-	case g == "" || kubernetesOwn[g] || g == "apps.openshift.io":
+	case unknown && (g == "" || kubernetesOwn[g] || g == "apps.openshift.io"):
 		d.unknownFields(place, corev1.PodTemplateSpec{})
 	}
 	w := newWorkload(d.object, place, template)

@@ -22,6 +22,10 @@ type task struct {
 	// inOneGo says that a stream may parse it, root what one has made of it.
 	inOneGo bool
 	root    *yaml.Node
+	// before is how many lines of the stream stand before the document.
+	before int
+	// skimmed is the object, where that was told without parsing.
+	skimmed *Object
 }
 
 // list is a List whose items are tasks of their own.
@@ -59,6 +63,11 @@ func (l *loader) interpret(t *task, r *result) {
 			})
 		}
 	}()
+	if t.skimmed != nil {
+		r.documents++
+		r.objects = append(r.objects, t.skimmed)
+		return
+	}
 	raw := t.text[t.piece.off:t.piece.end]
 	if len(raw) > l.opts.MaxDocumentBytes {
 		r.documents++
@@ -219,14 +228,19 @@ func (d *draft) interpret(root *yaml.Node, path []int, types itemType) {
 		d.templates = append(d.templates, template{named(d.file.lineOf(at), d.in.shown), language})
 		return
 	}
-	if !opts.NamespaceScoped(o) {
-		o.Namespace = ""
-	} else if o.Namespace == "" {
-		o.Namespace = intern(d.in.namespace)
-	}
+	d.loader.settle(d.in, o)
 	d.locate(o, root, path)
 	d.repeated(in, o)
 	d.decode(o, root, in)
+}
+
+// settle gives an object the namespace of its file where it names none.
+func (l *loader) settle(in *input, o *Object) {
+	if !l.opts.NamespaceScoped(o) {
+		o.Namespace = ""
+	} else if o.Namespace == "" {
+		o.Namespace = intern(in.namespace)
+	}
 }
 
 // other looks at a document that is no object: values of Istio's charts, files

@@ -88,20 +88,29 @@ type run struct {
 // do interprets the tasks.
 func (b *batch) do(ctx context.Context, l *loader) {
 	var inOneGo *stream
+	streams, lines := 0, &skimmer{}
+	for i := range b.tasks {
+		b.tasks[i].skimmed = l.skim(&b.tasks[i], lines)
+	}
 	for i := range b.tasks {
 		if ctx.Err() != nil {
 			break
 		}
 		t := &b.tasks[i]
-		if i == 0 || b.tasks[i-1].in != t.in {
-			inOneGo = newStream(b.tasks[i:], l.opts)
-		}
-		if inOneGo != nil && t.inOneGo {
-			if root, ok := inOneGo.next(t); ok {
-				t.root = root
-			} else {
-				inOneGo = nil
+		if t.skimmed == nil && t.inOneGo {
+			if inOneGo == nil && streams < maxStreams && (i == 0 || b.tasks[i-1].in != t.in) {
+				streams++
+				inOneGo = newStream(b.tasks[i:], l.opts)
 			}
+			if inOneGo != nil {
+				root, ok := inOneGo.next(t)
+				t.root = root
+				if !ok {
+					inOneGo = nil // until the next file
+				}
+			}
+		} else if t.skimmed == nil {
+			inOneGo = nil
 		}
 		if n := len(b.runs); n == 0 || b.runs[n-1].in != t.in || b.runs[n-1].list != t.list {
 			b.runs = append(b.runs, run{in: t.in, list: t.list})
@@ -110,6 +119,10 @@ func (b *batch) do(ctx context.Context, l *loader) {
 	}
 	b.tasks = nil // and with them the texts: positions read the files again
 }
+
+// maxStreams is how often a batch begins again to parse in one go: where that
+// fails for one file after the other, it does not pay.
+const maxStreams = 8
 
 // batchBytes is how much text a worker gets at once.
 const batchBytes = 128 << 10
@@ -179,7 +192,7 @@ func (l *loader) split(in *input, documents *int, add func(task)) bool {
 		l.set.Directives = append(l.set.Directives, directives(text, in.shown)...)
 	}
 	ytt := usesYtt(text)
-	oneGo := len(docs) > 1 && !isJSON && inOneGo(text)
+	oneGo := !isJSON && inOneGo(text)
 	for _, doc := range docs {
 		oneGo = oneGo && doc.ignored == nil
 	}

@@ -30,6 +30,13 @@ type Options struct {
 	// change the content. Definitions that differ in nothing else are [Variant].
 	// Nil means that everything counts.
 	Essence func(o *Object, content map[string]any) any
+	// Unread may be nil. It tells an object of which Decode would make nothing
+	// and have nothing to say, whatever stands below its other keys than metadata;
+	// below that there are name, namespace, labels and annotations alone. It does
+	// to the object what Decode would do, and it is asked before that with the
+	// type alone. text is the document. Where the document is plain, it is not
+	// parsed then. Unread is called from several goroutines at once.
+	Unread func(o *Object, text []byte) bool
 	// NamespaceScoped tells whether a kind lives in a namespace; objects of
 	// kinds that do not keep Namespace "". Nil means [NamespaceScoped].
 	NamespaceScoped func(o *Object) bool

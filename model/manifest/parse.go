@@ -34,7 +34,7 @@ func parseYAML(text []byte, maxDepth int) (roots []*yaml.Node, err error) {
 			roots, err = nil, &syntaxError{message: fmt.Sprintf("the parser failed: %v", r)}
 		}
 	}()
-	loader, err := newLoader(text, maxDepth)
+	loader, err := newLoader(bytes.NewReader(text), maxDepth)
 	if err != nil {
 		return nil, err
 	}
@@ -51,8 +51,8 @@ func parseYAML(text []byte, maxDepth int) (roots []*yaml.Node, err error) {
 	}
 }
 
-func newLoader(text []byte, maxDepth int) (*yaml.Loader, error) {
-	return yaml.NewLoader(bytes.NewReader(text), yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
+func newLoader(text io.Reader, maxDepth int) (*yaml.Loader, error) {
+	return yaml.NewLoader(text, yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
 }
 
 // explain turns an error of the YAML parser into a syntaxError.

@@ -2,16 +2,16 @@ package manifest
 
 import (
 	"bytes"
+	"io"
 
 	"go.yaml.in/yaml/v4"
 )
 
-// stream parses the documents of a file one after the other with one parser:
-// to make a parser for each costs as much as parsing a short document. Where
+// stream parses the documents of a batch one after the other with one parser: to
+// make a parser for each costs as much as parsing a short document. Where
 // anything is out of the ordinary, documents are parsed each alone.
 type stream struct {
 	load func(any) error
-	line int // of the file, where the stream begins
 }
 
 // inOneGo reports whether the documents of a text are the same to one parser as
@@ -26,24 +26,61 @@ func inOneGo(text []byte) bool {
 	return !bytes.HasPrefix(text, []byte("%")) && !bytes.HasPrefix(text, []byte("..."))
 }
 
-// newStream starts a parser at the first of some tasks if what follows in the
-// same file can be parsed in one go; nil if not.
+// newStream starts a parser for what can be parsed in one go of some tasks, which
+// are taken up to the first that cannot; nil if it is not worth it. It leaves out
+// what was skimmed.
 func newStream(tasks []task, opts *Options) *stream {
-	first, n := &tasks[0], 0
-	for n < len(tasks) && tasks[n].inOneGo && tasks[n].in == first.in && len(tasks[n].text) == len(first.text) &&
-		tasks[n].piece.end-tasks[n].piece.off <= opts.MaxDocumentBytes {
+	n, lines := 0, 0
+	texts := make(joined, 0, 2*len(tasks))
+	for i := range tasks {
+		t := &tasks[i]
+		if t.skimmed != nil {
+			continue
+		}
+		if !t.inOneGo || t.piece.end-t.piece.off > opts.MaxDocumentBytes {
+			break
+		}
 		n++
+		part := t.text[t.piece.off:t.piece.end]
+		if !bytes.HasPrefix(part, marker[:3]) {
+			texts = append(texts, marker)
+			lines++
+		}
+		t.before = lines
+		lines += bytes.Count(part, lineEnd)
+		texts = append(texts, part)
+		if !bytes.HasSuffix(part, lineEnd) {
+			texts = append(texts, lineEnd)
+			lines++
+		}
 	}
 	if n < 2 {
 		return nil
 	}
-	whole := first.piece
-	whole.end = tasks[n-1].piece.end
-	loader, err := newLoader(whole.of(first.text), opts.MaxDepth)
+	loader, err := newLoader(&texts, opts.MaxDepth)
 	if err != nil {
 		return nil
 	}
-	return &stream{load: loader.Load, line: first.piece.line}
+	return &stream{load: loader.Load}
+}
+
+var marker, lineEnd = []byte("---\n")[:4:4], []byte("\n")
+
+// joined reads texts one after the other.
+type joined [][]byte
+
+func (j *joined) Read(into []byte) (n int, err error) {
+	for n < len(into) && len(*j) > 0 {
+		k := copy(into[n:], (*j)[0])
+		n += k
+		if (*j)[0] = (*j)[0][k:]; len((*j)[0]) == 0 {
+			*j = (*j)[1:]
+		}
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 // next parses the document of a task. ok is false if the stream is not where it
@@ -64,7 +101,7 @@ func (s *stream) next(t *task) (root *yaml.Node, ok bool) {
 			break
 		} // else there is nothing between two markers
 	}
-	by := t.piece.line - s.line
+	by := t.before
 	last := 1 + by + bytes.Count(t.text[t.piece.off:t.piece.end], []byte("\n"))
 	if root.Line <= by || root.Line > last {
 		return nil, false
