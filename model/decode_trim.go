@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -56,10 +57,13 @@ func trimPod(spec *corev1.PodSpec) *corev1.PodSpec {
 	pod := *spec
 	trim(&pod)
 	// Of volumes those of the node count: they may lead out of the pod.
-	pod.Volumes = slices.DeleteFunc(slices.Clone(pod.Volumes), func(v corev1.Volume) bool { return v.HostPath == nil })
-	if len(pod.Volumes) == 0 {
+	ofNode := func(v corev1.Volume) bool { return v.HostPath != nil }
+	if slices.ContainsFunc(pod.Volumes, ofNode) {
+		pod.Volumes = slices.DeleteFunc(slices.Clone(pod.Volumes), func(v corev1.Volume) bool { return !ofNode(v) })
+	} else {
 		pod.Volumes = nil
 	}
+	pod.SecurityContext = shared(pod.SecurityContext)
 	pod.Containers = trimContainers(pod.Containers)
 	pod.InitContainers = trimContainers(pod.InitContainers)
 	return &pod
@@ -74,6 +78,7 @@ func trimContainers(containers []corev1.Container) []corev1.Container {
 	out := make([]corev1.Container, len(containers))
 	for i, c := range containers {
 		trim(&c)
+		c.SecurityContext = shared(c.SecurityContext)
 		c.Ports = exactly(c.Ports)
 		if !slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return readVariable(c.Name, e.Name) }) {
 			c.Env = nil
@@ -85,6 +90,39 @@ func trimContainers(containers []corev1.Container) []corev1.Container {
 		out[i] = c
 	}
 	return out
+}
+
+// sharedContexts has security contexts by their content: a mesh has few that
+// differ, and nobody changes one.
+var (
+	sharedContexts sync.Map
+	sharedCount    atomic.Int64
+)
+
+// What is shared: so many contexts, of so many bytes.
+const maxShared, maxSharedBytes = 4096, 128
+
+// shared returns a value of the same content that others have too.
+func shared[T any, P interface {
+	*T
+	Marshal() ([]byte, error)
+}](v P) P {
+	if v == nil {
+		return nil
+	}
+	content, err := v.Marshal()
+	if err != nil || len(content) > maxSharedBytes {
+		return v
+	}
+	key := reflect.TypeFor[T]().Name() + string(content)
+	if known, ok := sharedContexts.Load(key); ok {
+		return known.(P)
+	}
+	if sharedCount.Add(1) > maxShared {
+		return v
+	}
+	known, _ := sharedContexts.LoadOrStore(key, v)
+	return known.(P)
 }
 
 // readVariable tells the variables of a container that Istio reads, or that lead

@@ -35,5 +35,5 @@ func firstOfData(text []byte) (key string, found bool) {
 	_, below, found := bytes.Cut(text, []byte("\ndata:\n"))
 	line, _, _ := bytes.Cut(below, []byte("\n"))
 	name, _, isKey := bytes.Cut(line, []byte(":"))
-	return string(bytes.TrimLeft(name, " ")), found && isKey && len(name) > 0 && name[0] == ' ' && !bytes.ContainsAny(name, "#\"'-[{")
+	return string(bytes.TrimLeft(name, " ")), found && isKey && len(name) > 0 && name[0] == ' ' && !bytes.ContainsAny(name, "#\"'[{")
 }

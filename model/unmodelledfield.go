@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -70,7 +69,7 @@ func (m *Mesh) countUnmodelledFields() {
 		}
 	}
 	for _, w := range m.InjectionWebhooks {
-		if slices.ContainsFunc(w.Spec.Webhooks, func(h admissionv1.MutatingWebhook) bool { return len(h.MatchConditions) > 0 }) {
+		if slices.ContainsFunc(w.Spec.Webhooks, func(h Webhook) bool { return len(h.MatchConditions) > 0 }) {
 			count(w.Kind, "webhooks.matchConditions", w.Object, "webhooks")
 		}
 	}

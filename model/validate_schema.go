@@ -100,6 +100,9 @@ func pruneNulls(v any) bool {
 // does not have, missing fields, alternatives given together. Complaints are in
 // the order of their fields.
 func checkSchema(name string, tree map[string]any) []complaint {
+	if fastSchemaOf(name).fits(tree) {
+		return nil
+	}
 	s := schemaOf(name)
 	err := s.Validate(any(tree))
 	if err == nil {

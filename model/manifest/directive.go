@@ -212,9 +212,9 @@ func annotated(o *Object) []Directive {
 func (s *source) extent() (first, last int) {
 	t := s.tree()
 	if t == nil {
-		return s.line, s.line
+		return int(s.line), int(s.line)
 	}
-	return s.line, lastLine(t.root) + t.line - 1
+	return int(s.line), lastLine(t.root) + t.line - 1
 }
 
 // direct collects the directives of the objects, which those of the files

@@ -80,7 +80,7 @@ func patchOf(o, whole *Object) Problem {
 // read for several namespaces: one that names its own, or has none.
 func (o *Object) sameDocument(p *Object) bool {
 	a, b := o.source, p.source
-	return a.file == b.file && a.piece.off == b.piece.off && a.document == b.document && slices.Equal(a.items, b.items)
+	return a.file == b.file && a.off == b.off && a.document == b.document && slices.Equal(a.path(), b.path())
 }
 
 // duplicate reports that an object comes again later.
@@ -136,9 +136,9 @@ func (d definition) compare(other definition) ProblemKind {
 // namespace that is given elsewhere, and what only a server writes do not count.
 func (l *loader) definition(o *Object) definition {
 	s := o.source
-	s.store.mu.Lock()
+	s.file.store.mu.Lock()
 	t := s.tree()
-	s.store.mu.Unlock()
+	s.file.store.mu.Unlock()
 	unlike := definition{o.At("").String(), o.At("").String()}
 	if t == nil {
 		return unlike

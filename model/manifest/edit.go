@@ -13,7 +13,7 @@ import (
 // of their own in block style: items of lists, JSON.
 func (o *Object) End() (p Position, ok bool) {
 	s := o.source
-	if s == nil || len(s.items) > 0 || s.column != 1 {
+	if s == nil || s.items != nil || s.column != 1 {
 		return Position{}, false
 	}
 	p = o.locate(func(t *tree) Position {
@@ -32,7 +32,7 @@ func (o *Object) End() (p Position, ok bool) {
 		}
 		return end
 	})
-	return p, p.Line > s.line
+	return p, p.Line > int(s.line)
 }
 
 // ItemLines returns the first and the last line of an item of a list, which can

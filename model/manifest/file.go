@@ -14,6 +14,7 @@ import (
 // file is one file of the input. Its text is read when it is loaded and again,
 // in part, when a position in it is asked for.
 type file struct {
+	store *store
 	// shown is the name in positions; it may differ from the path.
 	shown string
 	// root and rel say where the file lies: opening it through the root keeps

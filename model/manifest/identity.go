@@ -3,8 +3,8 @@ package manifest
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"time"
-	"unique"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -237,7 +237,25 @@ func texts(n *yaml.Node, what string, opts *Options) (map[string]string, *flaw) 
 
 // intern makes equal strings share their bytes: a mesh repeats a few names
 // thousands of times.
-func intern(s string) string { return unique.Make(s).Value() }
+func intern(s string) string {
+	words := knownWords.Get().(map[string]string)
+	known, ok := words[s]
+	if !ok {
+		if len(words) == maxKnownWords {
+			clear(words)
+		}
+		words[s] = s
+		known = s
+	}
+	knownWords.Put(words)
+	return known
+}
+
+// knownWords are the words of each worker: that two of them keep a word of their
+// own costs less than to agree on one.
+var knownWords = sync.Pool{New: func() any { return make(map[string]string, 64) }}
+
+const maxKnownWords = 4096
 
 // What an object without name is.
 const (

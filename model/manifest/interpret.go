@@ -407,9 +407,11 @@ func (d *draft) locate(o *Object, root *yaml.Node, path []int) {
 	if root.Line == 1 {
 		column += d.piece.column - 1
 	}
-	o.source = &source{
-		store: d.loader.store, file: d.in.file, piece: d.piece, document: d.document, items: path,
-		hash: d.hash, line: line, column: column,
+	o.source = newSource(d.in.file, d.piece, d.hash)
+	o.source.document, o.source.line, o.source.column = int32(d.document), int32(line), int32(column)
+	if len(path) > 0 {
+		kept := path // so that an empty one stays off the heap
+		o.source.items = &kept
 	}
 }
 

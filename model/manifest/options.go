@@ -44,7 +44,7 @@ type Options struct {
 	// MaxFileBytes bounds one file and standard input (256 MiB),
 	// MaxTotalBytes all of them (512 MiB).
 	MaxFileBytes, MaxTotalBytes int64
-	// MaxDocumentBytes bounds what is parsed in one piece (8 MiB): a
+	// MaxDocumentBytes bounds what is parsed in one piece (8 MiB, at most 1 GiB): a
 	// document, or an item of a List. A tree takes 25 times and more of its text.
 	MaxDocumentBytes int
 	// MaxExpansion bounds the bytes that aliases and merge keys may add to a
@@ -72,6 +72,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.MaxFileBytes, 256<<20)
 	orDefault(&o.MaxTotalBytes, 512<<20)
 	orDefault(&o.MaxDocumentBytes, 8<<20)
+	o.MaxDocumentBytes = min(o.MaxDocumentBytes, 1<<30)
 	orDefault(&o.MaxExpansion, 16<<20)
 	orDefault(&o.MaxFiles, 200_000)
 	orDefault(&o.MaxDocuments, 1_000_000)

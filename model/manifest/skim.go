@@ -18,8 +18,8 @@ import (
 // skimmed is what the lines tell of a document.
 type skimmed struct {
 	apiVersion, kind string
-	object           Object // name, namespace, labels and annotations
-	line             int    // of the first key, from 1
+	object           *Object // name, namespace, labels and annotations
+	line             int     // of the first key, from 1
 }
 
 // skim reads a document of which the parser would make a mapping without
@@ -28,7 +28,7 @@ func (k *skimmer) skim(text []byte) (s *skimmed, ok bool) {
 	if bytes.Contains(text, []byte("{{")) || hasCorner(text) {
 		return nil, false
 	}
-	*k = skimmer{text: text, into: &skimmed{}, stack: k.stack[:0]}
+	*k = skimmer{text: text, into: &skimmed{object: &Object{}}, stack: k.stack[:0]}
 	if !k.lines() || k.into.kind == "" || k.into.apiVersion == "" || k.into.object.Name == "" {
 		return nil, false
 	}
@@ -326,7 +326,7 @@ func (k *skimmer) identify(value []byte) bool {
 	if len(k.stack) > 1 && top != "metadata" {
 		return true
 	}
-	o := &k.into.object
+	o := k.into.object
 	if len(k.stack) == 1 {
 		text, isText := unquoted(value)
 		switch top {
@@ -406,16 +406,14 @@ func (l *loader) skim(t *task, k *skimmer) *Object {
 	if !ok {
 		return nil
 	}
-	o := &s.object
+	o := s.object
 	o.APIVersion, o.Kind = s.apiVersion, s.kind
 	if !l.opts.Unread(o, text) {
 		return nil
 	}
 	l.settle(t.in, o)
-	o.source = &source{
-		store: l.store, file: t.in.file, piece: t.piece, hash: maphash.Bytes(l.store.seed, text),
-		line: t.piece.line + s.line - 1, column: 1,
-	}
+	o.source = newSource(t.in.file, t.piece, maphash.Bytes(l.store.seed, text))
+	o.source.line, o.source.column = o.source.pieceLine+int32(s.line)-1, 1
 	return o
 }
 

@@ -12,17 +12,42 @@ import (
 // source is where an object came from, so that its document can be parsed once
 // more when positions are asked for: keeping every node would cost 25 times the
 // input.
+//
+// A mesh has one for each object, so that it is small; no document has 2 GiB.
 type source struct {
-	store *store
-	file  *file
-	piece fragment
-	// document counts the documents in the piece, items leads to an object
-	// within Lists.
-	document int
-	items    []int
-	hash     uint64
+	file *file
+	// items leads to an object within Lists, nil if it is in none.
+	items *[]int
+	hash  uint64
+	off   int // of the piece, in the text of the file
+	// length is that of the piece; pieceLine, pieceColumn and dash are as in fragment.
+	length, pieceLine, pieceColumn, dash int32
+	// document counts the documents in the piece.
+	document int32
 	// line is that of the object's start, for when the file has changed.
-	line, column int
+	line, column int32
+	json         bool
+}
+
+// newSource remembers a piece of a file.
+func newSource(f *file, piece fragment, hash uint64) *source {
+	return &source{
+		file: f, hash: hash, off: piece.off, length: int32(piece.end - piece.off),
+		pieceLine: int32(piece.line), pieceColumn: int32(piece.column), dash: int32(piece.dash), json: piece.json,
+	}
+}
+
+// piece is what newSource was given, cut out of its file.
+func (s *source) piece() fragment {
+	return fragment{end: int(s.length), line: int(s.pieceLine), column: int(s.pieceColumn), dash: int(s.dash), json: s.json}
+}
+
+// path leads to the object within Lists.
+func (s *source) path() []int {
+	if s.items == nil {
+		return nil
+	}
+	return *s.items
 }
 
 // store holds what the objects of a Set share.
@@ -61,20 +86,20 @@ const (
 // tree parses the object's document, or takes it from what is kept; nil if the
 // file is not what it was.
 func (s *source) tree() *tree {
-	p := s.store.parsed(s)
-	if s.document >= len(p.roots) {
+	p := s.file.store.parsed(s)
+	if int(s.document) >= len(p.roots) {
 		return nil
 	}
 	root := p.roots[s.document]
-	for _, i := range s.items {
-		list := items(root, s.store.opts)
+	for _, i := range s.path() {
+		list := items(root, s.file.store.opts)
 		if i >= len(list) {
 			return nil
 		}
 		root = follow(list[i])
 	}
 	if p.trees[root] == nil {
-		p.trees[root] = &tree{root: root, text: p.text, opts: s.store.opts}
+		p.trees[root] = &tree{root: root, text: p.text, opts: s.file.store.opts}
 	}
 	return p.trees[root]
 }
@@ -84,18 +109,16 @@ func (s *source) tree() *tree {
 func (st *store) parsed(s *source) *parsed {
 	bytes := 0
 	for i, p := range st.recent {
-		if p.file == s.file && p.off == s.piece.off {
+		if p.file == s.file && p.off == s.off {
 			st.recent = append(slices.Delete(st.recent, i, i+1), p)
 			return p
 		}
 		bytes += len(p.text.bytes)
 	}
-	p := &parsed{file: s.file, off: s.piece.off, text: &text{}, trees: map[*yaml.Node]*tree{}}
-	section, err := s.file.section(s.piece.off, s.piece.end-s.piece.off)
+	p := &parsed{file: s.file, off: s.off, text: &text{}, trees: map[*yaml.Node]*tree{}}
+	section, err := s.file.section(s.off, int(s.length))
 	if err == nil && maphash.Bytes(st.seed, section) == s.hash {
-		piece := s.piece
-		piece.off, piece.end = 0, len(section)
-		if p.roots, p.text, err = piece.parse(section, st.opts); err != nil {
+		if p.roots, p.text, err = s.piece().parse(section, st.opts); err != nil {
 			p.roots = nil
 		}
 	}
@@ -168,9 +191,9 @@ func (o *Object) File() string {
 
 func (o *Object) locate(find func(*tree) Position) Position {
 	s := o.source
-	s.store.mu.Lock()
-	defer s.store.mu.Unlock()
-	p := Position{Line: s.line, Column: s.column}
+	s.file.store.mu.Lock()
+	defer s.file.store.mu.Unlock()
+	p := Position{Line: int(s.line), Column: int(s.column)}
 	if t := s.tree(); t != nil {
 		p = find(t)
 	}
