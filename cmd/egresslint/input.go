@@ -58,6 +58,8 @@ type loaded struct {
 	// what it gives.
 	config   string
 	settings []string
+	// firstFile is the first file, by name, that holds an object.
+	firstFile string
 }
 
 // configure applies the configuration file to the flags that the command line
@@ -96,7 +98,14 @@ func (c *Command) load(cmd *cobra.Command, f *inputFlags, args []string) (*loade
 	if err != nil {
 		return nil, hintCommand(cmd, args, err)
 	}
-	return &loaded{mesh, set, f.config, f.settings}, nil
+	l := &loaded{mesh: mesh, set: set, config: f.config, settings: f.settings}
+	for _, o := range set.Objects {
+		if file := o.File(); file != "" && (l.firstFile == "" || file < l.firstFile) {
+			l.firstFile = file
+		}
+	}
+	set.Objects = nil // the mesh has those that decide something
+	return l, nil
 }
 
 // stdinName is the name under which standard input is reported, and another
@@ -173,13 +182,8 @@ func hintCommand(cmd *cobra.Command, args []string, err error) error {
 func (l *loaded) input() report.Input {
 	in := report.Input{
 		Files: l.set.Files, Documents: l.set.Documents, Workloads: len(l.mesh.Workloads),
-		Partial: l.mesh.Partial(), Notes: slices.Clone(l.mesh.Notes),
+		FirstFile: l.firstFile, Partial: l.mesh.Partial(), Notes: slices.Clone(l.mesh.Notes),
 		Ignored: l.mesh.Ignored, Unmodelled: l.mesh.Unmodelled, UnmodelledFields: l.mesh.UnmodelledFields,
-	}
-	for _, o := range l.set.Objects {
-		if file := o.File(); file != "" && (in.FirstFile == "" || file < in.FirstFile) {
-			in.FirstFile = file
-		}
 	}
 	if l.config != "" {
 		// A stranger's configuration must not turn rules off unseen.

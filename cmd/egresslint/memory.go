@@ -10,7 +10,7 @@ import (
 // read is dropped right after it is decoded, so that the live heap is small for
 // long: with Go's setting a run would collect it hundreds of times and spend a
 // third of its time on that.
-const heapFloor = 128 << 20
+const heapFloor = 144 << 20
 
 // sparse garbage collection: with each collection, the percentage of the next one
 // is set so that the heap may grow to the floor; above it, to a half more than
