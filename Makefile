@@ -3,9 +3,11 @@
 .PHONY: bench ratios growth
 
 # Benchmarks in the form that benchstat reads (golang.org/x/perf/cmd/benchstat).
+# BENCH_SIZES are the meshes for the matrix and the rules; L and L-unshared take long.
 COUNT ?= 6
+BENCH_SIZES ?= S,S-unshared,M
 bench:
-	go test ./internal/bench -run '^$$' -bench . -count $(COUNT)
+	go test ./internal/bench -run '^$$' -bench . -count $(COUNT) -timeout 0 -args -sizes $(BENCH_SIZES)
 
 # What a run costs, as ratios that travel between machines (docs/performance.md).
 # ISTIOCTL=path compares with istioctl analyze too.

@@ -72,7 +72,9 @@ func (c *Command) runReach(cmd *cobra.Command, f *reachFlags, args []string) err
 	if err != nil {
 		return err
 	}
+	done := c.progress("deciding")
 	matrix := reach.New(traffic.New(in.mesh)).Matrix(query)
+	done()
 	if len(matrix.Workloads) == 0 && len(f.from) > 0 {
 		return fmt.Errorf("--from %q: no workload of the input matches; 'egresslint reach PATH' lists them", f.from)
 	}

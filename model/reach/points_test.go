@@ -185,3 +185,44 @@ spec: {%saction: %s, rules: [{from: [{source: {%s}}], to: [{operation: {%s}}]}]}
 	}
 	return b.String()
 }
+
+// Select finds for each of several selections what Tuples finds for it alone.
+func TestSelectionsDoNotMix(t *testing.T) {
+	random := seeded(t)
+	found := 0
+	for range 20 {
+		r := loadText(t, randomMesh(random))
+		selections := []reach.Selection{
+			{
+				Want: func(d reach.Destination) bool { return d.Port == 443 },
+				Of:   func(class []*model.Workload) bool { return class[0].Namespace != "b" },
+				Keep: func(answers []reach.Answer) bool { return answers[0].SomeAllowed },
+			},
+			{
+				Want: func(d reach.Destination) bool { return strings.HasSuffix(d.Host, ".com") },
+				Of:   func([]*model.Workload) bool { return true },
+				Keep: func(answers []reach.Answer) bool { return !answers[0].EveryAllowed },
+			},
+		}
+		var together, alone [2][]string
+		for x := range r.Select(selections) {
+			for i := range selections {
+				if x.By>>i&1 != 0 {
+					together[i] = append(together[i], fmt.Sprint(x.To, x.Class[0].ID()))
+				}
+			}
+		}
+		for i, s := range selections {
+			for d, class := range r.Tuples(s.Want, s.Of, s.Keep) {
+				alone[i] = append(alone[i], fmt.Sprint(d, class[0].ID()))
+			}
+			if !slices.Equal(together[i], alone[i]) {
+				t.Fatalf("selection %d: got %q, want %q", i, together[i], alone[i])
+			}
+			found += len(alone[i])
+		}
+	}
+	if found == 0 {
+		t.Error("no mesh had a tuple")
+	}
+}
