@@ -2,6 +2,7 @@ package analyzers
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -143,6 +144,15 @@ func (c *controls) proveUnregistered(w *model.Workload, want func(*flow.Trace) b
 // captured reports whether a workload's requests go through a sidecar.
 func (in *intent) captured(w *model.Workload) bool {
 	return in.pass.Reach.Sim.Capture(w).Mode == capture.Sidecar
+}
+
+// missesAny reports whether there is a public address and port that a workload's
+// sidecar does not see: else nothing turns the redirect off as a whole.
+func (c *controls) missesAny(w *model.Workload) bool {
+	address := c.push.PublicAddress("any address")
+	return slices.ContainsFunc(c.ports, func(port int) bool {
+		return !c.pass.Reach.Sim.Capture(w).Outbound(netip.AddrPortFrom(address, uint16(port))).Captured //nolint:gosec // a port
+	})
 }
 
 // meant reports whether the conditions on clients hold for a workload.

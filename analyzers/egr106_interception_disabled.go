@@ -40,7 +40,7 @@ func runInterceptionDisabled(p *Pass) {
 	in := newControls(intentOf(p))
 	var all escapes
 	for _, class := range p.Reach.Classes() {
-		if !in.captured(class[0]) {
+		if !in.captured(class[0]) || !in.missesAny(class[0]) {
 			continue
 		}
 		list, more := in.of(class[0], anyPort)

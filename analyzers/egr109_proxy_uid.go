@@ -37,7 +37,7 @@ func runProxyUID(p *Pass) {
 	in := newControls(intentOf(p))
 	var all escapes
 	for _, class := range p.Reach.Classes() {
-		if class[0].Pod == nil || !in.captured(class[0]) {
+		if class[0].Pod == nil || !in.captured(class[0]) || !in.missesAny(class[0]) {
 			continue
 		}
 		list, more := in.of(class[0], anyPort)

@@ -102,11 +102,10 @@ func runRouteNotVisible(p *Pass) {
 func (in *intent) whyUnused(s *steering, a *attempt) *unused {
 	w := a.Class[0]
 	push := in.pushFor(w)
-	i := slices.IndexFunc(push.VirtualServices(), func(vs *model.MergedVirtualService) bool { return vs.Object == s.Route.Object })
-	if i < 0 {
+	route := in.mergedRoute(push, s.Route.Object)
+	if route == nil {
 		return nil
 	}
-	route := push.VirtualServices()[i]
 	if route.OfGatewayAPI != "" {
 		return consumerRoute(route, a)
 	}
@@ -134,6 +133,22 @@ func (in *intent) whyUnused(s *steering, a *attempt) *unused {
 		return &unused{object: first, field: "spec.hosts", text: fmt.Sprintf("%s for the same host comes first", first), todo: "merge the two VirtualServices into one"}
 	}
 	return nil
+}
+
+// mergedRoute returns the first VirtualService that a control plane makes of an object,
+// nil if there is none.
+func (in *intent) mergedRoute(push *model.PushContext, o *manifest.Object) *model.MergedVirtualService {
+	x := in.routes[push]
+	if x == nil {
+		x = map[*manifest.Object]*model.MergedVirtualService{}
+		for _, vs := range push.VirtualServices() {
+			if x[vs.Object] == nil {
+				x[vs.Object] = vs
+			}
+		}
+		in.routes[push] = x
+	}
+	return x[o]
 }
 
 // consumerRoute explains a route of the Gateway API that lies in another namespace

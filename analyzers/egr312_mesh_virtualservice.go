@@ -140,12 +140,7 @@ func (in *intent) diverts(vs *model.MergedVirtualService) bool {
 
 // routeOf returns the VirtualService that holds a route.
 func (in *intent) routeOf(object *manifest.Object) *model.MergedVirtualService {
-	for _, vs := range in.push.VirtualServices() {
-		if vs.Object == object {
-			return vs
-		}
-	}
-	return nil
+	return in.mergedRoute(in.push, object)
 }
 
 // ownerOf returns the ServiceEntry's service that registers a host for clients of

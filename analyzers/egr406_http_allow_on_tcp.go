@@ -59,10 +59,7 @@ func httpAllowOnTCP(p *Pass) {
 }
 
 func reportHTTPAllow(p *Pass, g *egressGateway, r authzRule) {
-	hosts := r.hosts()
-	want := func(h string) bool {
-		return len(hosts) == 0 || slices.ContainsFunc(hosts, func(n namedHost) bool { return n.covers(h) })
-	}
+	among := g.named(r.hosts())
 	var first *crossing
 	var denied []string
 	var clients []*model.Workload
@@ -75,7 +72,7 @@ func reportHTTPAllow(p *Pass, g *egressGateway, r authzRule) {
 			return
 		}
 		here := false
-		for c := range g.opaqueCrossings(p, class, want) {
+		for c := range g.opaqueCrossings(p, class, among) {
 			if !c.deniedBy(r.Policy) || g.otherwise(p, r, class, c.Flow.Host) {
 				continue
 			}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/reach"
 )
 
 var _ = register(&Analyzer{
@@ -63,9 +64,9 @@ func reportHTTPDeny(p *Pass, g *egressGateway, r authzRule) {
 	hosts := r.hosts()
 	onlyHosts := len(fields) == 1 && fields[0] == "hosts"
 	// Hosts that the rule does not mean; all where it means only some requests.
-	want := func(h string) bool {
-		return !onlyHosts || !slices.ContainsFunc(hosts, func(n namedHost) bool { return n.covers(h) })
-	}
+	among := slices.DeleteFunc(slices.Clone(g.destinations), func(d reach.Destination) bool {
+		return onlyHosts && slices.ContainsFunc(hosts, func(n namedHost) bool { return n.covers(d.Host) })
+	})
 	var first *crossing
 	var denied []string
 	var clients []*model.Workload
@@ -75,7 +76,7 @@ func reportHTTPDeny(p *Pass, g *egressGateway, r authzRule) {
 			return
 		}
 		here := false
-		for c := range g.opaqueCrossings(p, class, want) {
+		for c := range g.opaqueCrossings(p, class, among) {
 			if !c.deniedByRule(r.Policy, r.Index) {
 				continue
 			}

@@ -154,14 +154,12 @@ func (g *egressGateway) unaskedTLS(p *Pass, policy *model.AuthorizationPolicy) *
 		return nil
 	}
 	for _, r := range rulesOf(policy) {
-		hosts := r.hosts()
+		among := g.named(r.hosts())
 		for _, class := range p.Reach.Classes() {
 			if !r.means(g.push, class[0]) {
 				continue
 			}
-			for c := range g.opaqueCrossings(p, class, func(h string) bool {
-				return len(hosts) == 0 || slices.ContainsFunc(hosts, func(n namedHost) bool { return n.covers(h) })
-			}) {
+			for c := range g.opaqueCrossings(p, class, among) {
 				if c.allowed() && r.onPort(c) {
 					return c
 				}

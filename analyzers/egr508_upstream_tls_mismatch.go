@@ -81,6 +81,7 @@ func runUpstreamTLS(p *Pass) {
 // sets TLS.
 func (in *intent) originatedHosts() []host.Name {
 	var out []host.Name
+	known, external := map[host.Name]bool{}, newExternals(in.pass, in.push)
 	for _, r := range in.push.Mesh.DestinationRules {
 		set := len(settingsOf(r.Spec.GetTrafficPolicy(), "")) > 0
 		for _, s := range r.Spec.GetSubsets() {
@@ -89,8 +90,9 @@ func (in *intent) originatedHosts() []host.Name {
 		if !set {
 			continue
 		}
-		for _, s := range originatedFor(in.pass, in.push, r) {
-			if h := host.Name(strings.ToLower(string(s.Hostname))); !slices.Contains(out, h) {
+		for _, s := range external.of(r) {
+			if h := host.Name(strings.ToLower(string(s.Hostname))); !known[h] {
+				known[h] = true
 				out = append(out, h)
 			}
 		}

@@ -54,6 +54,11 @@ spec:
 }
 
 func runSelectorMismatch(p *Pass) {
+	type answer struct {
+		meant     *model.Namespace
+		key, hint string
+	}
+	known := map[string]answer{} // policies of many namespaces are copies
 	for _, np := range p.Mesh.NetworkPolicies {
 		if !isolatesEgress(np) {
 			continue
@@ -64,7 +69,13 @@ func runSelectorMismatch(p *Pass) {
 					continue
 				}
 				field := fmt.Sprintf("spec.egress[%d].to[%d].namespaceSelector", i, j)
-				if ns, key, hint := meantNamespace(p, peer); ns != nil {
+				selector := metav1.FormatLabelSelector(peer.NamespaceSelector) + " " + metav1.FormatLabelSelector(peer.PodSelector)
+				x, ok := known[selector]
+				if !ok {
+					x.meant, x.key, x.hint = meantNamespace(p, peer)
+					known[selector] = x
+				}
+				if ns, key, hint := x.meant, x.key, x.hint; ns != nil {
 					f := Finding{Object: np.Object, Field: field + strings.TrimPrefix(manifest.FieldPath("x", "matchLabels", key), "x"), Label: "no namespace has this label"}
 					f.Message = fmt.Sprintf("NetworkPolicy %s rule %d allows nothing by its namespaceSelector: no namespace is labelled %s=%s, namespace %s %s",
 						np.ID(), i, key, peer.NamespaceSelector.MatchLabels[key], ns.Name, hint)

@@ -63,7 +63,7 @@ func runSidecarGap(p *Pass) {
 	}
 	var found byKey[hiddenService]
 	shown := map[hiddenService][]Related{}
-	named := in.allowedHosts()
+	named, policed := indexHosts(in.allowedHosts()), map[string]policedUse{}
 	for _, class := range p.Reach.Classes() {
 		w := class[0]
 		push := in.pushFor(w)
@@ -71,11 +71,15 @@ func runSidecarGap(p *Pass) {
 		if sidecar == nil || p.Reach.Sim.Capture(w).Mode != capture.Sidecar {
 			continue
 		}
-		usual := in.policedClients(w.Namespace)
-		scope, wanted := in.scopeOf(push, w.Namespace, sidecar), indexHosts(named, in.mentioned(push, w.Namespace, sidecar), usual.hosts)
-		for _, d := range p.Reach.Universe() {
+		usual, ok := policed[w.Namespace]
+		if !ok {
+			usual = in.policedClients(w.Namespace)
+			policed[w.Namespace] = usual
+		}
+		scope, mentioned := in.scopeOf(push, w.Namespace, sidecar), indexHosts(in.mentioned(push, w.Namespace, sidecar), usual.hosts)
+		for _, d := range in.visibleTo(push, w.Namespace) {
 			h := host.Name(strings.ToLower(d.Host))
-			if !wanted.covers(d.Host) {
+			if !named.covers(d.Host) && !mentioned.covers(d.Host) {
 				continue
 			}
 			s, port := in.hiddenBy(push, scope, h, d.Port)
@@ -145,14 +149,21 @@ func (in *intent) allowedHosts() []host.Name {
 
 // mentioned are the hosts of which a namespace's routes or its Sidecar speak.
 func (in *intent) mentioned(push *model.PushContext, namespace string, sidecar *model.Sidecar) []host.Name {
-	var out []host.Name
-	for _, vs := range push.VirtualServices() {
-		if vs.Namespace == namespace || slices.Contains(vs.Spec.GetExportTo(), namespace) {
-			for _, h := range vs.Hosts {
-				out = append(out, host.Name(strings.ToLower(string(h))))
+	routed := in.mentions[push]
+	if routed == nil {
+		routed = map[string][]host.Name{}
+		for _, vs := range push.VirtualServices() {
+			to := append([]string{vs.Namespace}, vs.Spec.GetExportTo()...)
+			slices.Sort(to)
+			for _, namespace := range slices.Compact(to) {
+				for _, h := range vs.Hosts {
+					routed[namespace] = append(routed[namespace], host.Name(strings.ToLower(string(h))))
+				}
 			}
 		}
+		in.mentions[push] = routed
 	}
+	out := slices.Clone(routed[namespace])
 	for _, e := range sidecar.Spec.GetEgress() {
 		for _, x := range e.GetHosts() {
 			if _, name, ok := strings.Cut(x, "/"); ok && name != "*" {
@@ -160,6 +171,44 @@ func (in *intent) mentioned(push *model.PushContext, namespace string, sidecar *
 			}
 		}
 	}
+	return out
+}
+
+// scopeKey is a namespace as a control plane sees it.
+type scopeKey struct {
+	push      *model.PushContext
+	namespace string
+}
+
+// enteredDestination is a destination that ServiceEntries register.
+type enteredDestination struct {
+	reach.Destination
+	by []*model.Service
+}
+
+// visibleTo returns the destinations of the universe that ServiceEntries register
+// which are exported to a namespace.
+func (in *intent) visibleTo(push *model.PushContext, namespace string) []reach.Destination {
+	key := scopeKey{push, namespace}
+	out, ok := in.visible[key]
+	if ok {
+		return out
+	}
+	entered, ok := in.entered[push]
+	if !ok {
+		for _, d := range in.pass.Reach.Universe() {
+			if by := in.declaring(push, host.Name(strings.ToLower(d.Host))); len(by) > 0 {
+				entered = append(entered, enteredDestination{d, by})
+			}
+		}
+		in.entered[push] = entered
+	}
+	for _, d := range entered {
+		if slices.ContainsFunc(d.by, func(s *model.Service) bool { return push.Visible(s, namespace) }) {
+			out = append(out, d.Destination)
+		}
+	}
+	in.visible[key] = out
 	return out
 }
 

@@ -3,7 +3,7 @@ package analyzers
 import (
 	"fmt"
 
-	security "istio.io/api/security/v1beta1"
+	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -105,26 +105,24 @@ func (in *intent) refusal(a *attempt) (refusal, bool) {
 		return refusal{}, false
 	}
 	for _, attached := range []bool{true, false} {
-		for _, policy := range in.push.Mesh.AuthorizationPolicies {
-			if policy.Spec.GetAction() != security.AuthorizationPolicy_ALLOW || !enforced(policy) || in.inForce(policy, l.pod) != attached {
+		for _, r := range in.wantedBy(in.push).rulesFor(host.Name(a.To.Host)) {
+			if in.inForce(r.Policy, l.pod) != attached {
 				continue
 			}
-			for _, r := range rulesOf(policy) {
-				if _, ok := in.grants(r, a.Class[0], a.To.Host); !ok {
-					continue
-				}
-				if in.admits(r, a) {
-					return refusal{}, false
-				}
-				k := refusal{policy: policy.Object, rule: r.Index, pod: l.pod}
-				if attached {
-					in.whyNoMatch(&k, r, l, a)
-				} else {
-					in.whyNotInForce(&k, r, l.pod)
-				}
-				in.whoDenies(&k, a)
-				return k, k.text != ""
+			if _, ok := in.grants(r, a.Class[0], a.To.Host); !ok {
+				continue
 			}
+			if in.admits(r, a) {
+				return refusal{}, false
+			}
+			k := refusal{policy: r.Policy.Object, rule: r.Index, pod: l.pod}
+			if attached {
+				in.whyNoMatch(&k, r, l, a)
+			} else {
+				in.whyNotInForce(&k, r, l.pod)
+			}
+			in.whoDenies(&k, a)
+			return k, k.text != ""
 		}
 	}
 	return refusal{}, false

@@ -94,10 +94,22 @@ func (in *intent) closed() []*attempt {
 			open[a.name()] = true // or fails for another reason, or is unknown
 		}
 	}
+	exact, patterns := map[string]bool{}, []namedHost(nil) // what policies name
+	for _, policy := range in.push.Mesh.AuthorizationPolicies {
+		if denies(policy) {
+			continue
+		}
+		for _, n := range hostsOf(policy) {
+			if strings.Contains(n.Value, "*") {
+				patterns = append(patterns, n)
+			} else {
+				exact[strings.ToLower(bareHost(n.Value))] = true
+			}
+		}
+	}
 	return slices.DeleteFunc(denied, func(a *attempt) bool {
-		return open[a.name()] || slices.ContainsFunc(in.push.Mesh.AuthorizationPolicies, func(policy *model.AuthorizationPolicy) bool {
-			return !denies(policy) && slices.ContainsFunc(hostsOf(policy), func(n namedHost) bool { return n.covers(a.To.Host) })
-		})
+		return open[a.name()] || exact[strings.ToLower(a.To.Host)] ||
+			slices.ContainsFunc(patterns, func(n namedHost) bool { return n.covers(a.To.Host) })
 	})
 }
 

@@ -30,6 +30,8 @@ type egressGateway struct {
 
 	push    *model.PushContext
 	servers []*model.GatewayServer
+	// byObject are the servers by the Gateway that they are of, see serversOf.
+	byObject map[*manifest.Object][]*model.GatewayServer
 	// destinations are those of the universe that are sent here.
 	destinations []reach.Destination
 	// places are those of their hosts in destinations, see named.
@@ -348,8 +350,8 @@ func (g *egressGateway) takenBy(t *flow.Trace) []*model.GatewayServer {
 			continue
 		}
 		for _, b := range h.Because {
-			for _, s := range g.servers {
-				if s.Gateway.Object == b.Object && strings.HasPrefix(b.Field, s.Field+".") && !slices.Contains(out, s) {
+			for _, s := range g.serversOf(b.Object) {
+				if strings.HasPrefix(b.Field, s.Field+".") && !slices.Contains(out, s) {
 					out = append(out, s)
 				}
 			}
@@ -363,6 +365,17 @@ func (g *egressGateway) takenBy(t *flow.Trace) []*model.GatewayServer {
 		}
 	}
 	return out
+}
+
+// serversOf returns the servers of a Gateway, in their order.
+func (g *egressGateway) serversOf(o *manifest.Object) []*model.GatewayServer {
+	if g.byObject == nil {
+		g.byObject = map[*manifest.Object][]*model.GatewayServer{}
+		for _, s := range g.servers {
+			g.byObject[s.Gateway.Object] = append(g.byObject[s.Gateway.Object], s)
+		}
+	}
+	return g.byObject[o]
 }
 
 // crossings yields the requests that a rule of a policy speaks of and that reach

@@ -11,6 +11,7 @@ import (
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
+	"github.com/egresslint/egresslint/model/reach"
 )
 
 // intent is what the manifests mean to control. A way around a control is only
@@ -34,6 +35,15 @@ type intent struct {
 	scopes map[string]*model.SidecarScope
 	// merged are the servers of gateways, see serversAt.
 	merged map[*model.Workload]*model.MergedGateway
+	// servers are those of gateways' pods, see podServers.
+	servers map[podPort]*podServers
+	// routes are VirtualServices by their object, see mergedRoute.
+	routes map[*model.PushContext]map[*manifest.Object]*model.MergedVirtualService
+	// visible are the destinations that ServiceEntries register for a namespace, see
+	// visibleTo; mentions are the hosts of which its routes speak, see mentioned.
+	visible  map[scopeKey][]reach.Destination
+	entered  map[*model.PushContext][]enteredDestination
+	mentions map[*model.PushContext]map[string][]host.Name
 	// bound are the hosts with waypoints, see waypointHosts.
 	bound *[]waypointHost
 	// byHost finds steerings, services those of registries by host, declared those
@@ -75,7 +85,9 @@ func readIntent(p *Pass) *intent {
 		pushes:  map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
 		merged:   map[*model.Workload]*model.MergedGateway{},
 		services: map[*model.PushContext]*hostTable[*model.Service]{}, declared: map[*model.PushContext]*hostTable[*model.Service]{},
-		wanted: map[*model.PushContext]*wanted{},
+		wanted: map[*model.PushContext]*wanted{}, visible: map[scopeKey][]reach.Destination{}, entered: map[*model.PushContext][]enteredDestination{}, mentions: map[*model.PushContext]map[string][]host.Name{},
+		servers: map[podPort]*podServers{},
+		routes:  map[*model.PushContext]map[*manifest.Object]*model.MergedVirtualService{},
 	}
 	for _, e := range in.push.Mesh.ServiceEntries {
 		in.entries[e.Object] = e

@@ -157,18 +157,61 @@ func (in *intent) server(l *leg, t *flow.Trace, h string) *model.GatewayServer {
 			}
 		}
 	}
-	servers, _ := in.serversAt(l)
-	var first *model.GatewayServer
-	for _, s := range servers {
-		switch {
-		case !cited[serverPlace(s, "")]:
-		case serves(s, host.Name(h)):
+	x := in.podServers(l)
+	if x == nil || len(cited) == 0 {
+		return nil
+	}
+	for _, s := range x.byHost.covering(host.Name(h)) {
+		if cited[serverPlace(s, "")] && serves(s, host.Name(h)) {
 			return s
-		case first == nil:
-			first = s
 		}
 	}
-	return first
+	for _, s := range x.all {
+		if cited[serverPlace(s, "")] {
+			return s
+		}
+	}
+	return nil
+}
+
+// podServers are the servers on a port of a gateway's pod.
+type podServers struct {
+	all []*model.GatewayServer
+	// byHost finds them by the hosts that they serve.
+	byHost *hostTable[*model.GatewayServer]
+}
+
+// podServers returns the servers on the pod port of a leg, nil if it has none.
+func (in *intent) podServers(l *leg) *podServers {
+	port := in.podPort(l)
+	if port == 0 {
+		return nil
+	}
+	key := podPort{l.pod, port}
+	x := in.servers[key]
+	if x == nil {
+		x = &podServers{byHost: newHostTable[*model.GatewayServer]()}
+		x.all, _ = in.serversAt(l)
+		for _, s := range x.all {
+			var hosts []host.Name
+			for _, h := range s.Hosts {
+				_, name, found := strings.Cut(h, "/")
+				if !found {
+					name = h
+				}
+				hosts = append(hosts, host.Name(strings.ToLower(name)))
+			}
+			x.byHost.add(s, hosts)
+		}
+		in.servers[key] = x
+	}
+	return x
+}
+
+// podPort is a port of a gateway's pod.
+type podPort struct {
+	pod  *model.Workload
+	port int
 }
 
 // serverPlace is a field of a server ("tls.mode", "" for the server itself), or

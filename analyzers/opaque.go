@@ -23,16 +23,16 @@ func (g *egressGateway) opaqueServers() []*model.GatewayServer {
 }
 
 // opaqueCrossings yields requests in TLS, or in a protocol of their own, of a class
-// of clients to those destinations of the gateway that want accepts, as far as a
-// server that does not read HTTP takes them; of so many destinations at most.
-func (g *egressGateway) opaqueCrossings(p *Pass, class []*model.Workload, want func(h string) bool) iter.Seq[*crossing] {
+// of clients to some destinations of the gateway, as far as a server that does not
+// read HTTP takes them; of so many destinations at most.
+func (g *egressGateway) opaqueCrossings(p *Pass, class []*model.Workload, among []reach.Destination) iter.Seq[*crossing] {
 	return func(yield func(*crossing) bool) {
 		if p.Reach.Sim.Capture(class[0]).Mode != capture.Sidecar {
 			return
 		}
 		tried := 0
-		for _, d := range g.destinations {
-			if d.Port == 80 || !want(d.Host) {
+		for _, d := range among {
+			if d.Port == 80 {
 				continue
 			}
 			if tried++; tried > maxAtDoor {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/model/reach"
 )
 
@@ -133,15 +134,35 @@ var explainedBy = map[string][]string{
 
 // causes leaves out findings that another one at the same place explains.
 func causes(findings []Finding) []Finding {
-	return slices.DeleteFunc(findings, func(f Finding) bool {
-		for i := range findings {
-			cause := &findings[i]
-			if !explains(cause, &f) {
-				continue
-			}
-			cause.Related = append(cause.Related, Related{Object: f.Object, Field: f.Field, Message: f.Rule.ID + ": " + f.Message})
-			return true
+	at := map[*manifest.Object][]int{}
+	for i := range findings {
+		at[findings[i].Object] = append(at[findings[i].Object], i)
+	}
+	// by are the findings that explain one.
+	by := func(f *Finding) []int {
+		return slices.DeleteFunc(slices.Clone(at[f.Object]), func(i int) bool { return !explains(&findings[i], f) })
+	}
+	explained := make([]bool, len(findings))
+	for i := range findings {
+		explained[i] = len(by(&findings[i])) > 0
+	}
+	var out []Finding
+	for i := range findings {
+		f := &findings[i]
+		if !explained[i] {
+			continue
 		}
-		return false
-	})
+		for _, j := range by(f) {
+			if cause := &findings[j]; !explained[j] {
+				cause.Related = append(cause.Related, Related{Object: f.Object, Field: f.Field, Message: f.Rule.ID + ": " + f.Message})
+				break
+			}
+		}
+	}
+	for i := range findings {
+		if !explained[i] {
+			out = append(out, findings[i])
+		}
+	}
+	return out
 }

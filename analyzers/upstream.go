@@ -32,8 +32,12 @@ type tlsSetting struct {
 func originations(p *Pass) []tlsSetting {
 	push := p.Reach.Sim.Push()
 	var out []tlsSetting
+	external := newExternals(p, push)
 	for _, r := range push.Mesh.DestinationRules {
-		services := originatedFor(p, push, r)
+		if len(settingsOf(r.Spec.GetTrafficPolicy(), ""))+len(r.Spec.GetSubsets()) == 0 {
+			continue
+		}
+		services := external.of(r)
 		if len(services) == 0 {
 			continue
 		}
@@ -68,19 +72,46 @@ func settingsOf(policy *networking.TrafficPolicy, field string) []tlsSetting {
 	return out
 }
 
-// originatedFor returns the services of ServiceEntries that a DestinationRule is
+// externals are the services of ServiceEntries outside the cluster, in the order of
+// the registry.
+type externals struct {
+	all    []*model.Service
+	byHost map[host.Name][]*model.Service // in lower case
+	root   string
+	// peopled are the namespaces with workloads.
+	peopled map[string]bool
+}
+
+func newExternals(p *Pass, push *model.PushContext) *externals {
+	x := &externals{byHost: map[host.Name][]*model.Service{}, root: push.RootNamespace(), peopled: map[string]bool{}}
+	for _, s := range push.Services() {
+		if s.Entry != nil && !inCluster(push, s.Hostname) {
+			h := host.Name(strings.ToLower(string(s.Hostname)))
+			x.all, x.byHost[h] = append(x.all, s), append(x.byHost[h], s)
+		}
+	}
+	for _, w := range p.Mesh.Workloads {
+		x.peopled[w.Namespace] = true
+	}
+	return x
+}
+
+// of returns the services of ServiceEntries that a DestinationRule is
 // for. Proxies look for rules in their own namespace, in that of the service and
 // in the root namespace: elsewhere nobody finds it (istio
 // pilot/pkg/model/push_context.go destinationRule).
-func originatedFor(p *Pass, push *model.PushContext, r *model.DestinationRule) []*model.Service {
+func (x *externals) of(r *model.DestinationRule) []*model.Service {
 	h := host.Name(strings.ToLower(string(model.ResolveHost(r.Spec.GetHost(), r.Namespace))))
+	candidates := x.byHost[h]
+	if h.IsWildCarded() {
+		candidates = x.all
+	}
 	var out []*model.Service
-	for _, s := range push.Services() {
-		if s.Entry == nil || inCluster(push, s.Hostname) || !host.Name(strings.ToLower(string(s.Hostname))).SubsetOf(h) {
+	for _, s := range candidates {
+		if !host.Name(strings.ToLower(string(s.Hostname))).SubsetOf(h) {
 			continue
 		}
-		if r.Namespace == s.Namespace || r.Namespace == push.RootNamespace() ||
-			slices.ContainsFunc(p.Mesh.Workloads, func(w *model.Workload) bool { return w.Namespace == r.Namespace }) {
+		if r.Namespace == s.Namespace || r.Namespace == x.root || x.peopled[r.Namespace] {
 			out = append(out, s)
 		}
 	}

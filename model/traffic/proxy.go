@@ -42,8 +42,10 @@ type proxy struct {
 	tables   map[string]*routeTable
 	clusters map[string]*cluster
 	policies *policySet
-	// trusted is what trustedProxies returned.
-	trusted *int
+	// trusted is what trustedProxies returned, expectsLine what takesProxyProtocol
+	// did.
+	trusted     *int
+	expectsLine *bool
 	// unasked are the hosts to which listeners lead whoever asks.
 	unasked map[*listener]*unasked
 	// servicePolicies are a waypoint's, which differ by service.

@@ -94,6 +94,14 @@ func (p *proxy) readTrustedProxies() int {
 // one (istio pilot/pkg/networking/core/gateway.go needPROXYProtocol,
 // pilot/pkg/xds/filters/filters.go).
 func (p *proxy) takesProxyProtocol() bool {
+	if p.expectsLine == nil {
+		expects := p.readProxyProtocol()
+		p.expectsLine = &expects
+	}
+	return *p.expectsLine
+}
+
+func (p *proxy) readProxyProtocol() bool {
 	var own struct {
 		GatewayTopology struct {
 			ProxyProtocol *struct{} `json:"proxyProtocol"`

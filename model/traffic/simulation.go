@@ -6,6 +6,7 @@ package traffic
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +36,8 @@ type Simulation struct {
 	keys map[*model.Workload]string
 	ways *ways
 	common
+	// external are the addresses that Services take for themselves (externalIP).
+	external map[netip.Addr]flow.Because
 	// chance is the choice made where istiod leaves something to chance.
 	chance chance
 	*alternatives

@@ -42,17 +42,26 @@ func (w *walker) sameNode(p *proxy, s *model.Service) *flow.Trace {
 // externalIP answers unknown for an address that some Service takes for itself
 // (spec.externalIPs): nodes lead it to the Service's pods, wherever it is.
 func (w *walker) externalIP(p *proxy, dst netip.Addr) *flow.Trace {
-	for _, s := range w.sim.mesh.KubeServices {
-		for i, text := range s.Spec.Spec.ExternalIPs {
-			if a, err := netip.ParseAddr(text); err != nil || a != dst {
-				continue
+	x := w.sim.external
+	if x == nil {
+		x = map[netip.Addr]flow.Because{}
+		for _, s := range w.sim.mesh.KubeServices {
+			for i, text := range s.Spec.Spec.ExternalIPs {
+				a, err := netip.ParseAddr(text)
+				if _, taken := x[a]; err == nil && !taken {
+					x[a] = flow.Because{Object: s.Object, Field: fmt.Sprintf("spec.externalIPs[%d]", i)}
+				}
 			}
-			why := fmt.Sprintf("%s takes the address %s for itself (externalIPs), and where nodes lead it is not simulated", s.Object, dst)
-			hop := flow.Hop{At: flow.AtNetwork, Decision: why, Because: []flow.Because{{Object: s.Object, Field: fmt.Sprintf("spec.externalIPs[%d]", i)}}}
-			return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), flow.OpaqueFilter, why))
 		}
+		w.sim.external = x
 	}
-	return nil
+	taken, ok := x[dst]
+	if !ok {
+		return nil
+	}
+	why := fmt.Sprintf("%s takes the address %s for itself (externalIPs), and where nodes lead it is not simulated", taken.Object, dst)
+	hop := flow.Hop{At: flow.AtNetwork, Decision: why, Because: []flow.Because{taken}}
+	return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), flow.OpaqueFilter, why))
 }
 
 // hostAlias returns the address that a pod's own hosts file has for a name, and
