@@ -252,7 +252,7 @@ func (w *walker) ztunnelInbound(to *model.Workload, conn connection) *flow.Trace
 	attached := w.push.AuthorizationPoliciesFor(to)
 	mode, policy, field := w.push.WorkloadMTLS(to.Namespace, to.Labels, peer.port)
 	strict := mode == model.MTLSStrict
-	switch mode := w.sim.capture(w.client).Mode; {
+	switch {
 	case !tunnelled && to.Annotations["ambient.istio.io/bypass-inbound-capture"] == "true":
 		// What comes without a tunnel does not reach the ztunnel (istio
 		// cni/pkg/iptables/iptables.go AppendInpodRules).
@@ -260,13 +260,13 @@ func (w *walker) ztunnelInbound(to *model.Workload, conn connection) *flow.Trace
 		return after(hops, inMesh())
 	case len(attached.Allow)+len(attached.Deny) == 0 && !strict:
 		return after(hops, inMesh())
-	case tunnelled, mode == capture.None, w.flow.Bypass && mode == capture.Ambient:
-		// It is known who comes, and that nobody comes with an identity where
-		// there is no tunnel.
-	default:
-		hops[0].Decision += "; whether what sends to it opens a tunnel, so that the policies of its ztunnel see an identity, is not simulated"
+	case conn.carries(meshTLS):
+		// Nobody asks for it, and only a sidecar could read it.
+		hops[0].Decision += "; what becomes of mesh TLS there is not simulated"
 		return after(hops, unknown(flow.ViaNone, flow.Capture, hops[0].Decision))
 	}
+	// It is known who comes, and that nobody comes with an identity where there
+	// is no tunnel.
 	if strict && !tunnelled {
 		hop := flow.Hop{At: flow.AtZtunnel, Proxy: to.ID(), Decision: "PeerAuthentication is STRICT, and the connection comes without mesh identity"}
 		t := blocked(flow.RBACDenied, 0)

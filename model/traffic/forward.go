@@ -50,6 +50,15 @@ func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.T
 		tr.Via = viaOf(p, tr.Via)
 		return after([]flow.Hop{hop}, tr)
 	}
+	if c.missing == "" && c.unmodelled == nil {
+		if tr := w.gatewayToWaypoint(p, c, conn); tr != nil {
+			return eachEnd(tr, func(t *flow.Trace) {
+				if t.Outcome == flow.Blocked && t.HTTPStatus == 0 {
+					t.HTTPStatus = failed
+				}
+			})
+		}
+	}
 	switch {
 	case c.missing != "" && c.unsure != "":
 		return end("the route leads to a service of which the input says nothing: "+c.unsure,
@@ -64,9 +73,6 @@ func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.T
 			hop.Because = append(hop.Because, flow.Because{Object: c.unmodelled.Object, Field: c.unmodelled.Field})
 		}
 		return end(c.unmodelled.Why, unknown(flow.ViaNone, flow.OpaqueFilter, c.unmodelled.Why))
-	case p.role == gatewayRole && c.service != nil && p.push.IngressUsesWaypoint(c.service):
-		return end(fmt.Sprintf("%s asks gateways to send through its waypoint, which is not simulated", c.service.Object),
-			unknown(flow.ViaGateway, flow.OpaqueFilter, "istio.io/ingress-use-waypoint is not simulated"))
 	case c.kind == toNowhere:
 		return end("the connection is closed: the destination is not registered for this sidecar", blocked(flow.Blackhole, 0))
 	case c.kind == toEndpoints && len(c.endpoints) == 0 && c.unsure != "":
@@ -260,6 +266,10 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 		text := fmt.Sprintf("it goes to %s on port %d", e.Address, e.Port)
 		if e.Workload != nil {
 			text = fmt.Sprintf("it goes to %s on pod port %d, behind %s", e.Workload.ID(), e.Port, c.service.Object)
+		}
+		if p.tunnels(c, e) {
+			out = append(out, p.tunnelled(c, to, text, e, from))
+			continue
 		}
 		out = append(out, p.originate(c, to, text, e, from))
 	}
