@@ -87,7 +87,11 @@ func (m *Mesh) add(o *manifest.Object) {
 		m.InjectionWebhooks = append(m.InjectionWebhooks, resource(o, v))
 	case *gatewayParameters:
 		m.addParameters(o, v)
-	case refused, *meshMap, *cniMap, *installationDoc:
+	case *meshMap:
+		if v.networks {
+			m.meshNetworks = o
+		}
+	case refused, *cniMap, *installationDoc:
 	default:
 		switch classOf(o) {
 		case legacyClass:

@@ -27,8 +27,10 @@ type Endpoint struct {
 	// TLSMode is the label security.istio.io/tlsMode where the manifests give
 	// it; an injected sidecar sets it too.
 	TLSMode string
-	// ServiceAccount is the identity of an entry that names one.
+	// ServiceAccount is the identity of an entry that names one, Network the
+	// network in which it is.
 	ServiceAccount string
+	Network        string
 
 	Object *manifest.Object
 	Field  string
@@ -278,7 +280,7 @@ func entryEndpoint(e *networking.WorkloadEntry, port int, object *manifest.Objec
 	}
 	return Endpoint{
 		Address: e.GetAddress(), Port: port, Labels: e.GetLabels(), TLSMode: mode,
-		ServiceAccount: e.GetServiceAccount(), Object: object, Field: field + ".address",
+		ServiceAccount: e.GetServiceAccount(), Network: e.GetNetwork(), Object: object, Field: field + ".address",
 	}
 }
 

@@ -146,6 +146,9 @@ type Mesh struct {
 	// input does not hold it (mesh configuration, an installation's gateways).
 	Notes []string
 
+	// meshNetworks is the ConfigMap that tells of gateways between networks, nil if
+	// none does.
+	meshNetworks *manifest.Object
 	// gatewayParameters are ConfigMaps to which Gateways may refer.
 	gatewayParameters []*Resource[*gatewayParameters]
 	// versions are the versions of Istio that installations ask for.

@@ -15,6 +15,8 @@ type meshMap struct {
 	mesh    string
 	hasMesh bool
 	values  string
+	// networks: data.meshNetworks names some.
+	networks bool
 }
 
 const (
@@ -47,6 +49,10 @@ func (d *decoding) configMap() any {
 		m.values = cm.Data["values"]
 	} else {
 		m.mesh, m.hasMesh = cm.Data["mesh"]
+		var networks struct {
+			Networks map[string]any `json:"networks"`
+		}
+		m.networks = yaml.Unmarshal([]byte(cm.Data["meshNetworks"]), &networks) == nil && len(networks.Networks) > 0
 		d.unknownMesh("data.mesh")
 	}
 	if !m.hasMesh && m.values == "" {

@@ -58,6 +58,24 @@ func (m *Mesh) countUnmodelledFields() {
 			count(s.Kind, "spec.externalIPs", s.Object, "spec.externalIPs")
 		}
 	}
+	if at := m.networkGateways(); at != nil {
+		if m.meshNetworks != nil {
+			count("ConfigMap", "data.meshNetworks", m.meshNetworks, "data.meshNetworks")
+		}
+		for _, s := range m.ServiceEntries {
+			for i, e := range s.Spec.GetEndpoints() {
+				if e.GetNetwork() != "" {
+					count(s.Kind, "spec.endpoints.network", s.Object, item("spec.endpoints", i)+".network")
+					break
+				}
+			}
+		}
+		for _, e := range m.WorkloadEntries {
+			if e.Spec.GetNetwork() != "" {
+				count(e.Kind, "spec.network", e.Object, "spec.network")
+			}
+		}
+	}
 	for _, g := range m.KubeGateways {
 		if why, at := m.parametersOf(g); why != "" && at.Object == g.Object {
 			count(g.Kind, "spec.infrastructure.parametersRef", g.Object, at.Field)

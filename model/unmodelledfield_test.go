@@ -88,3 +88,27 @@ spec:
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
 }
+
+// The network of endpoints counts only where there are gateways between networks.
+func TestUnmodelledNetworks(t *testing.T) {
+	const entry = `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: far, namespace: shop}
+spec: {hosts: [far.example.com], resolution: STATIC, endpoints: [{address: 198.51.100.1, network: vms}], ports: [{number: 80, name: http, protocol: HTTP}]}
+`
+	for more, want := range map[string]string{
+		"": "[]",
+		"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: '', meshNetworks: 'networks: {}'}\n":                                                                     "[]",
+		"---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: '', meshNetworks: 'networks: {vms: {}}'}\n":                                                              "[data.meshNetworks spec.endpoints.network]",
+		"---\napiVersion: v1\nkind: Service\nmetadata: {name: eastwest, namespace: istio-system, labels: {topology.istio.io/network: main}}\nspec: {selector: {istio: eastwest}, ports: [{name: tls, port: 15443}]}\n": "[spec.endpoints.network]",
+	} {
+		var got []string
+		for _, f := range load(t, entry+more, Options{}).UnmodelledFields {
+			got = append(got, f.Field)
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("%s: %v, want %s", more, got, want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/egresslint/egresslint/analyzers"
+	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/report"
 )
@@ -56,5 +57,24 @@ func TestJSONOfNoFindingsIsAnEmptyList(t *testing.T) {
 	var got map[string]any
 	if err := json.Unmarshal([]byte(raw), &got); err != nil || got["findings"] == nil {
 		t.Errorf("%v\n%s", err, raw)
+	}
+}
+
+func TestJSONOfUnmodelledFields(t *testing.T) {
+	l := &report.Lint{Input: report.Input{UnmodelledFields: []model.UnmodelledField{{Kind: "Service", Field: "spec.externalIPs", Count: 3,
+		First: model.Place{Object: &manifest.Object{Kind: "Service", Namespace: "shop", Name: "db"}, Field: "spec.externalIPs"}}}}}
+	var got struct {
+		Fields []struct {
+			Kind, Field string
+			Count       int
+			First       struct{ Kind, Name, Field string }
+		} `json:"unmodelled_fields"`
+	}
+	raw := text(t, func(b *bytes.Buffer) error { return report.JSON(b, l, report.Options{}) })
+	if err := json.Unmarshal([]byte(raw), &got); err != nil {
+		t.Fatal(err)
+	}
+	if s := fmt.Sprint(got.Fields); s != "[{Service spec.externalIPs 3 {Service shop/db spec.externalIPs}}]" {
+		t.Errorf("unmodelled_fields: %s in %s", s, raw)
 	}
 }

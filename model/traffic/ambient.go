@@ -199,6 +199,11 @@ func (w *walker) ztunnelToEndpoints(hop flow.Hop, endpoints []model.Endpoint, co
 		}
 		h := hop
 		var t *flow.Trace
+		if u := w.push.ByNetwork(e); u != nil {
+			h.Decision, h.Because = u.Why, unmodelledBecause(u)
+			alternatives = append(alternatives, flow.Branch{Weight: 1, Trace: *after([]flow.Hop{h}, unknown(flow.ViaNone, flow.OpaqueFilter, u.Why))})
+			continue
+		}
 		if e.Workload != nil {
 			h.Decision = fmt.Sprintf("ztunnel sends it to %s, pod port %d", e.Workload.ID(), e.Port)
 			t = w.ztunnelToPod(e.Workload, to)

@@ -272,6 +272,9 @@ func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *
 		if !dns && !e.IsUnixSocket() && !isAddress(e.Address) {
 			continue
 		}
+		if u := p.push.ByNetwork(&e); u != nil {
+			c.unmodelled = u
+		}
 		c.endpoints = append(c.endpoints, e)
 	}
 	if !dns {
