@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
@@ -46,6 +47,11 @@ type Capture struct {
 	Assumption string
 	// DNSCapture: the client resolves names through its proxy.
 	DNSCapture bool
+	// IPv4Only is a Service that shows a cluster of both families, where the
+	// redirect of a sidecar may cover IPv4 alone: it goes by the pod's first
+	// address, unless it is told of both (ISTIO_DUAL_STACK; istio
+	// tools/common/config/config.go getLocalIP). nil where nothing shows that.
+	IPv4Only *model.KubeService
 
 	rules []rule
 }
@@ -74,6 +80,9 @@ func Of(mesh *model.Mesh, config *model.MeshConfig, w *model.Workload) *Capture 
 	s := &subject{mesh: mesh, config: config, w: w, ns: namespaceOf(mesh, w)}
 	c := s.injection()
 	if c.Mode == Sidecar {
+		if both, err := strconv.ParseBool(s.metadata()["ISTIO_DUAL_STACK"]); err != nil || !both {
+			c.IPv4Only = mesh.DualStack()
+		}
 		s.compile(c)
 	}
 	return c
@@ -177,7 +186,7 @@ const podInterface = "eth0"
 
 // Signature is the same for workloads between which capture makes no difference.
 func (c *Capture) Signature() string {
-	out := fmt.Sprint(c.Mode, "|", c.Why, "|", c.Assumption, "|", c.DNSCapture)
+	out := fmt.Sprint(c.Mode, "|", c.Why, "|", c.Assumption, "|", c.DNSCapture, "|", c.IPv4Only != nil)
 	for _, r := range c.rules {
 		out += fmt.Sprint("|", r.captured, " ", r.some, " ", r.why)
 	}

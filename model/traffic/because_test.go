@@ -22,7 +22,7 @@ type lineCited struct {
 
 // none are decisions for which many fields are the reason together: that none
 // of them fits stays true with one less.
-var none = regexp.MustCompile(`^no | has no port | does not let it connect |which the manifests do not hold|which is not simulated`)
+var none = regexp.MustCompile(`^no | has no port | does not let it (connect|be reached) |which the manifests do not hold|which is not simulated`)
 
 // A line is cited because it decides: without it the request is answered
 // otherwise or for another reason, or the object is not valid any more.

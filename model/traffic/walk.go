@@ -83,7 +83,7 @@ func (w *walker) start() *flow.Trace {
 	if c.Assumption != "" && !f.Bypass {
 		t.Assumptions = append(t.Assumptions, c.Assumption)
 	}
-	if conn.dst.Addr().Is6() && c.Mode == capture.Sidecar && !f.Bypass {
+	if conn.dst.Addr().Is6() && c.Mode == capture.Sidecar && c.IPv4Only == nil && !f.Bypass {
 		t.Assumptions = append(t.Assumptions, "the pod's address is taken as IPv6, so that the redirect to its sidecar covers IPv6")
 	}
 	if f.Scheme != flow.HTTP {
@@ -310,6 +310,11 @@ func (w *walker) leave(c *capture.Capture, conn connection) *flow.Trace {
 
 // captured follows a connection that the client's sidecar takes.
 func (w *walker) captured(c *capture.Capture, conn connection, v capture.Verdict, hop flow.Hop) *flow.Trace {
+	if s := c.IPv4Only; s != nil && conn.dst.Addr().Is6() {
+		hop.Decision = fmt.Sprintf("%s shows a cluster of both families, and without ISTIO_DUAL_STACK the redirect to a sidecar covers that of the pod's first address only, which is not in the manifests", s.Object)
+		hop.Because = []flow.Because{{Object: s.Object, Field: "spec"}}
+		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.Capture, hop.Decision))
+	}
 	if t := w.opaqueMesh(); t != nil {
 		return t
 	}
