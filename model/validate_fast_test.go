@@ -98,12 +98,12 @@ func spoil(r *rand.Rand, v any, odd []any) {
 			return
 		}
 		key := keys[r.IntN(len(keys))]
-		switch n := r.IntN(8); {
-		case n == 0:
+		switch r.IntN(8) {
+		case 0:
 			v[key] = value
-		case n == 1:
+		case 1:
 			delete(v, key)
-		case n == 2:
+		case 2:
 			v[[]string{"exact", "prefix", "regex", "simple", "port", "number", "action"}[r.IntN(7)]] = value
 		default:
 			spoil(r, v[key], odd)

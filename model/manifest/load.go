@@ -31,7 +31,7 @@ func Load(ctx context.Context, options Options) (*Set, error) {
 	l.set.store = l.store
 	for _, in := range found.inputs {
 		l.store.byName[in.shown] = in.file
-		in.file.store = l.store
+		in.store = l.store
 	}
 	l.charts()
 	l.kustomize()

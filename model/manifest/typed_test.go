@@ -81,13 +81,15 @@ func TestFillAgreesWithUnmarshal(t *testing.T) {
 		rows := strings.Split(strings.TrimSuffix(richPod, "\n"), "\n")
 		for range r.IntN(3) {
 			at := 4 + r.IntN(len(rows)-4)
-			switch key, _, found := strings.Cut(rows[at], ":"); {
-			case r.IntN(6) == 0:
+			switch r.IntN(6) {
+			case 0:
 				rows[at] = strings.Repeat(" ", 2*r.IntN(4)) + "surplus: 1"
-			case r.IntN(6) == 0:
+			case 1:
 				rows = append(rows[:at], rows[at+1:]...)
-			case found:
-				rows[at] = key + ": " + odd[r.IntN(len(odd))]
+			default:
+				if key, _, found := strings.Cut(rows[at], ":"); found {
+					rows[at] = key + ": " + odd[r.IntN(len(odd))]
+				}
 			}
 		}
 		text := strings.Join(rows, "\n") + "\n"
