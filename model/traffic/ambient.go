@@ -16,7 +16,7 @@ import (
 // several services, all of them must come to the same.
 func (w *walker) ztunnel(c *capture.Capture, conn connection) *flow.Trace {
 	ways := w.ztunnelAt(c, conn)
-	if c.DNSCapture && w.flow.DstIP == "" && w.flow.ConnectTo == "" {
+	if _, own := hostAlias(w.client, w.flow.Host); c.DNSCapture && w.flow.DstIP == "" && w.flow.ConnectTo == "" && own == nil {
 		for _, rival := range w.push.AmbientRivals(w.client.Namespace, w.flow.Host) {
 			to := conn
 			to.dst = netip.AddrPortFrom(rival, conn.dst.Port())

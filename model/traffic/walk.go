@@ -97,7 +97,7 @@ func (w *walker) start() *flow.Trace {
 // API server's, which every cluster has. "" where that is not so.
 func (w *walker) unseenService() string {
 	f := &w.flow
-	if f.DstIP != "" || f.ConnectTo != "" {
+	if _, own := hostAlias(w.client, f.Host); f.DstIP != "" || f.ConnectTo != "" || own != nil {
 		return ""
 	}
 	name, isService := strings.CutSuffix(strings.TrimSuffix(strings.ToLower(strings.TrimSuffix(f.Host, ".")), "."+model.DomainSuffix), ".svc")
