@@ -56,6 +56,7 @@ func Build(set *manifest.Set, opts Options) *Mesh {
 	m.addImplied()
 	m.InjectionAssumption = m.assumeInjection()
 	m.countUnmodelledFields()
+	m.findDualStack()
 	if version, object, _ := m.IstioVersion(); version != "" && !strings.HasPrefix(version, modelledVersion) {
 		m.note("%s asks for Istio %s; what is simulated is Istio %s", title(object), version, modelledVersion)
 	}

@@ -149,6 +149,7 @@ type Mesh struct {
 	// meshNetworks is the ConfigMap that tells of gateways between networks, nil if
 	// none does.
 	meshNetworks *manifest.Object
+	dualStack    *KubeService
 	// gatewayParameters are ConfigMaps to which Gateways may refer.
 	gatewayParameters []*Resource[*gatewayParameters]
 	// versions are the versions of Istio that installations ask for.

@@ -80,8 +80,10 @@ func Of(mesh *model.Mesh, config *model.MeshConfig, w *model.Workload) *Capture 
 	s := &subject{mesh: mesh, config: config, w: w, ns: namespaceOf(mesh, w)}
 	c := s.injection()
 	if c.Mode == Sidecar {
-		if both, err := strconv.ParseBool(s.metadata()["ISTIO_DUAL_STACK"]); err != nil || !both {
-			c.IPv4Only = mesh.DualStack()
+		if c.IPv4Only = mesh.DualStack(); c.IPv4Only != nil {
+			if both, err := strconv.ParseBool(s.metadata()["ISTIO_DUAL_STACK"]); err == nil && both {
+				c.IPv4Only = nil
+			}
 		}
 		s.compile(c)
 	}

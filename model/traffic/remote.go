@@ -107,7 +107,7 @@ func (p *proxy) readProxyProtocol() bool {
 			ProxyProtocol *struct{} `json:"proxyProtocol"`
 		} `json:"gatewayTopology"`
 	}
-	if err := yaml.Unmarshal([]byte(p.workload.Annotations["proxy.istio.io/config"]), &own); err == nil && own.GatewayTopology.ProxyProtocol != nil {
+	if text := p.workload.Annotations["proxy.istio.io/config"]; text != "" && yaml.Unmarshal([]byte(text), &own) == nil && own.GatewayTopology.ProxyProtocol != nil {
 		return true
 	}
 	return p.push.Config.GetDefaultConfig().GetGatewayTopology().GetProxyProtocol() != nil
