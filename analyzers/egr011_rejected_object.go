@@ -1,6 +1,11 @@
 package analyzers
 
-import "github.com/egresslint/egresslint/model/manifest"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
 
 var _ = register(&Analyzer{
 	ID:   "EGR011",
@@ -48,7 +53,42 @@ spec:
 		},
 	},
 	Severity: Error,
-	Run: func(p *Pass) {
-		reportProblems(p, "refused", manifest.Rejected)
-	},
+	Run:      runRejectedObject,
 })
+
+// runRejectedObject names the unknown fields of a refused object too: a field
+// that is missing is often there under a wrong name.
+func runRejectedObject(p *Pass) {
+	unknown := map[objectOfFile][]string{}
+	for _, x := range p.Mesh.Problems {
+		if parts := strings.SplitN(x.Message, "\"", 3); x.Kind == manifest.UnknownField && len(parts) == 3 {
+			unknown[placedObject(x)] = append(unknown[placedObject(x)], fmt.Sprintf("%q", parts[1]))
+		}
+	}
+	for _, x := range p.Mesh.Problems {
+		if x.Kind != manifest.Rejected {
+			continue
+		}
+		f := Finding{Position: x.Position, About: x.Object, Message: x.Message, Help: x.Help, Label: "refused"}
+		if fields := unknown[placedObject(x)]; len(fields) > 0 {
+			f.Message += "; it does not know " + upTo3(fields)
+		}
+		p.Report(f)
+	}
+}
+
+// objectOfFile is an object that problems are about, and the file it stands in.
+type objectOfFile struct{ file, object string }
+
+func placedObject(x manifest.Problem) objectOfFile { return objectOfFile{x.Position.File, x.Object} }
+
+// refusals are the objects of the input that are refused.
+func refusals(p *Pass) map[objectOfFile]bool {
+	out := map[objectOfFile]bool{}
+	for _, x := range p.Mesh.Problems {
+		if x.Kind == manifest.Rejected && x.Object != "" {
+			out[placedObject(x)] = true
+		}
+	}
+	return out
+}

@@ -49,7 +49,7 @@ spec:
 		Fix: "Write the field as the kind has it, at the place where it belongs, or remove it.",
 		Silent: "Fields that may hold anything (labels, annotations, `google.protobuf.Struct`) and kinds without bearing on egress " +
 			"are not checked, nor are fields that API servers themselves once wrote (`metadata.clusterName`), the directives of a patch (`$patch`), " +
-			"and the mesh configuration where the input shows an Istio before 1.8, which had fields that today's has no more. A field that an object repeats is one finding.",
+			"and the mesh configuration where the input shows an Istio before 1.8, which had fields that today's has no more. What a refused object has of them is part of EGR011. A field that an object repeats is one finding.",
 		Sources: []string{
 			"https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#field-pruning",
 			"https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation",
@@ -63,11 +63,12 @@ spec:
 func runUnknownField(p *Pass) {
 	minor := istioMinor(p.Mesh)
 	old := minor == beforeOne || minor >= 0 && minor < 8
+	refused := refusals(p)
 	type mistake struct{ file, object, field string }
 	var order []mistake
 	again := map[mistake][]manifest.Problem{}
 	for _, x := range p.Mesh.Problems {
-		if x.Kind != manifest.UnknownField || old && strings.HasPrefix(x.Object, "ConfigMap ") {
+		if x.Kind != manifest.UnknownField || old && strings.HasPrefix(x.Object, "ConfigMap ") || refused[placedObject(x)] {
 			continue
 		}
 		field := x.Message

@@ -37,7 +37,7 @@ func essence(o *manifest.Object, object map[string]any) any {
 			return podEssence(template)
 		}
 	case o.Kind == "Service" && o.Group() == "" && spec["type"] != "ExternalName":
-		return map[string]any{"selector": spec["selector"], "ports": portsEssence(spec["ports"]), "clusterIP": spec["clusterIP"] == "None",
+		return map[string]any{"selector": gatewaySelector(lookupMap(spec, "selector")), "ports": portsEssence(spec["ports"]), "clusterIP": spec["clusterIP"] == "None",
 			"externalIPs": spec["externalIPs"], "istio": ofIstio(lookupMap(object, "metadata.labels")), "of": ofIstio(lookupMap(object, "metadata.annotations"))}
 	case o.Kind == "Pod":
 		return podEssence(object)
@@ -151,6 +151,18 @@ func texts(value any) []string {
 		out = append(out, s)
 	}
 	return out
+}
+
+// gatewaySelector returns a Service's selector if it may be that of a gateway.
+// Which pods of an application answer for it decides nothing about egress.
+func gatewaySelector(selector map[string]any) map[string]any {
+	for key, v := range selector {
+		text, _ := v.(string)
+		if strings.Contains(key, "istio") || strings.Contains(key, "gateway") || strings.Contains(text, "gateway") || strings.Contains(text, "egress") || strings.Contains(text, "waypoint") {
+			return selector
+		}
+	}
+	return nil
 }
 
 // portsEssence leaves out of the ports of a Service what only nodes see.
