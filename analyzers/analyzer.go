@@ -21,6 +21,18 @@ const (
 	Note    Severity = "note"
 )
 
+// Precision is a value of the property of that name in SARIF, by which code
+// scanning orders findings.
+type Precision string
+
+// The precisions: facts of single objects; what follows from several; what rests
+// on all of the input being one mesh.
+const (
+	PrecisionVeryHigh Precision = "very-high"
+	PrecisionHigh     Precision = "high"
+	PrecisionMedium   Precision = "medium"
+)
+
 // Rank orders severities: Error 3, Warning 2, Note 1, anything else 0.
 func (s Severity) Rank() int {
 	switch s {
@@ -47,6 +59,9 @@ type Analyzer struct {
 	// (0.1 to 10), 0 for reachability gaps, which are no security findings.
 	Severity         Severity
 	SecuritySeverity float64
+	// Precision is how many of the findings are to be expected to be true and of
+	// use on input that is not one mesh alone; "" is [PrecisionHigh].
+	Precision Precision
 	// Run reports the findings of one mesh. Findings may come in any order.
 	Run func(*Pass)
 }

@@ -10,8 +10,9 @@ import (
 )
 
 var _ = register(&Analyzer{
-	ID:   "EGR001",
-	Name: "removed-api-policy",
+	ID:        "EGR001",
+	Name:      "removed-api-policy",
+	Precision: PrecisionVeryHigh,
 	Doc: Doc{
 		Title: "A policy is written in an API that Istio no longer reads",
 		What: "An object is of an API that was removed: Mixer (`config.istio.io`, since Istio 1.8), the first role based access " +

@@ -3,8 +3,9 @@ package analyzers
 import "github.com/egresslint/egresslint/model/manifest"
 
 var _ = register(&Analyzer{
-	ID:   "EGR010",
-	Name: "unreadable-input",
+	ID:        "EGR010",
+	Name:      "unreadable-input",
+	Precision: PrecisionVeryHigh,
 	Doc: Doc{
 		Title: "A file or document cannot be read",
 		What: "A file or a document of it does not parse, is too large, or is no object at all " +

@@ -8,8 +8,9 @@ import (
 )
 
 var _ = register(&Analyzer{
-	ID:   "EGR011",
-	Name: "rejected-object",
+	ID:        "EGR011",
+	Name:      "rejected-object",
+	Precision: PrecisionVeryHigh,
 	Doc: Doc{
 		Title: "An object is refused, so that it does not exist in any cluster",
 		What: "The API server (by the schema of the kind) or Istio's validating webhook refuses the object. " +

@@ -9,8 +9,9 @@ import (
 )
 
 var _ = register(&Analyzer{
-	ID:   "EGR012",
-	Name: "unknown-field",
+	ID:        "EGR012",
+	Name:      "unknown-field",
+	Precision: PrecisionVeryHigh,
 	Doc: Doc{
 		Title: "A field does not exist, so that it decides nothing",
 		What: "An object has a field that its kind does not have: a misspelt name, the wrong case, the wrong indentation, " +

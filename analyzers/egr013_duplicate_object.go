@@ -9,8 +9,9 @@ import (
 )
 
 var _ = register(&Analyzer{
-	ID:   "EGR013",
-	Name: "duplicate-object",
+	ID:        "EGR013",
+	Name:      "duplicate-object",
+	Precision: PrecisionMedium,
 	Doc: Doc{
 		Title: "The same object is defined twice",
 		What: "Two documents have the same kind, namespace and name (the API version does not count). " +

@@ -6,8 +6,9 @@ import (
 )
 
 var _ = register(&Analyzer{
-	ID:   "EGR101",
-	Name: "workload-not-injected",
+	ID:        "EGR101",
+	Name:      "workload-not-injected",
+	Precision: PrecisionMedium,
 	Doc: Doc{
 		Title: "A workload that the mesh is to control has no proxy",
 		What: "A workload has neither a sidecar nor a ztunnel: its pods decline injection, the injector leaves them out, nothing " +

@@ -12,7 +12,8 @@ import (
 
 var _ = register(&Analyzer{
 	ID: "EGR200", Name: "egress-unrestricted", Severity: Warning, SecuritySeverity: 5.5,
-	Run: runUnrestricted,
+	Precision: PrecisionMedium,
+	Run:       runUnrestricted,
 	Doc: Doc{
 		Title: "The mesh passes through whatever nothing registers",
 		What: "The mesh configuration of the input leaves outboundTrafficPolicy at ALLOW_ANY, and no NetworkPolicy keeps some workloads with a sidecar from the internet. " +

@@ -12,7 +12,8 @@ import (
 
 var _ = register(&Analyzer{
 	ID: "EGR504", Name: "upstream-name-unchecked", Severity: Warning, SecuritySeverity: 6.4,
-	Run: runNameUnchecked,
+	Precision: PrecisionVeryHigh,
+	Run:       runNameUnchecked,
 	Doc: Doc{
 		Title: "A DestinationRule opens TLS to an external host without checking whose certificate it gets",
 		What: "A DestinationRule for a registered host opens TLS (SIMPLE or MUTUAL) with `sni`, or on a port of protocol TCP, and neither it nor the ServiceEntry lists `subjectAltNames`. " +

@@ -15,7 +15,8 @@ import (
 
 var _ = register(&Analyzer{
 	ID: "EGR701", Name: "direct-internet-possible", Severity: Warning, SecuritySeverity: 6.9,
-	Run: runDirectInternet,
+	Precision: PrecisionMedium,
+	Run:       runDirectInternet,
 	Doc: Doc{
 		Title: "Nothing but their own proxies keeps workloads from the internet",
 		What: "The manifests send requests of a namespace through an egress gateway or a waypoint, or close other namespaces with network policies, " +

@@ -19,6 +19,9 @@ func essence(o *manifest.Object, object map[string]any) any {
 	if o.APIVersion == "install.istio.io/v1alpha2" {
 		return nil // nor does any operator
 	}
+	if metadata := lookupMap(object, "metadata"); metadata != nil && !labelled[o.Kind] {
+		metadata["labels"], metadata["annotations"] = ofIstio(lookupMap(metadata, "labels")), ofIstio(lookupMap(metadata, "annotations"))
+	}
 	spec, _ := object["spec"].(map[string]any)
 	switch {
 	case spec == nil:
@@ -44,6 +47,9 @@ func essence(o *manifest.Object, object map[string]any) any {
 	}
 	return object
 }
+
+// labelled are the kinds of objects that others select by their labels.
+var labelled = map[string]bool{"Namespace": true, "Pod": true, "Node": true, "WorkloadEntry": true, "WorkloadGroup": true}
 
 // inside reports whether all names are short names of Services or full ones of
 // the cluster, so that no request for them leaves it.

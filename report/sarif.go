@@ -111,7 +111,7 @@ func (b *sarifBuilder) rule(a *analyzers.Analyzer) *sarif.ReportingDescriptor {
 	rule.Help = sarif.NewMultiformatMessageString().WithText(orElse(a.Doc.Fix, a.Doc.What, a.Doc.Title, a.Name)).WithMarkdown(page.String())
 	rule.DefaultConfiguration = sarif.NewReportingConfiguration().WithLevel(string(a.Severity))
 	bag := sarif.NewPropertyBag()
-	bag.Add("precision", "high")
+	bag.Add("precision", orElse(string(a.Precision), string(analyzers.PrecisionHigh)))
 	if a.SecuritySeverity > 0 {
 		bag.Add("security-severity", fmt.Sprintf("%.1f", a.SecuritySeverity))
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -181,7 +182,8 @@ func githubAccepts(t *testing.T, log sarifLog, raw []byte) {
 		check(r.Help.Text != "" && r.Help.Markdown != "", "%s: no help", r.ID)
 		tags, _ := r.Properties["tags"].([]any)
 		check(len(tags) > 0 && len(tags) <= 10, "%s: %d tags", r.ID, len(tags))
-		check(r.Properties["precision"] != nil, "%s: no precision", r.ID)
+		precision, _ := r.Properties["precision"].(string)
+		check(slices.Contains([]string{"very-high", "high", "medium", "low"}, precision), "%s: precision %q", r.ID, precision)
 		severity, isSecurity := r.Properties["security-severity"]
 		if isSecurity {
 			text, ok := severity.(string)
