@@ -3,6 +3,7 @@ package analyzers
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -46,19 +47,19 @@ spec:
 
 // settled says for each reason what would settle it.
 var settled = map[flow.Reason]string{
-	flow.ExtAuthz:             "an external authorizer decides, and no manifest shows what it says",
+	flow.ExtAuthz:             "an external authorizer decides, and no manifest shows what it says; a policy of action ALLOW or DENY in its place would settle it",
 	flow.CustomCert:           "the certificate decides, which no manifest holds; ISTIO_MUTUAL would settle it",
-	flow.JWT:                  "the token of the request decides",
-	flow.OpaqueFilter:         "a filter decides that is code (Wasm, Lua)",
+	flow.JWT:                  "the token of the request decides, which no manifest holds; a policy on namespaces or service accounts would settle it",
+	flow.OpaqueFilter:         "a filter decides that is code (Wasm, Lua); without it the answer is known",
 	flow.EnvoyFilter:          "an EnvoyFilter changes the path, and its effect is not interpreted; without it, or with Istio's own objects in its place, the answer is known",
 	flow.ListenerRejected:     "Envoy would refuse a listener on the way, and goes on with an older one if it has any; mend the listener",
 	flow.MissingObject:        "an object that decides is not in the input; add its manifest",
 	flow.Undetermined:         "istiod itself may choose either of several objects; remove one, or let them agree",
-	flow.SourceIsGateway:      "the source is a gateway, whose own requests are not modelled",
-	flow.Capture:              "it is not known whether a proxy takes the traffic; add the Namespace object, or give --namespace-label",
-	flow.ForeignNetworkPolicy: "a network policy of a kind that is not interpreted decides",
+	flow.SourceIsGateway:      "the source is a gateway, whose own requests are not modelled; ask for the workloads that call it",
+	flow.Capture:              "it is not known whether a proxy takes the traffic; add what the trace misses (the manifest of the pods, the Namespace object or --namespace-label)",
+	flow.ForeignNetworkPolicy: "a network policy of a kind that is not interpreted decides; a NetworkPolicy of Kubernetes in its place would settle it",
 	flow.Template:             "a template decides; render it first",
-	flow.Assumption:           "it rests on an assumption that may not hold",
+	flow.Assumption:           "it rests on an assumption that may not hold; add the manifests that show it",
 }
 
 // maxCounted bounds how many tuples are counted one by one.
@@ -160,10 +161,29 @@ func (p *Pass) reportUndecided(reason flow.Reason) {
 	}
 	why := settled[reason]
 	if why == "" {
-		why = "the trace says why"
+		why = "add what it misses"
+	}
+	if detail := undecidedDetail(trace); detail != "" {
+		why = detail + "; " + why
 	}
 	f.Message = fmt.Sprintf("%s tuples of workload, host and port are undecided (%s), of %s: %s", number, reason, upTo3(f.Workloads), why)
 	p.Report(f)
+}
+
+// undecidedDetail is what a trace, or the first of its branches that is undecided,
+// says about why, in one line.
+func undecidedDetail(t *flow.Trace) string {
+	for i := range t.Branches {
+		if b := &t.Branches[i].Trace; b.Outcome == flow.Unknown {
+			if detail := undecidedDetail(b); detail != "" {
+				return detail
+			}
+		}
+	}
+	if t.Outcome != flow.Unknown {
+		return ""
+	}
+	return strings.TrimSuffix(strings.Join(strings.Fields(t.Detail), " "), ".")
 }
 
 // lastReason returns the last object that a trace, or the first of its branches

@@ -13,7 +13,19 @@ import (
 // not count.
 type identity struct{ group, kind, namespace, name string }
 
-func (o *Object) identity() identity { return identity{o.Group(), o.Kind, o.Namespace, o.Name} }
+func (o *Object) identity() identity {
+	group := o.Group()
+	if group == "extensions" { // the same objects, served under a second name until Kubernetes 1.22
+		group = movedTo[o.Kind]
+	}
+	return identity{group, o.Kind, o.Namespace, o.Name}
+}
+
+// movedTo are the groups of what the group extensions once had.
+var movedTo = map[string]string{
+	"Deployment": "apps", "DaemonSet": "apps", "ReplicaSet": "apps",
+	"NetworkPolicy": "networking.k8s.io", "Ingress": "networking.k8s.io", "PodSecurityPolicy": "policy",
+}
 
 // unify keeps of each object the last, as applying the files in order would,
 // and reports the others. What the name of its file says to be a patch takes the

@@ -353,6 +353,11 @@ func TestDuplicates(t *testing.T) {
 		problems: []string{"conflict clusters/a/x/p.yaml:1:1: AuthorizationPolicy default/p is defined again in clusters/my b/p.yaml:1:1, with different content: the last counts " +
 			"(keep one of them; if clusters/a and 'clusters/my b' are of different meshes, run them apart: egresslint clusters/a and egresslint 'clusters/my b')"},
 	}, {
+		name:     "a group that moved",
+		files:    map[string]string{"a.yaml": "apiVersion: extensions/v1beta1\nkind: Deployment\nmetadata: {name: d}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n"},
+		objects:  []string{"Deployment default/d @ a.yaml:5:1"},
+		problems: []string{"duplicate a.yaml:1:1: Deployment default/d is defined again in a.yaml:5:1, with the same content (keep one of them)"},
+	}, {
 		name:    "three times",
 		files:   map[string]string{"a.yaml": serviceA + "---\n" + serviceA + "spec: {}\n---\n" + serviceA},
 		objects: []string{"Service default/a @ a.yaml:10:1"},
