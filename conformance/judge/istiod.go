@@ -177,6 +177,7 @@ func startIstiod(m *Manifests) (*istiod, error) {
 		}
 	}
 	entries.ResyncEDS()
+	awaitMachines(m, registries, env.EndpointIndex)
 
 	i.registries, i.entries = registries, entries
 	env.ServiceDiscovery = orderedServices{registries, 0}
