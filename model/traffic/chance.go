@@ -182,6 +182,9 @@ func (s *Simulation) otherwise(f flow.Flow, w *walker, t *flow.Trace) (other *Si
 				return c, nil, o
 			}
 		}
+		if c != s && c.chance.tie == 0 {
+			continue // those are about gateways and destinations, not about who is first
+		}
 		for turn := 1; turn < min(walked.contested.rivals(), mostTurns); turn++ {
 			turned := c.turned(turn)
 			if o, _ := turned.trace(f); !sameVerdict(t, o) {

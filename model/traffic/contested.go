@@ -28,9 +28,12 @@ func (c *contest) rivals() int {
 	return c.size
 }
 
-// mostTurns bounds the rivals that are tried, and the simulations that are kept
-// for such tries.
-const mostTurns = 16
+// mostTurns bounds the rivals that are tried, mostTurned the simulations that are
+// kept for such tries: one a rival and choice of a tie.
+const (
+	mostTurns  = 16
+	mostTurned = 128
+)
 
 // claims are the services without VirtualService that list one domain, an address
 // most of the time, by that domain in lower case, where there are several. istiod
@@ -137,7 +140,7 @@ func (s *Simulation) turned(turn int) *Simulation {
 	if o == nil {
 		o = newSimulation(s.mesh, c)
 		o.alternatives = s.alternatives
-		if len(s.turns) < mostTurns {
+		if len(s.turns) < mostTurned {
 			s.turns[c] = o
 		}
 	}
