@@ -172,13 +172,26 @@ func (s *Simulation) large(i int) *Simulation {
 
 // otherwise walks the flow of w through what else istiod may choose, until the
 // verdict differs from t; nil if it never does. between is the contest that the last
-// choice was about, if it was about one.
+// choice was about, if it was about one. Without other, verdict is t, or what stands
+// for all choices where some lead to what the input lacks.
 func (s *Simulation) otherwise(f flow.Flow, w *walker, t *flow.Trace) (other *Simulation, between *contest, verdict *flow.Trace) {
+	verdict = t
+	differs := func(o *flow.Trace) bool {
+		switch {
+		case sameVerdict(t, o):
+			return false
+		case lacks(o, t):
+			verdict = o
+			return false
+		default:
+			return !lacks(t, o)
+		}
+	}
 	for _, c := range append([]*Simulation{s}, s.choices(w)...) {
 		walked := w
 		if c != s {
 			var o *flow.Trace
-			if o, walked = c.trace(f); !sameVerdict(t, o) {
+			if o, walked = c.trace(f); differs(o) {
 				return c, nil, o
 			}
 		}
@@ -187,12 +200,19 @@ func (s *Simulation) otherwise(f flow.Flow, w *walker, t *flow.Trace) (other *Si
 		}
 		for turn := 1; turn < min(walked.contested.rivals(), mostTurns); turn++ {
 			turned := c.turned(turn)
-			if o, _ := turned.trace(f); !sameVerdict(t, o) {
+			if o, _ := turned.trace(f); differs(o) {
 				return turned, walked.contested, o
 			}
 		}
 	}
-	return nil, nil, nil
+	return nil, nil, verdict
+}
+
+// lacks reports whether a only says that the input lacks what b does not find
+// either: neither choice of istiod has an endpoint, so that the choice is not what
+// the answer is missing.
+func lacks(a, b *flow.Trace) bool {
+	return a.Reason == flow.MissingObject && b.Outcome == flow.Blocked && b.Reason == flow.NoEndpoints && a.Via == b.Via && len(a.Branches)+len(b.Branches) == 0
 }
 
 // undetermined answers for a flow whose verdict a, to which w came, depends on

@@ -98,9 +98,11 @@ func (s *Simulation) Trace(f flow.Flow) *flow.Trace {
 // Verdict is Trace without the guarantee, which takes several times as long.
 func (s *Simulation) Verdict(f flow.Flow) *flow.Trace {
 	t, w := s.trace(f)
-	if other, between, o := s.otherwise(f, w, t); other != nil {
+	other, between, o := s.otherwise(f, w, t)
+	if other != nil {
 		return undetermined(s, other, w, between, t, o)
 	}
+	t = o
 	for _, other := range s.suppositions {
 		if !other.concerns(t) {
 			continue
