@@ -1,6 +1,7 @@
 package injection
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	registrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -97,9 +99,23 @@ func (c *cluster) install(t *testing.T, text string, shown bool) {
 	for _, hooks := range plane.Webhooks {
 		if shown {
 			o := &manifest.Object{APIVersion: "admissionregistration.k8s.io/v1", Kind: "MutatingWebhookConfiguration", Name: hooks.Name, Labels: hooks.Labels}
-			c.mesh.InjectionWebhooks = append(c.mesh.InjectionWebhooks, &model.MutatingWebhook{Object: o, Spec: hooks})
+			c.mesh.InjectionWebhooks = append(c.mesh.InjectionWebhooks, &model.MutatingWebhook{Object: o, Spec: read(t, hooks)})
 		}
 	}
+}
+
+// read gives webhooks the type that the product reads them into.
+func read(t *testing.T, hooks *registrationv1.MutatingWebhookConfiguration) *model.MutatingWebhookConfiguration {
+	t.Helper()
+	text, err := json.Marshal(hooks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &model.MutatingWebhookConfiguration{}
+	if err := json.Unmarshal(text, out); err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // installed reports whether a control plane answers to a revision.
