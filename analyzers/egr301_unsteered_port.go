@@ -57,7 +57,7 @@ type unsteeredPort struct {
 
 func runUnsteeredPort(p *Pass) {
 	in := intentOf(p)
-	var found byKey[unsteeredPort]
+	var found, misread byKey[unsteeredPort]
 	steered := map[string][]int{} // ports by host
 	for a := range in.steered() {
 		if a.By != nil && !slices.Contains(steered[a.name()], a.To.Port) {
@@ -66,10 +66,17 @@ func runUnsteeredPort(p *Pass) {
 		if !a.direct() || in.gap(a) != unsteered {
 			continue
 		}
+		if s := in.otherBlock(a); s != nil {
+			misread.add(unsteeredPort{object: s.Object, field: s.Match, gateway: s.gateway()}, a)
+			continue
+		}
 		if k, ok := opens(a); ok {
 			k.gateway = in.steeringOf(a).gateway()
 			found.add(k, a)
 		}
+	}
+	for _, k := range misread.keys {
+		in.reportOtherBlock(k, misread.of[k])
 	}
 	for _, k := range found.keys {
 		c := found.of[k]

@@ -6,9 +6,12 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
+	"github.com/egresslint/egresslint/model/netpol"
 )
 
 var _ = register(&Analyzer{
@@ -51,6 +54,8 @@ type unused struct {
 type hiddenRoute struct {
 	object, route *manifest.Object
 	field         string
+	// stopped: a network policy stops the requests on their direct way.
+	stopped bool
 }
 
 func runRouteNotVisible(p *Pass) {
@@ -62,7 +67,7 @@ func runRouteNotVisible(p *Pass) {
 		if a.By != nil {
 			used[a.By.key()] = true
 		}
-		if !a.direct() || in.gap(a) != invisible {
+		if !a.direct() && !in.stopsShort(a) || in.gap(a) != invisible {
 			continue
 		}
 		for _, s := range in.covering(a.To.Host) {
@@ -70,7 +75,7 @@ func runRouteNotVisible(p *Pass) {
 				continue
 			}
 			if why := in.whyUnused(s, a); why != nil {
-				k := hiddenRoute{why.object, s.Route.Object, why.field}
+				k := hiddenRoute{why.object, s.Route.Object, why.field, !a.direct()}
 				if whys[k] == nil {
 					whys[k], by[k] = why, s
 				}
@@ -86,15 +91,39 @@ func runRouteNotVisible(p *Pass) {
 		if entry == nil || why.conditional && !used[s.key()] {
 			continue
 		}
+		security, effect := 8.0, "go out directly"
+		if k.stopped {
+			security, effect = 0, "go straight out, where a network policy stops them"
+		}
 		p.Report(c.finding(Finding{
-			Object: why.object, Field: why.field, Severity: Error, SecuritySeverity: 8.0,
-			Message: fmt.Sprintf("%s %s but not the route of %s that sends %s to %s (%s): requests on %s go out directly; %s",
-				c.who("sees", "see"), entry, s.Route.Title(), upTo3(c.hosts), s.gateway(), why.text, portsText(c.ports), why.todo),
+			Object: why.object, Field: why.field, Severity: Error, SecuritySeverity: security,
+			Message: fmt.Sprintf("%s %s but not the route of %s that sends %s to %s (%s): requests on %s %s; %s",
+				c.who("sees", "see"), entry, s.Route.Title(), upTo3(c.hosts), s.gateway(), why.text, portsText(c.ports), effect, why.todo),
 			Label:   "leaves out clients that see the host",
 			Help:    fmt.Sprintf("%s, or narrow the exportTo of %s", why.todo, entry),
 			Related: append([]Related{s.related(), {entry, hostField, entry.String() + " registers the host for these clients"}}, why.proof...),
 		}))
 	}
+}
+
+// stopsShort reports whether a request is stopped by a network policy on its way
+// straight out, which lets the client reach the gateway: it is meant to go there.
+func (in *intent) stopsShort(a *attempt) bool {
+	if a.By != nil || !stoppedByNetwork(a.Trace) {
+		return false
+	}
+	if entry, _, _ := a.entry(); entry == nil {
+		return false
+	}
+	for _, s := range in.covering(a.To.Host) {
+		for _, stop := range in.podPorts(s) {
+			to := netpol.Peer{Workload: stop.Workload, Addr: in.push.PodAddress(stop.Workload), Port: stop.Port, Protocol: corev1.ProtocolTCP}
+			if in.pass.network.policies.Egress(a.Class[0], to).Decision == netpol.Allowed {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // whyUnused says why a steering did not take a request that it covers; nil where

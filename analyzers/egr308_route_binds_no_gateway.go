@@ -18,7 +18,8 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "A VirtualService for hosts outside refers to a Gateway that does not exist or does not take it",
 		What: "A VirtualService that leads to hosts outside is bound to a Gateway that is not there, of which no server has any of its hosts, " +
-			"or whose servers take VirtualServices of other namespaces only; or one of its rules is for a gateway (`mesh` is the sidecars) that its `gateways` do not list.",
+			"or whose servers take VirtualServices of other namespaces only; or one of its rules is for a gateway (`mesh` is the sidecars) that its `gateways` do not list, or a Gateway to which it is bound selects other pods than those to which the mesh sends the hosts, " +
+			"or a VirtualService that is bound to a Gateway alone sends the hosts to that gateway.",
 		Why:  "The rules for that Gateway exist nowhere then: the gateway answers 404 or resets connections. A name without a namespace means the VirtualService's own namespace, not that of the gateway.",
 		Bad:  egressDoc("", "  - mesh\n  - egress\n", "  - mesh\n  - egress-gateway\n"),
 		Good: egressDoc(""),
@@ -38,7 +39,7 @@ func runBindsNoGateway(p *Pass) {
 	in := intentOf(p)
 	// Which of two definitions is in force nobody can tell, and those of two meshes
 	// must not be held against each other.
-	twice := map[string]bool{}
+	twice, told := map[string]bool{}, map[*model.Gateway]bool{}
 	for _, x := range p.Mesh.Problems {
 		if x.Kind == manifest.Conflict || x.Kind == manifest.Variant {
 			twice[x.Object] = true
@@ -62,6 +63,8 @@ func runBindsNoGateway(p *Pass) {
 			}
 		}
 		in.reportUnboundRules(vs)
+		in.reportOwnGateway(vs)
+		in.reportOtherPods(vs, told)
 	}
 }
 

@@ -3,9 +3,6 @@ package analyzers
 import (
 	"fmt"
 	"slices"
-	"strings"
-
-	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
 )
@@ -15,9 +12,7 @@ import (
 // only if that list names them (istio pilot/pkg/model/push_context.go
 // initVirtualServices), so that such a rule holds nowhere.
 func (in *intent) reportUnboundRules(vs *model.MergedVirtualService) {
-	if !slices.ContainsFunc(vs.Hosts, func(h host.Name) bool {
-		return strings.Contains(string(h), ".") && !inCluster(in.push, h) && in.service(completed(h)) == nil
-	}) {
+	if !slices.ContainsFunc(vs.Hosts, in.outside) {
 		return
 	}
 	// A list that is not written means the sidecars alone.
@@ -45,6 +40,45 @@ func (in *intent) reportUnboundRules(vs *model.MergedVirtualService) {
 					Related: []Related{{vs.Object, c.field + ".gateways", "this condition never holds"}},
 				})
 			}
+		}
+	}
+}
+
+// reportOtherPods reports a Gateway to which the second leg of a steered host is bound
+// and that selects none of the pods to which the first leg leads.
+func (in *intent) reportOtherPods(vs *model.MergedVirtualService, told map[*model.Gateway]bool) {
+	for _, s := range in.steerings {
+		if s.Route != vs || len(s.Pods) == 0 {
+			continue
+		}
+		for _, h := range s.Hosts {
+			var wrong *model.Gateway
+			right := false
+			for _, name := range vs.Gateways {
+				g, known := in.gatewayNamed(name)
+				switch {
+				case name == model.MeshGateway:
+				case g == nil:
+					right = right || !known || in.unread(name)
+				case !takesHost(g, h):
+				case slices.ContainsFunc(s.Pods, func(w *model.Workload) bool { return hasLabels(w.Labels, g.Spec.GetSelector()) }):
+					right = true
+				default:
+					wrong = g
+				}
+			}
+			if wrong == nil || right || told[wrong] {
+				continue
+			}
+			told[wrong] = true
+			pod := s.Pods[0]
+			in.pass.Report(Finding{
+				Object: wrong.Object, Field: selectorLabel(wrong.Spec.GetSelector(), pod.Labels), Severity: Error, Label: "selects other pods",
+				Help: "select the labels of the gateway's pods",
+				Message: fmt.Sprintf("%s selects other pods (%s) than those of egress gateway %s, to which %s sends %s: nothing there takes the requests; select the labels of the gateway's pods",
+					wrong, labelText(wrong.Spec.GetSelector()), pod.ID(), vs.Title(), h),
+				Related: []Related{s.related(), {pod.Object, pod.Field("metadata.labels"), fmt.Sprintf("the labels of %s", pod.ID())}},
+			})
 		}
 	}
 }

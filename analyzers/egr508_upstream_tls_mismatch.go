@@ -20,7 +20,7 @@ var _ = register(&Analyzer{
 		Title: "A DestinationRule opens TLS towards an external host where the server does not expect that TLS",
 		What: "A proxy that sends requests out (a sidecar, the egress gateway or a waypoint) opens TLS because a DestinationRule says so, and the server outside cannot take it: " +
 			"the mode is ISTIO_MUTUAL, which is the mesh's own TLS; the requests go to port 80; or the application sends TLS itself, which ends up in a second one.",
-		Why: "Only proxies of the mesh understand ISTIO_MUTUAL. Servers speak plaintext on port 80, so that TLS origination needs a `targetPort` or another port. " +
+		Why: "Only proxies of a mesh with the same certificate authority understand ISTIO_MUTUAL. Servers speak plaintext on port 80, so that TLS origination needs a `targetPort` or another port. " +
 			"And a rule that originates TLS for the gateway applies to every sidecar that finds it, also where the application speaks HTTPS to the same port.",
 		Bad:  egressDoc(strings.Replace(verifiedRule(""), "mode: SIMPLE", "mode: ISTIO_MUTUAL", 1), entryPorts, entryOriginated),
 		Good: egressDoc(verifiedRule(""), entryPorts, entryOriginated),
@@ -171,9 +171,9 @@ func (in *intent) reportWrongTLS(k wrongTLS, c *collected, e *exit) Finding {
 	hosts := upTo3(c.hosts)
 	switch k.kind {
 	case flow.TLSMismatch:
-		f.Help = "use SIMPLE"
+		f.Severity, f.Help = Warning, "use SIMPLE"
 		f.Edits = []Edit{{k.object, k.field, "SIMPLE"}}
-		f.Message = fmt.Sprintf("%s wraps what %s sends to %s in mesh TLS (ISTIO_MUTUAL), which no server outside understands: requests of %s fail; use SIMPLE", k.object, who, hosts, upTo3(c.workloads()))
+		f.Message = fmt.Sprintf("%s wraps what %s sends to %s in mesh TLS (ISTIO_MUTUAL), which only a mesh of the same certificate authority understands: requests of %s fail elsewhere; use SIMPLE", k.object, who, hosts, upTo3(c.workloads()))
 	case flow.DoubleTLS:
 		if plaintextPort(s) {
 			f.Severity = Note

@@ -12,8 +12,8 @@ var _ = register(&Analyzer{
 	Run: runExportToIgnored,
 	Doc: Doc{
 		Title: "exportTo of a ServiceEntry does not keep ambient clients of other namespaces from its waypoint",
-		What:  "A ServiceEntry with a waypoint is exported to some namespaces only, and clients in ambient mode of other namespaces get out through the waypoint.",
-		Why: "ztunnel gets every ServiceEntry, whatever `exportTo` says. Clients of all namespaces may use what the waypoint does for the host: " +
+		What:  "A ServiceEntry is exported to the namespaces of some clients only, and clients of others get out all the same: in ambient mode through its waypoint, or by a route that they see through an egress gateway.",
+		Why: "ztunnel gets every ServiceEntry, whatever `exportTo` says. And a gateway looks hosts up for itself, whoever asks: what counts is the `exportTo` of the route that leads to it. Clients of all namespaces may use what the waypoint does for the host: " +
 			"its TLS origination with a client certificate, its address that a firewall outside admits.",
 		Bad:  ambientDoc([]string{"  resolution: DNS\n", "  resolution: DNS\n  exportTo:\n  - istio-egress\n"}),
 		Good: ambientDoc([]string{"  resolution: DNS\n", "  resolution: DNS\n  exportTo:\n  - shop\n"}),
@@ -28,6 +28,7 @@ var _ = register(&Analyzer{
 })
 
 func runExportToIgnored(p *Pass) {
+	reportExportBehindGateway(p)
 	push := p.Reach.Sim.Push()
 	limited := slices.DeleteFunc(served(waypointHosts(p)), func(h waypointHost) bool {
 		export := h.Service.Entry.Spec.GetExportTo()

@@ -19,7 +19,8 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "A route of the mesh is about a host that nothing registers for the clients",
 		What: "A route of the mesh leads to a host that is in no registry that the clients see (often the short name of a Service in another namespace, or a misspelt one), " +
-			"or a route sends a host's TLS or TCP to the egress gateway on a port for which no ServiceEntry registers the host.",
+			"or a route sends a host's TLS or TCP to the egress gateway on a port for which no ServiceEntry registers the host. " +
+			"Or the ServiceEntry that registers it is of no use: with resolution STATIC and no endpoint, or for a name with a dot at its end, which clients do not send.",
 		Why: "A name with a dot is taken as it is: `egress.istio-egress` is not the Service `egress.istio-egress.svc.cluster.local`, and requests end in 503. " +
 			"Routes for TLS and TCP take effect only on ports that the registry has for their host: without them REGISTRY_ONLY closes the connection, " +
 			"and ALLOW_ANY lets it out past the gateway, which is why that case is a security finding.",
@@ -50,6 +51,7 @@ func runNotRegistered(p *Pass) {
 	in := intentOf(p)
 	reportLostDestinations(p, in)
 	reportUnregisteredRoutes(p, in)
+	in.reportUselessEntries()
 }
 
 // reportLostDestinations reports destinations of routes that sidecars do not know.
@@ -187,15 +189,37 @@ func reportUnregisteredRoutes(p *Pass, in *intent) {
 			Help:    fmt.Sprintf("register %s with %s in a ServiceEntry that these clients see", upTo3(c.hosts), portsText(c.ports)),
 			Related: []Related{s.related()},
 		}
+		todo := "add the port to a ServiceEntry"
+		if e := in.nearEntry(c.hosts[0]); e != nil {
+			todo = fmt.Sprintf("is %q of %s meant?", e.Hostname, e.Object)
+			f.Related = append(f.Related, Related{e.Object, e.HostField, "registers a host of nearly that name"})
+		}
 		effect := whatClientsSee(c)
 		if k.via == flow.ViaPassthrough {
 			f.SecuritySeverity = 7.2
 			effect = fmt.Sprintf("the route takes no effect, and requests of %s pass straight out (ALLOW_ANY), around the gateway", upTo3(c.workloads()))
 		}
-		f.Message = fmt.Sprintf("%s sends %s on %s to %s, but no ServiceEntry registers that: %s; add the port to a ServiceEntry",
-			s.Route.Title(), upTo3(c.hosts), portsText(c.ports), s.gateway(), effect)
+		f.Message = fmt.Sprintf("%s sends %s on %s to %s, but no ServiceEntry registers that: %s; %s",
+			s.Route.Title(), upTo3(c.hosts), portsText(c.ports), s.gateway(), effect, todo)
 		p.Report(c.finding(f))
 	}
+}
+
+// nearEntry returns the only ServiceEntry that registers a host of nearly the given
+// name, to which no route speaks; nil if there is none.
+func (in *intent) nearEntry(h string) *model.Service {
+	var found *model.Service
+	for _, s := range in.push.Services() {
+		name := strings.ToLower(string(s.Hostname))
+		if s.Entry == nil || !near(name, strings.ToLower(h)) || len(in.covering(name)) > 0 {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = s
+	}
+	return found
 }
 
 // speaks reports whether a request is what the route is for, and not only

@@ -1,21 +1,52 @@
 package analyzers
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // near reports whether one of two different names is likely a misspelling of the
-// other: they are alike but for case and dashes, or one or two letters apart
-// (one in short names).
+// other: they are alike but for case and dashes, or a word of them is a letter or two
+// away. Numbers and short words tell names apart on purpose ("team-a", "eu", "v2"),
+// and so do ingress and egress.
 func near(a, b string) bool {
 	if a == b {
 		return false
 	}
-	allowed := 2
-	if min(len(a), len(b)) < 6 {
-		allowed = 1
+	if alike(a, b) {
+		return true
 	}
-	// Names of objects have at most 253 letters; the bound keeps hostile ones
-	// from costing anything.
-	return alike(a, b) || max(len(a), len(b)) <= 253 && distance(a, b) <= allowed
+	split := func(r rune) bool { return strings.ContainsRune("-_./", r) }
+	x, y := strings.FieldsFunc(strings.ToLower(a), split), strings.FieldsFunc(strings.ToLower(b), split)
+	if len(x) != len(y) {
+		return false
+	}
+	changed := 0
+	for i := range x {
+		if x[i] == y[i] {
+			continue
+		}
+		if changed++; changed > 1 || !misspelt(x[i], y[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// misspelt reports whether two different words are a letter apart, or two in long ones.
+func misspelt(a, b string) bool {
+	letters := func(s string) string { return strings.Trim(s, "0123456789") }
+	short, long := min(len(a), len(b)), max(len(a), len(b))
+	// Names of objects have at most 253 letters; the bound keeps hostile ones from
+	// costing anything.
+	if short < 4 || long > 253 || letters(a) == letters(b) || strings.Contains(a, "ingress") != strings.Contains(b, "ingress") && strings.Contains(a+b, "egress") {
+		return false
+	}
+	allowed := 1
+	if short >= 6 {
+		allowed = 2
+	}
+	return distance(a, b) <= allowed
 }
 
 // nearest returns the only one of some names that is near a name, "" if none or
