@@ -97,7 +97,7 @@ func runRouteWider(p *Pass) {
 			for j, m := range r.GetMatch() {
 				for k, sni := range m.GetSniHosts() {
 					h := host.Name(strings.ToLower(sni))
-					if !meansMesh(m.GetGateways()) || !h.IsWildCarded() || len(in.registering(in.push, h)) > 0 {
+					if !meansMesh(m.GetGateways()) || !h.IsWildCarded() {
 						continue
 					}
 					in.tryWidened(vs, h, int(m.GetPort()), widening{vs.Object, fmt.Sprintf("spec.tls[%d].match[%d].sniHosts[%d]", i, j, k), sni}, &found)

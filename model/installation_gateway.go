@@ -25,6 +25,7 @@ type gatewayComponent struct {
 	chart                           gatewayChart
 	field                           string // of the installation's object
 	why                             string
+	off                             bool // the component is listed, and disabled
 }
 
 // gatewayChart is one of the two charts of gateways that istioctl installs.
@@ -57,7 +58,16 @@ func operatorGateways(in *installation, merged, user map[string]any, prefix stri
 		_, listed := lookup(user, "spec.components."+chart.components)
 		for i, e := range items {
 			c, _ := e.(map[string]any)
-			if c == nil || c["enabled"] == false && enabled != true {
+			if c == nil {
+				continue
+			}
+			if c["enabled"] == false && enabled != true {
+				if listed {
+					out = append(out, gatewayComponent{
+						off: true, name: cmp.Or(lookupString(c, "name"), chart.name), namespace: cmp.Or(lookupString(c, "namespace"), in.namespace),
+						field: item(join(prefix, "spec.components."+chart.components), i) + ".enabled",
+					})
+				}
 				continue
 			}
 			g := chart.settingsOf(in, c)
@@ -177,6 +187,10 @@ func (g *gatewayComponent) implied(cause *manifest.Object, why string) (*Workloa
 // implyGateway adds the objects of a gateway that the input does not hold
 // itself.
 func (m *Mesh) implyGateway(g *gatewayComponent, in *installation) {
+	if g.off {
+		m.DisabledGateways = append(m.DisabledGateways, DisabledGateway{in.object, g.field, g.name, g.namespace})
+		return
+	}
 	why := fmt.Sprintf("%s: %s", title(in.object), g.why)
 	deployment, service, account := g.implied(in.object, why)
 	var added []string

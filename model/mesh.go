@@ -135,6 +135,10 @@ type Mesh struct {
 	CNI     *CNIAgent
 	ZTunnel *manifest.Object
 
+	// DisabledGateways are the gateways that an IstioOperator lists and disables, in
+	// the order of the input.
+	DisabledGateways []DisabledGateway
+
 	// Problems are those of reading and of validation, in file order.
 	Problems []manifest.Problem
 	// Directives ask for findings to be left out, in file order.
@@ -156,6 +160,15 @@ type Mesh struct {
 	versions []sourcedVersion
 	// completion is done once the workloads have their labels of run time.
 	completion *sync.Once
+}
+
+// DisabledGateway is a gateway of an installation's components that is not installed.
+type DisabledGateway struct {
+	// Object and Field are what disables it.
+	Object *manifest.Object
+	Field  string
+	// Name and Namespace are those that its Service would have.
+	Name, Namespace string
 }
 
 // Partial reports whether some of the input was not analysed.
