@@ -33,9 +33,12 @@ func (in *intent) reportUnboundRules(vs *model.MergedVirtualService) {
 				if name == model.MeshGateway {
 					who, effect = "the sidecars (mesh)", fmt.Sprintf("requests of the mesh for %s do not take them", upTo3(hostNames(vs.Hosts)))
 				}
-				todo := fmt.Sprintf("add %q to its gateways", name)
+				todo, at, label := fmt.Sprintf("add %q to its gateways", name), field, fmt.Sprintf("lacks %q", name)
+				if meant := nearest(name, vs.Gateways); meant != "" {
+					todo, at, label = fmt.Sprintf("is %q meant?", meant), c.field+".gateways", "not in the list"
+				}
 				in.pass.Report(Finding{
-					Object: vs.Object, Field: field, Severity: Error, Label: fmt.Sprintf("lacks %q", name), Help: todo,
+					Object: vs.Object, Field: at, Severity: Error, Label: label, Help: todo,
 					Message: fmt.Sprintf("%s has rules for %s, which its gateways do not list: they hold nowhere, and %s; %s", vs.Title(), who, effect, todo),
 					Related: []Related{{vs.Object, c.field + ".gateways", "this condition never holds"}},
 				})

@@ -22,7 +22,7 @@ var _ = register(&Analyzer{
 		Bad:  egressDoc(principalDoc("cluster.local/ns/shop/sa/order")),
 		Good: egressDoc(principalDoc("cluster.local/ns/shop/sa/orders")),
 		Fix:  "Name the service account of the workload's pods (`spec.serviceAccountName`), and give workloads that policies tell apart service accounts of their own.",
-		Silent: "Patterns; namespaces of which the input holds no workload; accounts for which the input has a ServiceAccount; namespaces with a workload whose pods are unknown; " +
+		Silent: "Patterns; namespaces of which the input holds no workload; accounts for which the input has a ServiceAccount, unless a workload of that very name runs as `default`; namespaces with a workload whose pods are unknown; " +
 			"input of which a part could not be read; policies that do not decide about egress. Malformed principals are EGR411.",
 		Sources: []string{
 			"istio pilot/pkg/security/authz/model/generator.go (srcPrincipalGenerator, serviceAccountRegex)",
@@ -49,6 +49,9 @@ func identityMatchesNobody(p *Pass) {
 					if !strings.Contains(v.value, "*") && !namespaceName.MatchString(v.value) {
 						reportNobody(p, policy, r, v, fmt.Sprintf("namespace %q", v.value), "no namespace has such a name", strings.ToLower(v.value))
 					}
+					continue
+				}
+				if reportUnusedAccount(p, policy, r, v) {
 					continue
 				}
 				namespace, account, ok := accountOf(p, policy.AuthorizationPolicy, v)
