@@ -35,6 +35,9 @@ var _ = register(&Analyzer{
 	},
 })
 
+// maxPlain bounds the clients and hosts that are tried for TLS that goes to port 80.
+const maxPlain = 4096
+
 // wrongTLS is what a finding of EGR508 is about.
 type wrongTLS struct {
 	object *manifest.Object
@@ -64,8 +67,22 @@ func runUpstreamTLS(p *Pass) {
 	for a := range in.attempts(
 		func(d reach.Destination) bool { return index.covers(d.Host) },
 		func(_ flow.Via, reason flow.Reason) bool {
-			return reason == flow.DoubleTLS || reason == flow.TLSMismatch || reason == flow.OK
+			return reason == flow.DoubleTLS || reason == flow.TLSMismatch
 		},
+		flow.DoubleTLS, flow.TLSMismatch,
+	) {
+		take(a)
+	}
+	// What gets out tells nothing by itself: a few clients of each host show it.
+	tried, all := map[reach.Destination]int{}, 0
+	for a := range in.attemptsOf(
+		func(d reach.Destination) bool { return !tlsPort(d.Port) && index.covers(d.Host) },
+		func(d reach.Destination, _ *model.Workload) bool {
+			tried[d]++
+			all++
+			return tried[d] <= maxNamed && all <= maxPlain
+		},
+		func(_ flow.Via, reason flow.Reason) bool { return reason == flow.OK },
 	) {
 		take(a)
 	}

@@ -175,9 +175,9 @@ func selectorLabel(selector, labels map[string]string) string {
 // is false where the input holds nothing of that namespace, so that it may
 // exist.
 func (in *intent) gatewayNamed(name string) (g *model.Gateway, known bool) {
-	namespace, _, _ := strings.Cut(name, "/")
+	namespace, short, _ := strings.Cut(name, "/")
 	for _, g := range in.push.Mesh.Gateways {
-		if g.ID() == name {
+		if g.Namespace == namespace && g.Name == short {
 			return g, true
 		}
 		known = known || g.Namespace == namespace

@@ -30,7 +30,7 @@ func unmeshedClients(p *Pass) []*unmeshed {
 	if len(hosts) == 0 {
 		return nil
 	}
-	of := map[string]*unmeshed{}
+	of, tried := map[string]*unmeshed{}, map[string]int{}
 	var names []string
 	for _, class := range p.classesIn(capture.None) {
 		w := class[0]
@@ -48,6 +48,9 @@ func unmeshedClients(p *Pass) []*unmeshed {
 			continue
 		}
 		for _, h := range hosts {
+			if tried[ns.Name]++; tried[ns.Name] > maxSteered {
+				break
+			}
 			named, ok := namedAt(p, h, ns.Name)
 			if !ok && x.asks == "" {
 				continue
