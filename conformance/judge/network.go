@@ -141,6 +141,15 @@ func (n *network) resolve(name, namespace string) netip.Addr {
 	return public(name)
 }
 
+// fullName is the name that a client's resolver ends up asking for: of a Service
+// its name in the cluster's domain, else the name as it stands.
+func (n *network) fullName(name, namespace string) string {
+	if service := n.service(name, namespace); service != nil {
+		return service.Name + "." + service.Namespace + ".svc.cluster.local"
+	}
+	return name
+}
+
 // listed is the first address of the ServiceEntry of a host: of one in the
 // client's own namespace, else of the oldest; of equal age by namespace,
 // then name. Whatever istiod leaves to chance, the client's resolver is one.

@@ -155,7 +155,7 @@ func (i *istiod) captured(w *Workload, name string, upstream netip.Addr) (netip.
 	}
 	table := i.generator.BuildNameTable(node, i.push).GetTable()
 	var first netip.Addr
-	for _, ip := range table[strings.ToLower(name)].GetIps() {
+	for _, ip := range table[strings.ToLower(strings.TrimSuffix(name, "."))].GetIps() {
 		address, err := netip.ParseAddr(ip)
 		if err == nil && address == upstream {
 			return address, nil

@@ -144,7 +144,7 @@ func (m *Mesh) dial(f flow.Flow, source *Workload) (netip.Addr, uint16, string) 
 		return netip.Addr{}, 0, "dst_ip is not an address"
 	}
 	if source.Role == SidecarProxy && m.proxyMetadata("ISTIO_META_DNS_CAPTURE") == "true" {
-		address, err := m.istiod.captured(source, f.Host, m.network.resolve(f.Host, source.Pod.Namespace))
+		address, err := m.istiod.captured(source, m.network.fullName(f.Host, source.Pod.Namespace), m.network.resolve(f.Host, source.Pod.Namespace))
 		if err != nil {
 			return netip.Addr{}, 0, err.Error()
 		}

@@ -10,18 +10,25 @@ import (
 // lookedUp is what the agent beside the client's sidecar answers for the flow's
 // host: an address of a ServiceEntry that the sidecar sees, listed or automatic, but
 // of no CIDR; what it does not know it asks upstream for, whose answer is given
-// (istio pkg/dns/server/name_table.go BuildNameTable). Of several addresses the one
+// (istio pkg/dns/server/name_table.go BuildNameTable). Where the sidecar does not see
+// a Service of the cluster, an entry of the Service's name answers for it. Of several addresses the one
 // counts that the upstream would give, too, else the first.
 func (w *walker) lookedUp(upstream model.Resolved) model.Resolved {
 	name := strings.ToLower(strings.TrimSuffix(w.flow.Host, "."))
-	if upstream.Service != nil || isAddress(name) {
-		return upstream // names of the cluster mean the same to both
+	if isAddress(name) {
+		return upstream
+	}
+	if s := upstream.Service; s != nil && strings.HasPrefix(string(s.Hostname), name+".") {
+		name = string(s.Hostname) // the client's resolver asks for the full name
 	}
 	var first *model.Resolved
 	for _, listener := range w.sim.scope(w.push, w.client).Listeners {
 		for _, s := range listener.Services {
 			if strings.ToLower(string(s.Hostname)) != name {
 				continue
+			}
+			if s.Kubernetes() {
+				return upstream // before any ServiceEntry of its name
 			}
 			address := s.Address
 			if address == model.UnspecifiedIP {
@@ -31,7 +38,7 @@ func (w *walker) lookedUp(upstream model.Resolved) model.Resolved {
 			if err != nil {
 				continue
 			}
-			if upstream.Listed != nil && addr == upstream.Addr {
+			if (upstream.Listed != nil || upstream.Service != nil) && addr == upstream.Addr {
 				return upstream
 			}
 			if first == nil {
