@@ -33,7 +33,12 @@ func (m *Mesh) Trace(f flow.Flow) *flow.Trace {
 	}
 	answer := m.start(f, source, conn)
 	for _, chance := range m.chances {
-		if other := chance.start(f, source, conn); !alike(answer, other) {
+		// The agent beside the sidecar answers look-ups with what that push knows.
+		looked, problem := chance.connection(f, source)
+		if problem != "" {
+			looked = conn
+		}
+		if other := chance.start(f, source, looked); !alike(answer, other) {
 			question.Reason = flow.Undetermined
 			question.Detail = fmt.Sprintf("%s (%s) after one push of istiod, %s (%s) after another", answer.Outcome, answer.Reason, other.Outcome, other.Reason)
 			question.Hops = answer.Hops

@@ -184,16 +184,16 @@ func (p *proxy) whyNoListener(port int) (string, []flow.Because) {
 // inbound decides what the sidecar of a destination does.
 func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
 	kinds := w.inboundKinds(to, int(conn.dst.Port()))
-	first := w.inboundAs(kinds[0], to, conn)
-	for _, kind := range kinds[1:] {
-		if other := w.inboundAs(kind, to, conn); !sameVerdict(first, other) {
-			detail := fmt.Sprintf("several ports of ServiceEntries of one age lead to port %d of %s with different protocols, and istiod may take any of them: one way the flow is %s (%s), the other way %s (%s)",
-				conn.dst.Port(), to.ID(), first.Outcome, first.Reason, other.Outcome, other.Reason)
-			hop := flow.Hop{At: flow.AtSidecar, Proxy: to.ID(), Decision: detail, Because: []flow.Because{{Object: to.Object}}}
-			return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.Undetermined, detail))
+	if len(kinds) > w.contested.rivals() && len(kinds) > 1 {
+		w.contested = &contest{
+			size: len(kinds),
+			what: fmt.Sprintf("several ports of ServiceEntries of one age lead to port %d of %s with different protocols, and istiod may take any of them",
+				conn.dst.Port(), to.ID()),
+			settle:  "one protocol for all, or target ports that differ, would settle it",
+			because: []flow.Because{{Object: to.Object}},
 		}
 	}
-	return first
+	return w.inboundAs(kinds[w.sim.chance.turn%len(kinds)], to, conn)
 }
 
 // inboundAs decides what the sidecar does if it treats the port in a way.
