@@ -148,7 +148,9 @@ func (m *Mesh) dial(f flow.Flow, source *Workload) (netip.Addr, uint16, string) 
 	if f.DstIP != "" {
 		return netip.Addr{}, 0, "dst_ip is not an address"
 	}
-	if source.Role == SidecarProxy && m.proxyMetadata("ISTIO_META_DNS_CAPTURE") == "true" {
+	// By UDP, which no proxy takes, automatic addresses lead nowhere; what is asked
+	// is whether the host itself can be reached.
+	if source.Role == SidecarProxy && f.Scheme != flow.UDP && m.proxyMetadata("ISTIO_META_DNS_CAPTURE") == "true" {
 		address, err := m.istiod.captured(source, m.network.fullName(f.Host, source.Pod.Namespace), m.network.resolve(f.Host, source.Pod.Namespace))
 		if err != nil {
 			return netip.Addr{}, 0, err.Error()
