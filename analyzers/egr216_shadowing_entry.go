@@ -25,8 +25,8 @@ var _ = register(&Analyzer{
 			"The simulation is asked what became of them without that ServiceEntry.",
 		Why: "A definition in the clients' own namespace comes before all others, with its own ports, protocols and waypoint. Whoever may write ServiceEntries in a namespace " +
 			"can take its workloads out of the control that holds for everybody else.",
-		Bad:    passthroughDoc(localEntry("TCP")),
-		Good:   passthroughDoc(localEntry("TLS")),
+		Bad:    tlsEgressDoc(localEntry("TCP")),
+		Good:   tlsEgressDoc(localEntry("TLS")),
 		Fix:    "Remove the ServiceEntry, or declare it as the central one is (ports, protocol, waypoint label). Let only administrators register external hosts.",
 		Silent: "ServiceEntries without which the same requests would fare the same or be closed; clients without a proxy; unknown verdicts.",
 		Sources: []string{
