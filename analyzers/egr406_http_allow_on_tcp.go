@@ -2,7 +2,6 @@ package analyzers
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
@@ -41,66 +40,23 @@ spec:
 }
 
 func httpAllowOnTCP(p *Pass) {
-	for _, g := range egressGateways(p) {
-		if len(g.opaqueServers()) == 0 {
-			continue
-		}
-		for _, policy := range g.Policies.Allow {
-			if !enforced(policy) {
-				continue
-			}
-			for _, r := range rulesOf(policy) {
-				if len(r.httpFields()) > 0 {
-					reportHTTPAllow(p, g, r)
-				}
-			}
-		}
-	}
+	allow := func(policies *model.AuthorizationPolicies) []*model.AuthorizationPolicy { return policies.Allow }
+	eachHTTPRule(p, allow, func(g *egressGateway, r authzRule) { reportHTTPAllow(p, g, r) })
 }
 
 func reportHTTPAllow(p *Pass, g *egressGateway, r authzRule) {
-	among := g.named(r.hosts())
-	var first *crossing
-	var denied []string
-	var clients []*model.Workload
-	tried := 0
-	for _, class := range p.Reach.Classes() {
-		if !r.means(g.push, class[0]) {
-			continue
-		}
-		if tried++; tried > maxCallers && first == nil {
-			return
-		}
-		here := false
-		for c := range g.opaqueCrossings(p, class, among) {
-			if !c.deniedBy(r.Policy) || g.otherwise(p, r, class, c.Flow.Host) {
-				continue
-			}
-			if first == nil {
-				first = c
-			}
-			here = true
-			if !slices.Contains(denied, c.Flow.Host) {
-				denied = append(denied, c.Flow.Host)
-			}
-		}
-		if here {
-			clients = append(clients, class...)
-		}
-	}
-	if first == nil {
+	d := g.opaqueDenials(p, g.named(r.hosts()), func(w *model.Workload) bool { return r.means(g.push, w) },
+		func(class []*model.Workload, c *crossing) bool {
+			return c.deniedBy(r.Policy) && !g.otherwise(p, r, class, c.Flow.Host)
+		})
+	if d == nil {
 		return
 	}
-	s := first.Servers[0]
-	at := modePlace(s)
-	f := Finding{
-		Severity: Error, Object: r.Policy.Object, Field: r.httpPlace(), Label: "never matches here",
-		Help:      "ask for connection.sni and ports, or let the server read HTTP (protocol HTTPS, tls.mode ISTIO_MUTUAL)",
-		Workloads: workloadIDs(clients), Flow: &first.Flow, Trace: first.Trace,
-		Related: []Related{{at.Object, at.Field, fmt.Sprintf("%s does not read HTTP", serverText(s))}},
-	}
+	f, s := d.finding(r)
+	f.Label = "never matches here"
+	f.Help = "ask for connection.sni and ports, or let the server read HTTP (protocol HTTPS, tls.mode ISTIO_MUTUAL)"
 	f.Message = fmt.Sprintf("%s allows nothing at %s: it asks for %s, and the server does not read HTTP. %s stays denied to %s; ask for connection.sni, or let the server read HTTP",
-		r, opaqueText(s), strings.Join(r.httpFields(), ", "), upTo3(denied), upTo3(f.Workloads))
+		r, opaqueText(s), strings.Join(r.httpFields(), ", "), upTo3(d.hosts), upTo3(f.Workloads))
 	p.Report(f)
 }
 

@@ -42,21 +42,8 @@ spec:
 }
 
 func httpDenyOnTCP(p *Pass) {
-	for _, g := range egressGateways(p) {
-		if len(g.opaqueServers()) == 0 {
-			continue
-		}
-		for _, policy := range g.Policies.Deny {
-			if !enforced(policy) {
-				continue
-			}
-			for _, r := range rulesOf(policy) {
-				if len(r.httpFields()) > 0 {
-					reportHTTPDeny(p, g, r)
-				}
-			}
-		}
-	}
+	deny := func(policies *model.AuthorizationPolicies) []*model.AuthorizationPolicy { return policies.Deny }
+	eachHTTPRule(p, deny, func(g *egressGateway, r authzRule) { reportHTTPDeny(p, g, r) })
 }
 
 func reportHTTPDeny(p *Pass, g *egressGateway, r authzRule) {
@@ -67,43 +54,15 @@ func reportHTTPDeny(p *Pass, g *egressGateway, r authzRule) {
 	among := slices.DeleteFunc(slices.Clone(g.destinations), func(d reach.Destination) bool {
 		return onlyHosts && slices.ContainsFunc(hosts, func(n namedHost) bool { return n.covers(d.Host) })
 	})
-	var first *crossing
-	var denied []string
-	var clients []*model.Workload
-	tried := 0
-	for _, class := range p.Reach.Classes() {
-		if tried++; tried > maxCallers && first == nil {
-			return
-		}
-		here := false
-		for c := range g.opaqueCrossings(p, class, among) {
-			if !c.deniedByRule(r.Policy, r.Index) {
-				continue
-			}
-			if first == nil {
-				first = c
-			}
-			here = true
-			if !slices.Contains(denied, c.Flow.Host) {
-				denied = append(denied, c.Flow.Host)
-			}
-		}
-		if here {
-			clients = append(clients, class...)
-		}
-	}
-	if first == nil {
+	d := g.opaqueDenials(p, among, func(*model.Workload) bool { return true },
+		func(_ []*model.Workload, c *crossing) bool { return c.deniedByRule(r.Policy, r.Index) })
+	if d == nil {
 		return
 	}
-	s := first.Servers[0]
-	at := modePlace(s)
-	f := Finding{
-		Severity: Error, Object: r.Policy.Object, Field: r.httpPlace(), Label: "dropped where the server does not read HTTP",
-		Help:      "restrict the rule to ports whose servers read HTTP, or ask for connection.sni instead",
-		Workloads: workloadIDs(clients), Flow: &first.Flow, Trace: first.Trace,
-		Related: []Related{{at.Object, at.Field, fmt.Sprintf("%s does not read HTTP", serverText(s))}},
-	}
+	f, s := d.finding(r)
+	f.Label = "dropped where the server does not read HTTP"
+	f.Help = "restrict the rule to ports whose servers read HTTP, or ask for connection.sni instead"
 	f.Message = fmt.Sprintf("%s denies more than it says at %s: the server does not read HTTP, so that %s count for nothing there. Every connection of %s to %s is denied; restrict the rule to ports with HTTP, or ask for connection.sni",
-		r, opaqueText(s), strings.Join(fields, ", "), upTo3(f.Workloads), upTo3(denied))
+		r, opaqueText(s), strings.Join(fields, ", "), upTo3(f.Workloads), upTo3(d.hosts))
 	p.Report(f)
 }

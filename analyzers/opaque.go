@@ -51,6 +51,81 @@ func (g *egressGateway) opaqueCrossings(p *Pass, class []*model.Workload, among 
 	}
 }
 
+// eachHTTPRule calls report for each rule that asks for something of HTTP, of the
+// enforced policies of an action at each gateway with a server that does not read it.
+func eachHTTPRule(p *Pass, of func(*model.AuthorizationPolicies) []*model.AuthorizationPolicy, report func(*egressGateway, authzRule)) {
+	for _, g := range egressGateways(p) {
+		if len(g.opaqueServers()) == 0 {
+			continue
+		}
+		for _, policy := range of(&g.Policies) {
+			if !enforced(policy) {
+				continue
+			}
+			for _, r := range rulesOf(policy) {
+				if len(r.httpFields()) > 0 {
+					report(g, r)
+				}
+			}
+		}
+	}
+}
+
+// opaqueDenials are requests that a rule keeps from passing servers that do not
+// read HTTP.
+type opaqueDenials struct {
+	first   *crossing
+	hosts   []string
+	clients []*model.Workload
+}
+
+// opaqueDenials collects the requests of the clients meant that are denied; nil if
+// there are none among those that are tried.
+func (g *egressGateway) opaqueDenials(p *Pass, among []reach.Destination, meant func(*model.Workload) bool, denied func([]*model.Workload, *crossing) bool) *opaqueDenials {
+	out := &opaqueDenials{}
+	tried := 0
+	for _, class := range p.Reach.Classes() {
+		if !meant(class[0]) {
+			continue
+		}
+		if tried++; tried > maxCallers && out.first == nil {
+			return nil
+		}
+		here := false
+		for c := range g.opaqueCrossings(p, class, among) {
+			if !denied(class, c) {
+				continue
+			}
+			if out.first == nil {
+				out.first = c
+			}
+			here = true
+			if !slices.Contains(out.hosts, c.Flow.Host) {
+				out.hosts = append(out.hosts, c.Flow.Host)
+			}
+		}
+		if here {
+			out.clients = append(out.clients, class...)
+		}
+	}
+	if out.first == nil {
+		return nil
+	}
+	return out
+}
+
+// finding says where the rule stands and what proves it, and returns the server
+// that does not read HTTP.
+func (d *opaqueDenials) finding(r authzRule) (Finding, *model.GatewayServer) {
+	s := d.first.Servers[0]
+	at := modePlace(s)
+	return Finding{
+		Severity: Error, Object: r.Policy.Object, Field: r.httpPlace(),
+		Workloads: workloadIDs(d.clients), Flow: &d.first.Flow, Trace: d.first.Trace,
+		Related: []Related{{at.Object, at.Field, fmt.Sprintf("%s does not read HTTP", serverText(s))}},
+	}, s
+}
+
 // httpFields names the fields of a rule that only HTTP can meet, as a policy writes
 // them: hosts, methods, request.headers[x].
 func (r authzRule) httpFields() []string {
