@@ -12,23 +12,19 @@ import (
 // divertingRoutes are VirtualServices that decide about sidecars of other
 // namespaces (EGR312), by their hosts.
 type divertingRoutes struct {
-	*hostTable[*model.MergedVirtualService]
+	model.HostTable[*model.MergedVirtualService]
 	// anywhere are those with TCP routes, which also take what is sent to other
 	// hosts on their port.
 	anywhere []*model.MergedVirtualService
 }
 
 func (in *intent) diverting() *divertingRoutes {
-	out := &divertingRoutes{hostTable: newHostTable[*model.MergedVirtualService]()}
+	out := &divertingRoutes{}
 	for _, vs := range in.push.VirtualServices() {
 		if !in.diverts(vs) {
 			continue
 		}
-		hosts := make([]host.Name, len(vs.Hosts))
-		for i, h := range vs.Hosts {
-			hosts[i] = host.Name(strings.ToLower(string(h)))
-		}
-		out.add(vs, hosts)
+		out.Add(vs, model.LowerHosts(vs.Hosts))
 		if len(vs.TCP) > 0 {
 			out.anywhere = append(out.anywhere, vs)
 		}
@@ -51,7 +47,7 @@ func (x *divertingRoutes) mayDivert(in *intent) func(reach.Destination, *model.W
 		h := host.Name(d.Host)
 		if routes == nil || d.Host != last {
 			last, owned = d.Host, map[question]bool{}
-			routes = append(x.covering(host.Name(strings.ToLower(d.Host))), x.anywhere...)
+			routes = append(x.Covering(host.Name(strings.ToLower(d.Host))), x.anywhere...)
 		}
 		for _, vs := range routes {
 			if vs.Namespace == w.Namespace {

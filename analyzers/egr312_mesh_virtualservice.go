@@ -73,13 +73,13 @@ type diversion struct {
 func runMeshWideRoute(p *Pass) {
 	in := intentOf(p)
 	diverting := in.diverting()
-	if len(diverting.all) == 0 {
+	if diverting.Empty() {
 		return
 	}
 	var found byKey[diversion]
 	routes, owners := map[diversion]*model.MergedVirtualService{}, map[diversion]*model.Service{}
 	for a := range in.attemptsOf(
-		func(d reach.Destination) bool { return len(diverting.covering(host.Name(strings.ToLower(d.Host)))) > 0 },
+		func(d reach.Destination) bool { return len(diverting.Covering(host.Name(strings.ToLower(d.Host)))) > 0 },
 		diverting.mayDivert(in),
 		func(flow.Via, flow.Reason) bool { return true },
 	) {

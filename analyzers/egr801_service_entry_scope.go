@@ -175,7 +175,7 @@ func (in *intent) wants(a *attempt) []Related {
 	h := host.Name(a.To.Host)
 	var out []Related
 	known := in.wantedBy(push)
-	for _, vs := range known.routes.covering(h) {
+	for _, vs := range known.routes.Covering(h) {
 		if !vs.ExportTo().VisibleTo(vs.Namespace, w.Namespace) ||
 			vs.Namespace != w.Namespace && !slices.Contains(vs.Spec.GetExportTo(), w.Namespace) {
 			continue

@@ -48,9 +48,9 @@ type intent struct {
 	bound *[]waypointHost
 	// byHost finds steerings, services those of registries by host, declared those
 	// of ServiceEntries, and wanted what shows that clients mean to call a host.
-	byHost   *hostTable[*steering]
-	services map[*model.PushContext]*hostTable[*model.Service]
-	declared map[*model.PushContext]*hostTable[*model.Service]
+	byHost   model.HostTable[*steering]
+	services map[*model.PushContext]*model.HostTable[*model.Service]
+	declared map[*model.PushContext]*model.HostTable[*model.Service]
 	wanted   map[*model.PushContext]*wanted
 }
 
@@ -84,7 +84,7 @@ func readIntent(p *Pass) *intent {
 		entries: map[*manifest.Object]*model.ServiceEntry{},
 		pushes:  map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
 		merged:   map[*model.Workload]*model.MergedGateway{},
-		services: map[*model.PushContext]*hostTable[*model.Service]{}, declared: map[*model.PushContext]*hostTable[*model.Service]{},
+		services: map[*model.PushContext]*model.HostTable[*model.Service]{}, declared: map[*model.PushContext]*model.HostTable[*model.Service]{},
 		wanted: map[*model.PushContext]*wanted{}, visible: map[scopeKey][]reach.Destination{}, entered: map[*model.PushContext][]enteredDestination{}, mentions: map[*model.PushContext]map[string][]host.Name{},
 		servers: map[podPort]*podServers{},
 		routes:  map[*model.PushContext]map[*manifest.Object]*model.MergedVirtualService{},
@@ -99,9 +99,8 @@ func readIntent(p *Pass) *intent {
 			in.addTCP(vs)
 		}
 	}
-	in.byHost = newHostTable[*steering]()
 	for _, s := range in.steerings {
-		in.byHost.add(s, s.Hosts)
+		in.byHost.Add(s, s.Hosts)
 	}
 	return in
 }
@@ -122,7 +121,7 @@ func (in *intent) service(h host.Name) *model.Service {
 
 // covering returns the steerings of a host or wildcard (I1), whatever the port.
 func (in *intent) covering(h string) []*steering {
-	return in.byHost.covering(host.Name(strings.ToLower(h)))
+	return in.byHost.Covering(host.Name(strings.ToLower(h)))
 }
 
 // policed returns the places that show that the gateway of a steering controls a

@@ -161,7 +161,7 @@ func (in *intent) server(l *leg, t *flow.Trace, h string) *model.GatewayServer {
 	if x == nil || len(cited) == 0 {
 		return nil
 	}
-	for _, s := range x.byHost.covering(host.Name(h)) {
+	for _, s := range x.byHost.Covering(host.Name(h)) {
 		if cited[serverPlace(s, "")] && serves(s, host.Name(h)) {
 			return s
 		}
@@ -178,7 +178,7 @@ func (in *intent) server(l *leg, t *flow.Trace, h string) *model.GatewayServer {
 type podServers struct {
 	all []*model.GatewayServer
 	// byHost finds them by the hosts that they serve.
-	byHost *hostTable[*model.GatewayServer]
+	byHost model.HostTable[*model.GatewayServer]
 }
 
 // podServers returns the servers on the pod port of a leg, nil if it has none.
@@ -190,7 +190,7 @@ func (in *intent) podServers(l *leg) *podServers {
 	key := podPort{l.pod, port}
 	x := in.servers[key]
 	if x == nil {
-		x = &podServers{byHost: newHostTable[*model.GatewayServer]()}
+		x = &podServers{}
 		x.all, _ = in.serversAt(l)
 		for _, s := range x.all {
 			var hosts []host.Name
@@ -201,7 +201,7 @@ func (in *intent) podServers(l *leg) *podServers {
 				}
 				hosts = append(hosts, host.Name(strings.ToLower(name)))
 			}
-			x.byHost.add(s, hosts)
+			x.byHost.Add(s, hosts)
 		}
 		in.servers[key] = x
 	}

@@ -16,13 +16,13 @@ import (
 func (in *intent) registering(push *model.PushContext, h host.Name) []*model.Service {
 	x := in.services[push]
 	if x == nil {
-		x = newHostTable[*model.Service]()
+		x = &model.HostTable[*model.Service]{}
 		for _, s := range push.Services() {
-			x.add(s, []host.Name{s.Hostname})
+			x.Add(s, []host.Name{s.Hostname})
 		}
 		in.services[push] = x
 	}
-	return x.covering(h)
+	return x.Covering(h)
 }
 
 // declaring returns the services of ServiceEntries that cover a host whatever the
@@ -30,21 +30,21 @@ func (in *intent) registering(push *model.PushContext, h host.Name) []*model.Ser
 func (in *intent) declaring(push *model.PushContext, h host.Name) []*model.Service {
 	x := in.declared[push]
 	if x == nil {
-		x = newHostTable[*model.Service]()
+		x = &model.HostTable[*model.Service]{}
 		for _, s := range push.Services() {
 			if s.Entry != nil {
-				x.add(s, []host.Name{host.Name(strings.ToLower(string(s.Hostname)))})
+				x.Add(s, []host.Name{host.Name(strings.ToLower(string(s.Hostname)))})
 			}
 		}
 		in.declared[push] = x
 	}
-	return x.covering(h)
+	return x.Covering(h)
 }
 
 // wanted finds what shows that clients mean to call a host.
 type wanted struct {
 	// routes are the VirtualServices for sidecars.
-	routes *hostTable[*model.MergedVirtualService]
+	routes model.HostTable[*model.MergedVirtualService]
 	// rules are those of ALLOW policies in force that ask who sends; general may
 	// be about any host, named are about one.
 	rules   []authzRule
@@ -58,16 +58,12 @@ func (in *intent) wantedBy(push *model.PushContext) *wanted {
 	if x := in.wanted[push]; x != nil {
 		return x
 	}
-	x := &wanted{routes: newHostTable[*model.MergedVirtualService](), named: map[string][]int{}, imports: map[*model.Sidecar]bool{}}
+	x := &wanted{named: map[string][]int{}, imports: map[*model.Sidecar]bool{}}
 	for _, vs := range push.VirtualServices() {
 		if !slices.Contains(vs.Gateways, model.MeshGateway) {
 			continue
 		}
-		var hosts []host.Name
-		for _, h := range vs.Hosts {
-			hosts = append(hosts, host.Name(strings.ToLower(string(h))))
-		}
-		x.routes.add(vs, hosts)
+		x.routes.Add(vs, model.LowerHosts(vs.Hosts))
 	}
 	for _, policy := range in.push.Mesh.AuthorizationPolicies {
 		if policy.Spec.GetAction() != security.AuthorizationPolicy_ALLOW || !enforced(policy) {
@@ -131,7 +127,7 @@ func (in *intent) mayWant(d reach.Destination, w *model.Workload) bool {
 	if s := push.SidecarFor(w.Namespace, w.Labels); s != nil && s.Namespace == w.Namespace && x.imports[s] {
 		return true
 	}
-	return slices.ContainsFunc(x.routes.covering(h), func(vs *model.MergedVirtualService) bool {
+	return slices.ContainsFunc(x.routes.Covering(h), func(vs *model.MergedVirtualService) bool {
 		return vs.ExportTo().VisibleTo(vs.Namespace, w.Namespace)
 	})
 }

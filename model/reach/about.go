@@ -14,8 +14,8 @@ import (
 
 // about finds what is about a host: routes, entries, and operations of rules.
 type about struct {
-	routes  hostIndex[*model.MergedVirtualService]
-	entries hostIndex[*model.ServiceEntry]
+	routes  model.HostTable[*model.MergedVirtualService]
+	entries model.HostTable[*model.ServiceEntry]
 	// asks are the operations of the rules of all policies, in their order;
 	// general are those that may be about any host, named those about one.
 	asks    []ask
@@ -32,49 +32,6 @@ type ask struct {
 	operation *security.Operation
 }
 
-// hostIndex finds things by the hosts that they are about, in their order.
-type hostIndex[T any] struct {
-	all   []T
-	exact map[host.Name][]int
-	wild  []wildcard
-}
-
-type wildcard struct {
-	host  host.Name
-	place int
-}
-
-func (x *hostIndex[T]) add(thing T, hosts []host.Name) {
-	if x.exact == nil {
-		x.exact = map[host.Name][]int{}
-	}
-	i := len(x.all)
-	x.all = append(x.all, thing)
-	for _, h := range hosts {
-		h = host.Name(strings.ToLower(string(h)))
-		x.exact[h] = append(x.exact[h], i)
-		if h.IsWildCarded() {
-			x.wild = append(x.wild, wildcard{h, i})
-		}
-	}
-}
-
-// covering returns the things with a host of which h is a subset.
-func (x *hostIndex[T]) covering(h host.Name) []T {
-	places := slices.Clone(x.exact[h])
-	for _, w := range x.wild {
-		if h.SubsetOf(w.host) {
-			places = append(places, w.place)
-		}
-	}
-	slices.SortFunc(places, cmp.Compare[int])
-	var out []T
-	for _, i := range slices.Compact(places) {
-		out = append(out, x.all[i])
-	}
-	return out
-}
-
 // look fills the indexes, once.
 func (r *Reach) look() {
 	if r.namespaces != nil {
@@ -83,14 +40,14 @@ func (r *Reach) look() {
 	a := r.about
 	a.namespaces, a.named = map[string]bool{}, map[string][]int{}
 	for _, vs := range r.Sim.Push().VirtualServices() {
-		a.routes.add(vs, vs.Hosts)
+		a.routes.Add(vs, model.LowerHosts(vs.Hosts))
 	}
 	for _, e := range r.Mesh.ServiceEntries {
 		var hosts []host.Name
 		for _, h := range e.Spec.GetHosts() {
-			hosts = append(hosts, host.Name(h))
+			hosts = append(hosts, host.Name(strings.ToLower(h)))
 		}
-		a.entries.add(e, hosts)
+		a.entries.Add(e, hosts)
 	}
 	for _, w := range r.Mesh.Workloads {
 		a.namespaces[r.Mesh.ConfigFor(w).GetRootNamespace()] = true
@@ -133,7 +90,7 @@ func (a *about) addAsk(x ask) {
 // routesOf returns the VirtualServices that cover a host.
 func (r *Reach) routesOf(h host.Name) []*model.MergedVirtualService {
 	r.look()
-	return r.routes.covering(h)
+	return r.routes.Covering(h)
 }
 
 // asking returns the operations of rules that may be about requests for one of
@@ -168,7 +125,7 @@ func (r *Reach) enforcing(hosts []host.Name) func(namespace string) bool {
 			_, namespace, _ := strings.Cut(name, ".")
 			namespaces[namespace] = true
 		}
-		for _, e := range r.entries.covering(h) {
+		for _, e := range r.entries.Covering(h) {
 			if e.Spec.GetWorkloadSelector() != nil {
 				namespaces[e.Namespace] = true
 			}
