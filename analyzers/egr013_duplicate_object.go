@@ -16,7 +16,8 @@ var _ = register(&Analyzer{
 		Title: "The same object is defined twice",
 		What: "Two documents have the same kind, namespace and name (the API version does not count). " +
 			"With the same content, or with differences that bear on nothing here (images, replicas, how requests for a Service are split), that is a note, because the answers are the same whichever counts; " +
-			"with other differences it is a warning. The last one counts, " +
+			"with other differences it is a warning. It stays a note where no answer hangs on which counts: the definitions stand in different files and the input holds no workload, or in directories that are by their names parts of a kustomization (`overlays`, `components`), " +
+			"or they are of a workload, a Service or a namespace and nothing in the input controls egress. The last one counts, " +
 			"in the order of the given paths and of the names of files.",
 		Why: "In a cluster there is one object: the one that was applied last, which nobody can tell from the manifests. " +
 			"Definitions in different directories are often those of different meshes, whose answers must not be mixed.",
@@ -63,8 +64,7 @@ spec:
   resolution: DNS
 `,
 		Fix: "Keep one definition. If the directories belong to different meshes, run egresslint on each alone.",
-		Silent: "More than three objects of one directory that stand again in the same or in another one are one finding, and where more than three pairs of directories have such objects, " +
-			"as in a collection of examples or of environments, all of it is one. A base and its overlays, which a kustomization puts together, are no duplicates, nor is what the name of its file or directory says to be a patch (EGR014), neither are objects with `generateName`, " +
+		Silent: "More than three objects of which the definitions differ, as in a collection of examples or of environments, are one finding. A base and its overlays, which a kustomization puts together, are no duplicates, nor is what the name of its file or directory says to be a patch (EGR014), neither are objects with `generateName`, " +
 			"nor objects whose name or namespace is a placeholder (`${NAMESPACE}`), which may be filled in differently each time. " +
 			"Kinds without bearing on egress do not matter here.",
 		Sources: []string{"https://kubernetes.io/docs/concepts/overview/working-with-objects/names/"},
@@ -78,38 +78,54 @@ func runDuplicateObject(p *Pass) {
 	for kind := range p.Mesh.Ignored { // "apiVersion Kind"
 		ignored[kind[strings.LastIndexByte(kind, ' ')+1:]] = true
 	}
-	groups := map[manifest.ProblemKind][]*repetition{}
+	again := map[manifest.ProblemKind][]manifest.Problem{}
+	var idle []manifest.Problem // conflicts on which no answer hangs
 	for _, x := range p.Mesh.Problems {
 		if !slices.Contains(repetitions, x.Kind) {
 			continue
 		}
 		kind, id, _ := strings.Cut(x.Object, " ")
-		if ignored[kind] && (!openEnded[kind] || !strings.Contains(id, "istio")) {
-			continue
+		switch {
+		case ignored[kind] && (!openEnded[kind] || !strings.Contains(id, "istio")):
+		case strings.ContainsAny(id, "$<"): // no name has these: what is filled in may differ from one document to the next
+		case x.Kind == manifest.Conflict && !decides(p, kind, x):
+			idle = append(idle, x)
+		default:
+			again[x.Kind] = append(again[x.Kind], x)
 		}
-		if strings.ContainsAny(id, "$<") {
-			continue // no name has these: what is filled in may differ from one document to the next
-		}
-		dir, other := path.Dir(x.Position.File), path.Dir(x.Other.File)
-		i := slices.IndexFunc(groups[x.Kind], func(r *repetition) bool { return r.dir == dir && r.other == other })
-		if i < 0 {
-			i = len(groups[x.Kind])
-			groups[x.Kind] = append(groups[x.Kind], &repetition{dir: dir, other: other})
-		}
-		groups[x.Kind][i].problems = append(groups[x.Kind][i].problems, x)
 	}
-	for _, kind := range repetitions {
-		var within, across []*repetition
-		for _, r := range groups[kind] {
-			if r.dir == r.other {
-				within = append(within, r)
-			} else {
-				across = append(across, r)
-			}
-		}
-		reportAgain(p, kind, within, "the same directory")
-		reportAgain(p, kind, across, "another directory")
+	reportAgain(p, Warning, "with different content: the last count", again[manifest.Conflict])
+	reportAgain(p, Note, "with different content, on which nothing hangs here: the last count", idle)
+	reportAgain(p, Note, "with differences that bear on nothing here: the last count", again[manifest.Variant])
+	reportAgain(p, Note, "with the same content", again[manifest.Duplicate])
+}
+
+// decides reports whether an answer may hang on which definition of an object
+// counts. Two in one file are a slip wherever they stand.
+func decides(p *Pass, kind string, x manifest.Problem) bool {
+	switch {
+	case x.Position.File == x.Other.File:
+		return true
+	case len(p.Reach.Classes()) == 0 || putTogether(x):
+		return false
+	case !controlled[kind]:
+		return true
 	}
+	in := intentOf(p)
+	return len(in.steerings)+len(in.gateways)+len(p.Mesh.AuthorizationPolicies)+len(p.Mesh.NetworkPolicies)+len(p.Mesh.ClusterNetworkPolicies)+len(in.registryControl())+len(in.waypointHosts()) > 0
+}
+
+// putTogether reports whether the names of directories say that definitions are
+// parts of Kustomize's, of which one takes the place of another or changes it.
+func putTogether(x manifest.Problem) bool {
+	a, b := path.Dir(x.Position.File), path.Dir(x.Other.File)
+	return a != b && slices.ContainsFunc(strings.Split(a+"/"+b, "/"), func(part string) bool { return part == "overlays" || part == "components" })
+}
+
+// controlled are kinds that hold what is controlled, and no control.
+var controlled = map[string]bool{
+	"CronJob": true, "DaemonSet": true, "Deployment": true, "Job": true, "Namespace": true, "Pod": true, "ReplicaSet": true,
+	"ReplicationController": true, "Rollout": true, "Service": true, "ServiceAccount": true, "StatefulSet": true, "Endpoints": true, "EndpointSlice": true,
 }
 
 // openEnded are kinds of which most objects have no bearing on egress, and those

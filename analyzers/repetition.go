@@ -2,6 +2,8 @@ package analyzers
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/egresslint/egresslint/model/manifest"
@@ -18,52 +20,54 @@ type repetition struct {
 	problems   []manifest.Problem
 }
 
-// reportAgain reports each pair of directories, or all at once where there are
-// many: then the input is no mesh but a collection of alternatives, such as the
-// steps of a tutorial or several environments, and one word says so.
-func reportAgain(p *Pass, kind manifest.ProblemKind, list []*repetition, where string) {
-	severity, what := Note, "with the same content"
-	switch kind {
-	case manifest.Conflict:
-		severity, what = Warning, "with different content: the last count"
-	case manifest.Variant:
-		what = "with differences that bear on nothing here: the last count"
-	}
-	if len(list) > maxNamed {
-		var all []manifest.Problem
-		dirs := map[string]bool{}
-		for _, r := range list {
-			all = append(all, r.problems...)
-			dirs[r.dir] = true
+// reportAgain reports each object that is defined again, or all at once where
+// there are many: then the input is no mesh but two, or a collection of
+// alternatives, such as the steps of a tutorial or several environments, and one
+// word says so.
+func reportAgain(p *Pass, severity Severity, what string, all []manifest.Problem) {
+	if len(all) <= maxNamed {
+		for _, name := range objectsOf(all) {
+			of := slices.DeleteFunc(slices.Clone(all), func(x manifest.Problem) bool { return x.Object != name })
+			f := Finding{Severity: severity, Position: of[0].Position, Help: of[0].Help, Label: "defined again"}
+			f.Message = fmt.Sprintf("%s is defined again in %s, %s", name, of[0].Other, ofOne(what))
+			if len(of) > 1 {
+				f.Message = fmt.Sprintf("%s is defined again %d times, %s", name, len(of), ofOne(what))
+				f.Help, f.Label = "keep one of them; "+placesOf(of), "the first of them"
+			}
+			p.Report(f)
 		}
-		names := objectsOf(all)
-		subject := counted(len(names), "object") + " of"
-		if len(names) == 1 {
-			subject = names[0] + " of"
-		}
-		if len(dirs) > 1 {
-			subject += fmt.Sprintf(" %d directories", len(dirs))
-		} else {
-			subject += " " + list[0].dir
-		}
-		message := fmt.Sprintf("%s are defined again in %s, %s (%s)", subject, where, what, upTo3(names))
-		if len(names) == 1 {
-			message = fmt.Sprintf("%s is defined again in %s, %s", subject, where, strings.Replace(what, "last count", "last counts", 1))
-		}
-		p.Report(Finding{Severity: severity, Position: all[0].Position, Label: "the first of them", Message: message,
-			Help: "give the directories of one mesh only; " + placesOf(all)})
 		return
 	}
-	for _, r := range list {
-		if len(r.problems) <= maxNamed {
-			for _, x := range r.problems {
-				p.Report(Finding{Severity: severity, Position: x.Position, Message: x.Message, Help: x.Help, Label: "defined again"})
-			}
-			continue
+	var pairs []*repetition
+	dirs := map[string]bool{}
+	for _, x := range all {
+		dir, other := path.Dir(x.Position.File), path.Dir(x.Other.File)
+		dirs[dir], dirs[other] = true, true
+		i := slices.IndexFunc(pairs, func(r *repetition) bool { return r.dir == dir && r.other == other })
+		if i < 0 {
+			i = len(pairs)
+			pairs = append(pairs, &repetition{dir: dir, other: other})
 		}
-		p.Report(Finding{Severity: severity, Position: r.problems[0].Position, Message: r.message(what), Help: r.problems[0].Help + "; " + placesOf(r.problems), Label: "the first of them"})
+		pairs[i].problems = append(pairs[i].problems, x)
 	}
+	f := Finding{Severity: severity, Position: all[0].Position, Label: "the first of them"}
+	if len(pairs) == 1 {
+		f.Message, f.Help = pairs[0].message(what), all[0].Help+"; "+placesOf(all)
+		p.Report(f)
+		return
+	}
+	names := objectsOf(all)
+	f.Help = "give the directories of one mesh only; " + placesOf(all)
+	if len(names) == 1 {
+		f.Message = fmt.Sprintf("%s is defined again %d times in %d directories, %s", names[0], len(all), len(dirs), ofOne(what))
+	} else {
+		f.Message = fmt.Sprintf("%s of %d directories are defined again, %s (%s)", counted(len(names), "object"), len(dirs), what, upTo3(names))
+	}
+	p.Report(f)
 }
+
+// ofOne says of one object what is said of several.
+func ofOne(what string) string { return strings.Replace(what, "last count", "last counts", 1) }
 
 // message words what several objects of a directory have in common: they are
 // two versions of one application, or two meshes.
@@ -74,7 +78,7 @@ func (r *repetition) message(what string) string {
 	}
 	names := objectsOf(r.problems)
 	if len(names) == 1 {
-		return fmt.Sprintf("%s of %s is defined again %d times %s, %s", names[0], r.dir, len(r.problems), where, strings.Replace(what, "last count", "last counts", 1))
+		return fmt.Sprintf("%s of %s is defined again %d times %s, %s", names[0], r.dir, len(r.problems), where, ofOne(what))
 	}
 	return fmt.Sprintf("%s of %s are defined again %s, %s (%s)", counted(len(names), "object"), r.dir, where, what, upTo3(names))
 }

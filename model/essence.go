@@ -22,6 +22,12 @@ func essence(o *manifest.Object, object map[string]any) any {
 	if metadata := lookupMap(object, "metadata"); metadata != nil && !labelled[o.Kind] {
 		metadata["labels"], metadata["annotations"] = ofIstio(lookupMap(metadata, "labels")), ofIstio(lookupMap(metadata, "annotations"))
 	}
+	if webhooks, ok := object["webhooks"].([]any); ok {
+		for _, w := range webhooks {
+			hook, _ := w.(map[string]any)
+			delete(lookupMap(hook, "clientConfig"), "caBundle")
+		}
+	}
 	spec, _ := object["spec"].(map[string]any)
 	switch {
 	case spec == nil:

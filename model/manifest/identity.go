@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -121,6 +122,9 @@ func identify(h header, of itemType, opts *Options) (o *Object, f *flaw, foreign
 		}
 	}
 	if len(missing) > 0 {
+		if o.Kind != "" && h.isPart(opts) {
+			return nil, partOf(o.Kind, "apiVersion"), false
+		}
 		return nil, &flaw{Unreadable, nil, "document has no " + strings.Join(missing, " and no ") + ": left out", "complete it, or delete it"}, false
 	}
 	if !isNull(h.metadata) && h.metadata.Kind != yaml.MappingNode {
@@ -130,9 +134,32 @@ func identify(h header, of itemType, opts *Options) (o *Object, f *flaw, foreign
 		return o, f, false
 	}
 	if o.Name == "" && o.nameless() == nameWanted {
+		if h.isPart(opts) {
+			return nil, partOf(o.Kind, "metadata.name"), false
+		}
 		return nil, &flaw{Unreadable, h.metadata, fmt.Sprintf("%s has no metadata.name: left out", o.Kind), "name it"}, false
 	}
 	return o, nil, o.Name == "" && o.nameless() == nameForeign
+}
+
+// isPart reports whether a document has a pod template that no API server takes,
+// because a container lacks its image or there is none: it is part of an object.
+func (h header) isPart(opts *Options) bool {
+	template := look(h.spec, "template", opts)
+	if template == nil || template.Kind != yaml.MappingNode {
+		return false
+	}
+	containers := look(look(template, "spec", opts), "containers", opts)
+	if containers == nil || len(containers.Content) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(containers.Content, func(c *yaml.Node) bool { return isNull(look(c, "image", opts)) })
+}
+
+// partOf is the flaw of part of an object.
+func partOf(kind, missing string) *flaw {
+	return &flaw{Unrendered, nil, fmt.Sprintf("%s has no %s and no complete pod: taken for a patch or an excerpt and left out", kind, missing),
+		"give the whole object, or the output of kustomize build"}
 }
 
 // identifier reads a part of an object's identity. Names that no API server
