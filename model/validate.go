@@ -245,7 +245,11 @@ var namedKeys = map[string]bool{"host": true, "hosts": true, "address": true, "a
 func placeholderBelow(value any, below string) string {
 	switch v := value.(type) {
 	case string:
-		if text := placeholderPattern.FindString(v); text != "" || !namedKeys[below] {
+		text := placeholderPattern.FindString(v)
+		if text == "" && below == "name" && strings.Contains(v, "...") {
+			text = v // an excerpt
+		}
+		if text != "" || !namedKeys[below] {
 			return text
 		}
 		return namePattern.FindString(v)

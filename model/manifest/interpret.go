@@ -78,6 +78,11 @@ func (l *loader) interpret(t *task, r *result) {
 		})
 		return
 	}
+	if t.piece.excerpt {
+		r.documents++
+		r.templates = append(r.templates, template{t.start(), excerpt})
+		return
+	}
 	if t.piece.ignored != nil {
 		r.documents++
 		r.unread(t.ours(raw), Problem{

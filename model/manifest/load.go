@@ -195,11 +195,11 @@ func (l *loader) split(in *input, documents *int, add func(task)) bool {
 	ytt := usesYtt(text)
 	oneGo := !isJSON && inOneGo(text)
 	for _, doc := range docs {
-		oneGo = oneGo && doc.ignored == nil
+		oneGo = oneGo && doc.ignored == nil && !doc.excerpt
 	}
 	for _, doc := range docs {
 		pieces, of := []fragment{doc}, (*list)(nil)
-		if items, whole := l.splitItems(text, doc); whole != nil && doc.ignored == nil {
+		if items, whole := l.splitItems(text, doc); whole != nil && doc.ignored == nil && !doc.excerpt {
 			pieces, of = items, whole
 			of.ytt = ytt
 		}

@@ -394,7 +394,7 @@ func isName(text string) bool {
 // it. It returns nil where the document is to be parsed.
 func (l *loader) skim(t *task, k *skimmer) *Object {
 	text := t.text[t.piece.off:t.piece.end]
-	if l.opts.Unread == nil || t.list != nil || t.ytt || t.piece.json || t.piece.ignored != nil || t.in.values ||
+	if l.opts.Unread == nil || t.list != nil || t.ytt || t.piece.json || t.piece.ignored != nil || t.piece.excerpt || t.in.values ||
 		len(text) > l.opts.MaxDocumentBytes || l.opts.MaxDepth < 2*maxSkimmedDepth {
 		return nil
 	}

@@ -1,6 +1,9 @@
 package manifest
 
-import "bytes"
+import (
+	"bytes"
+	"regexp"
+)
 
 // fragment is a piece of a file that is parsed on its own: a document, or an
 // item of a List.
@@ -14,6 +17,8 @@ type fragment struct {
 	json bool
 	// ignored says why kubectl does not read it; nil if it does.
 	ignored *reason
+	// excerpt: "..." stands for what an object must have, and more follows.
+	excerpt bool
 }
 
 // reason is why a document is left out, and what to do about it.
@@ -36,6 +41,10 @@ func (f fragment) of(text []byte) []byte {
 	}
 	return part
 }
+
+// elided matches the beginning of an object that has neither metadata nor spec:
+// no API server takes it, and in documentation "..." follows in their place.
+var elided = regexp.MustCompile(`^(---[ \t]*\r?\n|\s*#[^\n]*\n)*apiVersion:[^\n]*\nkind:[^\n]*\n\s*$`)
 
 // splitDocuments splits YAML at its document markers, so that one document
 // that does not parse does not hide the others. Documents without content are
@@ -63,6 +72,10 @@ func splitDocuments(text []byte) []fragment {
 		counted = pending
 		doc := fragment{off: pending, end: end, line: line, column: 1, dash: -1}
 		switch {
+		case ended && len(docs) > 0 && elided.Match(docs[len(docs)-1].of(text)):
+			docs[len(docs)-1].end, docs[len(docs)-1].excerpt = end, true
+			start, pending = end, end
+			return
 		case ended:
 			doc.ignored = &reason{`kubectl ignores what follows "..." without "---"`, `begin it after a line "---"`}
 		case c.onMarker:
