@@ -8,7 +8,7 @@ import (
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
-var _ = register(&Analyzer{
+var duplicateObject = register(&Analyzer{
 	ID:        "EGR013",
 	Name:      "duplicate-object",
 	Precision: PrecisionMedium,
@@ -20,7 +20,8 @@ var _ = register(&Analyzer{
 			"or they are of a workload, a Service or a namespace and nothing in the input controls egress. The last one counts, " +
 			"in the order of the given paths and of the names of files.",
 		Why: "In a cluster there is one object: the one that was applied last, which nobody can tell from the manifests. " +
-			"Definitions in different directories are often those of different meshes, whose answers must not be mixed.",
+			"Definitions in different directories are often those of different meshes, whose answers must not be mixed: " +
+			"where directories differ in more than three objects, what rests on all of the input being one mesh (EGR101, EGR200, EGR701) is a note at most, unless it is an error.",
 		Bad: `apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata:
@@ -74,12 +75,21 @@ spec:
 })
 
 func runDuplicateObject(p *Pass) {
+	again, idle := repeated(p)
+	reportAgain(p, Warning, "with different content: the last count", again[manifest.Conflict])
+	reportAgain(p, Note, "with different content, on which nothing hangs here: the last count", idle)
+	reportAgain(p, Note, "with differences that bear on nothing here: the last count", again[manifest.Variant])
+	reportAgain(p, Note, "with the same content", again[manifest.Duplicate])
+}
+
+// repeated returns what is defined again; idle are conflicts on which no answer
+// hangs.
+func repeated(p *Pass) (again map[manifest.ProblemKind][]manifest.Problem, idle []manifest.Problem) {
 	ignored := map[string]bool{}
 	for kind := range p.Mesh.Ignored { // "apiVersion Kind"
 		ignored[kind[strings.LastIndexByte(kind, ' ')+1:]] = true
 	}
-	again := map[manifest.ProblemKind][]manifest.Problem{}
-	var idle []manifest.Problem // conflicts on which no answer hangs
+	again = map[manifest.ProblemKind][]manifest.Problem{}
 	for _, x := range p.Mesh.Problems {
 		if !slices.Contains(repetitions, x.Kind) {
 			continue
@@ -94,10 +104,7 @@ func runDuplicateObject(p *Pass) {
 			again[x.Kind] = append(again[x.Kind], x)
 		}
 	}
-	reportAgain(p, Warning, "with different content: the last count", again[manifest.Conflict])
-	reportAgain(p, Note, "with different content, on which nothing hangs here: the last count", idle)
-	reportAgain(p, Note, "with differences that bear on nothing here: the last count", again[manifest.Variant])
-	reportAgain(p, Note, "with the same content", again[manifest.Duplicate])
+	return again, idle
 }
 
 // decides reports whether an answer may hang on which definition of an object

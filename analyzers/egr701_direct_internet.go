@@ -19,7 +19,7 @@ var _ = register(&Analyzer{
 	Run:       runDirectInternet,
 	Doc: Doc{
 		Title: "Nothing but their own proxies keeps workloads from the internet",
-		What: "The manifests send requests of a namespace through an egress gateway or a waypoint, or close other namespaces with network policies, " +
+		What: "The manifests send requests of a namespace through an egress gateway or a waypoint, or close at least half of the namespaces with network policies, " +
 			"and no network policy isolates the pods of this namespace. Under REGISTRY_ONLY alone it is a note.",
 		Why: "A process can go around its own proxy: with another user id, with a capability, by UDP, or because the pod loses its proxy. " +
 			"It can not go around the network. Without a network policy a gateway is a suggestion.",
@@ -88,6 +88,9 @@ func (in *controls) reportOpen(ns string, clients []*model.Workload, locked map[
 	at := p.namespacePlace(ns, clients)
 	f.Object, f.Field = at.object, at.field
 	i := slices.IndexFunc(namespaces, func(other string) bool { return locked[other] != nil })
+	if 2*len(locked) < len(namespaces) {
+		i = -1 // one namespace that is closed is no wish for all others
+	}
 	var effect string
 	switch {
 	case purpose.Through != "":

@@ -66,6 +66,31 @@ func reportAgain(p *Pass, severity Severity, what string, all []manifest.Problem
 	p.Report(f)
 }
 
+// severalMeshes reports whether directories contradict each other in so many
+// objects that they are hardly of one mesh.
+func severalMeshes(p *Pass) bool {
+	again, _ := repeated(p)
+	apart := 0
+	for _, x := range again[manifest.Conflict] {
+		if path.Dir(x.Position.File) != path.Dir(x.Other.File) {
+			apart++
+		}
+	}
+	return apart > maxNamed
+}
+
+// lessen makes notes of the warnings that rest on all of the input being one mesh,
+// where a warning says that it hardly is: what one mesh wants and what another
+// does go together by accident.
+func lessen(findings []Finding) {
+	for i := range findings {
+		if f := &findings[i]; f.Rule.Precision == PrecisionMedium && f.Rule != duplicateObject && f.Severity == Warning {
+			f.Severity, f.SecuritySeverity = Note, 0
+			f.Help = strings.TrimPrefix(f.Help+"; a note only, because the input is hardly one mesh (EGR013)", "; ")
+		}
+	}
+}
+
 // ofOne says of one object what is said of several.
 func ofOne(what string) string { return strings.Replace(what, "last count", "last counts", 1) }
 

@@ -316,3 +316,50 @@ func checkWitness(t *testing.T, f *analyzertest.Fixture, found *analyzers.Findin
 		}
 	}
 }
+
+// What rests on all of the input being one mesh is a note where directories say
+// that it is not.
+func TestSeveralMeshes(t *testing.T) {
+	mesh := analyzers.ByID("EGR701").Doc.Bad
+	for _, c := range []struct {
+		name   string
+		repeat int // objects that directories define differently
+		across string
+		enable []string
+		want   analyzers.Severity
+	}{
+		{"a collection", 4, "other", []string{"EGR013", "EGR701"}, analyzers.Note},
+		{"a few slips", 3, "other", []string{"EGR013", "EGR701"}, analyzers.Warning},
+		{"all in one directory", 4, "one", []string{"EGR013", "EGR701"}, analyzers.Warning},
+		{"unseen", 4, "other", []string{"EGR701"}, analyzers.Warning},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write := func(file, text string) {
+				if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(file)), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write("mesh.yaml", mesh)
+			for i := range c.repeat {
+				entry := "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: api%d, namespace: shop}\n" +
+					"spec: {hosts: [api%d.example], ports: [{number: 443, name: tls, protocol: TLS}], resolution: %s}\n"
+				write(fmt.Sprintf("one/%d.yaml", i), fmt.Sprintf(entry, i, i, "DNS"))
+				write(fmt.Sprintf("%s/again-%d.yaml", c.across, i), fmt.Sprintf(entry, i, i, "NONE"))
+			}
+			fx := analyzertest.Load(t, dir)
+			findings := fx.Run(c.enable...)
+			if len(findings) < len(c.enable) {
+				t.Errorf("%d findings", len(findings))
+			}
+			for _, f := range findings {
+				if f.Rule.ID == "EGR701" && f.Severity != c.want || f.Rule.ID == "EGR013" && f.Severity != analyzers.Warning {
+					t.Errorf("%s is a %s: %s (%s)", f.Rule.ID, f.Severity, f.Message, f.Help)
+				}
+			}
+		})
+	}
+}

@@ -90,6 +90,9 @@ func Run(mesh *model.Mesh, r *reach.Reach, config Config) []Finding {
 	}
 	findings := slices.Concat(found...)
 	findings = causes(findings)
+	if config.Runs(duplicateObject) && len(ran) > 0 && severalMeshes(passes[0]) {
+		lessen(findings)
+	}
 	if idle := suppress(findings, mesh.Directives, ran, config.Today, idleSuppression); config.Runs(idleSuppression) {
 		findings = append(findings, idle...)
 	}
