@@ -144,6 +144,10 @@ type Finding struct {
 	Flow  *flow.Flow
 	Trace *flow.Trace
 
+	// oneMesh: the finding rests on all of the input being one mesh, as all
+	// findings of rules of PrecisionMedium do.
+	oneMesh bool
+
 	// Suppressed says why the finding is not to be shown, nil if it is.
 	Suppressed *Suppression
 }

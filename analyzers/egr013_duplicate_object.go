@@ -21,7 +21,7 @@ var duplicateObject = register(&Analyzer{
 			"in the order of the given paths and of the names of files.",
 		Why: "In a cluster there is one object: the one that was applied last, which nobody can tell from the manifests. " +
 			"Definitions in different directories are often those of different meshes, whose answers must not be mixed: " +
-			"where directories differ in more than three objects, what rests on all of the input being one mesh (EGR101, EGR200, EGR701) is a note at most, unless it is an error.",
+			"where directories differ in more than three objects, what rests on all of the input being one mesh (EGR101, EGR200, EGR701, gateways that an IstioOperator disables) is a note, unless it is an error.",
 		Bad: `apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata:

@@ -10,7 +10,7 @@ import (
 
 // reportDisabledGateways reports gateways that an IstioOperator lists and disables
 // while routes of the mesh send hosts outside to their Service, which the input does
-// not hold otherwise.
+// not hold otherwise. They may be installed by other means, hence the warning.
 func (in *intent) reportDisabledGateways() {
 	for _, g := range in.pass.Mesh.DisabledGateways {
 		h := model.ServiceHost(g.Name, g.Namespace)
@@ -38,7 +38,7 @@ func (in *intent) reportDisabledGateways() {
 			continue
 		}
 		in.pass.Report(Finding{
-			Object: g.Object, Field: g.Field, Severity: Error, Label: "the gateway is not installed", Related: related,
+			Object: g.Object, Field: g.Field, Severity: Warning, Label: "the gateway is not installed", Related: related, oneMesh: true,
 			Help: "enable the component, or install the gateway otherwise and add its manifests to the input",
 			Message: fmt.Sprintf("%s disables gateway %s/%s, to which routes of the mesh send %s: nothing in the input takes these requests; enable it",
 				titleOf(g.Object), g.Namespace, g.Name, upTo3(hosts)),

@@ -84,7 +84,7 @@ func severalMeshes(p *Pass) bool {
 // does go together by accident.
 func lessen(findings []Finding) {
 	for i := range findings {
-		if f := &findings[i]; f.Rule.Precision == PrecisionMedium && f.Rule != duplicateObject && f.Severity == Warning {
+		if f := &findings[i]; (f.oneMesh || f.Rule.Precision == PrecisionMedium) && f.Rule != duplicateObject && f.Severity == Warning {
 			f.Severity, f.SecuritySeverity = Note, 0
 			f.Help = strings.TrimPrefix(f.Help+"; a note only, because the input is hardly one mesh (EGR013)", "; ")
 		}

@@ -41,6 +41,8 @@ func essence(o *manifest.Object, object map[string]any) any {
 		}
 	case o.Kind == "Gateway" && forIngress(lookupMap(spec, "selector")):
 		return nil
+	case o.Kind == "AuthorizationPolicy" && forIngress(lookupMap(spec, "selector.matchLabels")):
+		return nil
 	case slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Rollout"}, o.Kind):
 		if template := lookupMap(spec, "template"); template != nil {
 			return podEssence(template)
