@@ -20,7 +20,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "A route sends only a part of a host's requests through the egress gateway",
 		What: "A route of the mesh has several weighted destinations, one the egress gateway and another straight outside; " +
-			"or it sends the requests to the gateway and mirrors a copy straight outside (a warning).",
+			"or it sends the requests to the gateway and mirrors a copy straight outside (a warning). Where a NetworkPolicy stops what goes straight out, so many requests fail, which is a warning.",
 		Why: "Each weight above 0 is a way out. A canary of 10% for the gateway leaves 90% of the requests without its policies and logs, " +
 			"and a copy carries the same data as the request.",
 		Bad:     egressDoc("", toGatewayOnly, toGatewayOnly+"      weight: 90\n    - destination:\n        host: api.example.com\n        port:\n          number: 80\n      weight: 10\n"),
@@ -42,6 +42,8 @@ type part struct {
 	object *manifest.Object
 	field  string
 	weight string
+	// stopped: NetworkPolicies stop what goes there.
+	stopped bool
 }
 
 func runPartialSteering(p *Pass) {
@@ -65,6 +67,7 @@ func reportSplits(p *Pass, in *intent) {
 		return
 	}
 	var found byKey[part]
+	policies := map[part]string{} // the first that stops it
 	index := indexHosts(split)
 	for a := range in.attempts(
 		func(d reach.Destination) bool { return index.covers(d.Host) },
@@ -80,13 +83,33 @@ func reportSplits(p *Pass, in *intent) {
 		for i := range a.Trace.Branches {
 			b := &a.Trace.Branches[i]
 			e := exitOf(&b.Trace)
-			if b.Outcome == flow.Allowed && b.Via == flow.ViaDirect && b.Reason == flow.OK && e != nil && e.At == flow.AtSidecar && e.route.Object != nil {
-				found.add(part{e.route.Object, e.route.Field, fmt.Sprintf("%d%%", b.Weight*100/max(total, 1))}, a)
+			if e == nil || e.At != flow.AtSidecar || e.route.Object == nil {
+				continue
+			}
+			k := part{e.route.Object, e.route.Field, fmt.Sprintf("%d%%", b.Weight*100/max(total, 1)), false}
+			switch {
+			case b.Outcome == flow.Allowed && b.Via == flow.ViaDirect && b.Reason == flow.OK:
+				found.add(k, a)
+			case stoppedByNetwork(&b.Trace) && !inCluster(in.push, e.host):
+				k.stopped = true
+				if policies[k] == "" {
+					policies[k] = b.Policy
+				}
+				found.add(k, a)
 			}
 		}
 	}
 	for _, k := range found.keys {
 		c := found.of[k]
+		if k.stopped {
+			p.Report(c.finding(Finding{
+				Object: k.object, Field: k.field, Severity: Warning,
+				Message: fmt.Sprintf("%s sends %s of the requests for %s straight out instead of to %s, where NetworkPolicy %s stops them: so many requests of %s fail; remove this destination, or give it weight 0",
+					c.first.By.Route.Title(), k.weight, upTo3(c.hosts), c.first.By.gateway(), policies[k], upTo3(c.workloads())),
+				Label: "a part fails", Help: "leave the gateway as the only destination", Related: []Related{c.first.By.related()},
+			}))
+			continue
+		}
 		p.Report(c.finding(Finding{
 			Object: k.object, Field: k.field, Severity: Error, SecuritySeverity: 7.6,
 			Message: fmt.Sprintf("%s sends %s of the requests for %s straight out instead of to %s: %s around the gateway with these; remove this destination, or give it weight 0",
