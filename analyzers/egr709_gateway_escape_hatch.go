@@ -15,15 +15,15 @@ var _ = register(&Analyzer{
 	Precision: PrecisionMedium,
 	Run:       runGatewayEscapeHatch,
 	Doc: Doc{
-		Title: "Applications share the open namespace of an egress gateway",
-		What: "Network policies close the internet to the namespaces of applications, and in the namespace of an egress gateway a workload outside of the mesh runs that none isolates " +
-			"and that is neither a gateway nor a part of Istio.",
+		Title: "Applications share the open namespace of Istio and its egress gateway",
+		What: "Network policies close the internet to the namespaces of applications, and in a namespace of Istio (istio-system, the root namespace) that holds an egress gateway a workload runs that none isolates " +
+			"and that is no part of Istio.",
 		Why: "The gateway's namespace is the one that may reach the internet. Whatever else runs there gets out as well, past the gateway and its policies, " +
 			"and whoever may create pods there has a way out that the policies of all other namespaces do not close.",
-		Bad:  egressDoc(hatchDoc("istio-egress")),
-		Good: egressDoc(hatchDoc("shop")),
+		Bad:  egressDoc(hatchDoc("istio-system"), hatchMesh...),
+		Good: egressDoc(hatchDoc("shop"), hatchMesh...),
 		Fix:  "Move the workload to a namespace that is closed, or close the namespace of the gateway by a NetworkPolicy for all pods and open it for the pods of the gateway in another one.",
-		Silent: "No namespace is closed; something isolates the workload, or whether it does is unknown; the workload is in the mesh (EGR701), a part of Istio or one of the tools that come with it " +
+		Silent: "No namespace is closed; something isolates the workload, or whether it does is unknown; the gateway is in a namespace of its own (what is wrong there with other workloads is EGR101, EGR102, EGR701 and EGR708); the workload is a part of Istio or one of the tools that come with it " +
 			"(Prometheus, Grafana, Kiali, Jaeger, Zipkin and the like), or on its host's network (EGR105); the gateway's pods are not in the input.",
 		Sources: []string{
 			"https://istio.io/latest/docs/tasks/traffic-management/egress/egress-gateway/#additional-security-considerations",
@@ -31,6 +31,9 @@ var _ = register(&Analyzer{
 		},
 	},
 })
+
+// hatchMesh puts the gateway of the documented mesh into istio-system.
+var hatchMesh = []string{"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: istio-egress\n---\n", "", "istio-egress", "istio-system"}
 
 // hatchDoc is a report workload in a namespace, with namespace shop closed.
 func hatchDoc(namespace string) string {
@@ -117,10 +120,9 @@ func (p *Pass) closedWorkload() *model.Workload {
 	return nil
 }
 
-// strays reports whether a workload is no part of Istio and none that EGR701 is
-// about.
+// strays reports whether a workload of a namespace of Istio's is no part of Istio.
 func (p *Pass) strays(w *model.Workload) bool {
-	if w.Pod == nil || w.Pod.HostNetwork || p.inMesh(w) {
+	if w.Pod == nil || w.Pod.HostNetwork || p.isApplication(w) {
 		return false
 	}
 	for _, key := range []string{"app", "app.kubernetes.io/name", "k8s-app", "name"} {
