@@ -23,7 +23,7 @@ func (in *intent) admits(r authzRule, a *attempt) bool {
 
 // inForce reports whether a gateway takes a policy.
 func (in *intent) inForce(policy *model.AuthorizationPolicy, pod *model.Workload) bool {
-	return (policy.Namespace == pod.Namespace || policy.Namespace == in.push.RootNamespace()) && model.Attached(policy.Namespace, policy.Spec, pod)
+	return (policy.Namespace == pod.Namespace || policy.Namespace == in.push.RootNamespace()) && in.push.Attached(policy.Namespace, policy.Spec, pod)
 }
 
 // whyNotInForce says why a policy does not apply to a gateway.

@@ -215,7 +215,7 @@ func (u *unattached) report(p *Pass) {
 // allow-nothing policy for all there is.
 func meantForWaypoint(p *Pass, gateways []*egressGateway, waypoints []*externalWaypoint, policy *model.AuthorizationPolicy) *unattached {
 	push := p.Reach.Sim.Push()
-	if push.Config.Environment["ENABLE_LAYERED_WAYPOINT_AUTHORIZATION_POLICIES"] == "true" ||
+	if push.Config.Enabled("ENABLE_LAYERED_WAYPOINT_AUTHORIZATION_POLICIES") ||
 		slices.ContainsFunc(attachedTo(p, policy), func(w *model.Workload) bool { return p.Reach.Sim.Capture(w).Mode == capture.Router }) {
 		return nil // it applies to a gateway, for which it may be meant
 	}

@@ -29,7 +29,7 @@ type addressBook struct {
 	autos    map[string]string // "namespace/entry/host"
 }
 
-func newAddressBook(mesh *Mesh) *addressBook {
+func newAddressBook(mesh *Mesh, config *MeshConfig) *addressBook {
 	b := &addressBook{clusterI: map[*KubeService][]string{}, pods: map[*Workload]netip.Addr{}, owner: map[netip.Addr]*Workload{}, autos: map[string]string{}}
 	for _, entry := range mesh.ServiceEntries {
 		b.list(entry.Spec.GetAddresses()...)
@@ -74,12 +74,16 @@ func newAddressBook(mesh *Mesh) *addressBook {
 		next = next.Next()
 	}
 	next = netip.MustParseAddr("240.240.0.1")
+	allocates := config.Enabled("PILOT_ENABLE_IP_AUTOALLOCATE")
+	if prefix, err := netip.ParsePrefix(config.Setting("PILOT_IP_AUTOALLOCATE_IPV4_PREFIX")); err == nil && allocates {
+		next = firstHost(prefix)
+	}
 	for _, entry := range mesh.ServiceEntries {
-		if !autoAllocates(entry) {
+		if !autoAllocates(entry, allocates) {
 			continue
 		}
 		for _, h := range entry.Spec.GetHosts() {
-			if host.Name(h).IsWildCarded() && entry.Spec.GetResolution() != networking.ServiceEntry_DYNAMIC_DNS {
+			if host.Name(h).IsWildCarded() && (!allocates || entry.Spec.GetResolution() != networking.ServiceEntry_DYNAMIC_DNS) {
 				continue
 			}
 			b.autos[entry.ID()+"/"+h] = next.String()
@@ -90,10 +94,12 @@ func newAddressBook(mesh *Mesh) *addressBook {
 }
 
 // autoAllocates reports whether istiod allocates addresses for an entry (istio
-// pilot/pkg/networking/serviceentry ShouldV2AutoAllocateIP).
-func autoAllocates(entry *ServiceEntry) bool {
+// pilot/pkg/networking/serviceentry ShouldV2AutoAllocateIP). With
+// PILOT_ENABLE_IP_AUTOALLOCATE off it does as it used to, whatever the label says
+// (pilot/pkg/serviceregistry/serviceentry/auto_allocation.go).
+func autoAllocates(entry *ServiceEntry, controller bool) bool {
 	return entry.Spec.GetResolution() != networking.ServiceEntry_NONE && len(entry.Spec.GetAddresses()) == 0 &&
-		!strings.EqualFold(entry.Labels["networking.istio.io/enable-autoallocate-ip"], "false")
+		!(controller && strings.EqualFold(entry.Labels["networking.istio.io/enable-autoallocate-ip"], "false"))
 }
 
 func (b *addressBook) list(addresses ...string) {

@@ -97,7 +97,7 @@ func (p *PushContext) ambientAddresses(s *Service) []netip.Prefix {
 		list = append([]string{s.Address}, s.ExtraAddresses...)
 	case len(s.Entry.Spec.GetAddresses()) > 0:
 		list = s.Entry.Spec.GetAddresses()
-	case p.flag("PILOT_ENABLE_IP_AUTOALLOCATE", true):
+	case p.Config.Enabled("PILOT_ENABLE_IP_AUTOALLOCATE"):
 		list = []string{s.AutoAddress}
 	}
 	var out []netip.Prefix
@@ -113,15 +113,6 @@ func (p *PushContext) ambientAddresses(s *Service) []netip.Prefix {
 		}
 	}
 	return out
-}
-
-// flag returns one of istiod's environment variables that are true or false;
-// what cannot be read leaves the default.
-func (p *PushContext) flag(name string, byDefault bool) bool {
-	if on, err := strconv.ParseBool(p.Config.Environment[name]); err == nil {
-		return on
-	}
-	return byDefault
 }
 
 // AmbientAddresses returns the addresses by which ztunnel recognises a service;

@@ -186,7 +186,9 @@ func (p *PushContext) resolveWaypoint(b *WaypointBinding, ref *waypointRef, kind
 		// Workloads of a namespace whose waypoint is for services are no mistake.
 		b.Failed = kind == forServices || ref.own
 		b.Why = fmt.Sprintf("waypoint %s is for %q (%s), not for %ss", g.ID(), takes, waypointForLabel, kind)
-	case p.Mesh.GatewayController(string(g.Spec.Spec.GatewayClassName)) == "":
+	case !p.Config.Enabled("PILOT_ENABLE_AMBIENT_WAYPOINTS"):
+		b.Unknown = p.Config.Switch("PILOT_ENABLE_AMBIENT_WAYPOINTS").Unmodelled(fmt.Sprintf("what becomes of connections to waypoint %s then is not simulated", g.ID())).Why
+	case p.Mesh.controllerFor(p.Config, string(g.Spec.Spec.GatewayClassName)) == "":
 		b.Unknown = fmt.Sprintf("waypoint %s is of class %s, of which the input does not say who serves it", g.ID(), g.Spec.Spec.GatewayClassName)
 	case !p.Mesh.IsWaypoint(g):
 		b.Unknown = fmt.Sprintf("%s uses %s as its waypoint, which is of class %s, and what that does is not simulated", ref.object, g.ID(), g.Spec.Spec.GatewayClassName)

@@ -84,6 +84,7 @@ type destinationRuleIndex struct {
 func (p *PushContext) initDestinationRules() {
 	x := &p.destinationRules
 	x.local, x.exported, x.rootPrivate = map[string]*ruleSet{}, map[string]*ruleSet{}, &ruleSet{byHost: map[host.Name][]*MergedDestinationRule{}}
+	enhanced := p.Config.Enabled("ENABLE_ENHANCED_DESTINATIONRULE_MERGE")
 	rules := slices.Clone(p.Mesh.DestinationRules)
 	slices.SortStableFunc(rules, func(a, b *DestinationRule) int {
 		// Rules with a selector come first.
@@ -102,16 +103,16 @@ func (p *PushContext) initDestinationRules() {
 		}
 		own := slices.Contains(exported, rule.Namespace)
 		if len(exported) == 0 || exported.Public() || exported.has(visibility.Private) || own {
-			setFor(x.local, rule.Namespace).merge(rule, exported)
+			setFor(x.local, rule.Namespace).merge(rule, exported, enhanced)
 		}
 		// The mesh default is honoured only as "." or "*".
 		private := len(exported) == 0 && p.defaultDestinationRuleExportTo.has(visibility.Private) ||
 			len(exported) == 1 && (exported.has(visibility.Private) || own)
 		switch {
 		case !private:
-			setFor(x.exported, rule.Namespace).merge(rule, exported)
+			setFor(x.exported, rule.Namespace).merge(rule, exported, enhanced)
 		case rule.Namespace == p.RootNamespace():
-			x.rootPrivate.merge(rule, exported)
+			x.rootPrivate.merge(rule, exported, enhanced)
 		}
 	}
 }
@@ -124,15 +125,18 @@ func setFor(sets map[string]*ruleSet, namespace string) *ruleSet {
 }
 
 // merge adds a rule to the rules of its host: into every one with the same
-// exportTo and a fitting selector, or as one of its own.
-func (s *ruleSet) merge(rule *DestinationRule, exported ExportTo) {
+// exportTo and a fitting selector, or as one of its own. Unless enhanced, exportTo
+// does not count, and that of the first rule stays.
+func (s *ruleSet) merge(rule *DestinationRule, exported ExportTo, enhanced bool) {
 	h := ResolveHost(rule.Spec.GetHost(), rule.Namespace)
 	selector, hasSelector := rule.Spec.GetWorkloadSelector().GetMatchLabels(), rule.Spec.GetWorkloadSelector() != nil
 	separate := true
 	for _, existing := range s.byHost[h] {
-		if exported.equal(existing.exportTo) {
+		switch {
+		case !enhanced:
+		case exported.equal(existing.exportTo):
 			separate = false
-		} else {
+		default:
 			separate = true
 			// Only a rule that is exported at least as widely goes on to be
 			// merged into this one, and is kept apart as well.

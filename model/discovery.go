@@ -9,16 +9,24 @@ import (
 )
 
 // discovers returns a test of whether istiod watches a namespace, nil where it
-// watches all (meshConfig.discoverySelectors; istio pkg/kube/namespace/filter.go).
+// watches all: by meshConfig.discoverySelectors (istio pkg/kube/namespace/filter.go)
+// and by ISTIO_WATCH_NAMESPACE, which is one namespace (pkg/kube/kclient/client.go
+// ToOpts).
 // Objects of other namespaces do not exist for istiod, even those of the root
 // namespace. A namespace that the input does not declare counts as watched: its
 // labels are not known, and whoever writes objects for it means them.
 func discovers(mesh *Mesh, config *MeshConfig) func(namespace string) bool {
-	selectors := config.GetDiscoverySelectors()
-	if len(selectors) == 0 {
+	selectors, only := config.GetDiscoverySelectors(), config.Setting("ISTIO_WATCH_NAMESPACE")
+	if len(selectors) == 0 && only == "" {
 		return nil
 	}
 	return func(namespace string) bool {
+		if only != "" && namespace != only {
+			return false
+		}
+		if len(selectors) == 0 {
+			return true
+		}
 		ns := mesh.Namespaces[namespace]
 		if ns == nil || !ns.Declared {
 			return true

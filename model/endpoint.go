@@ -236,8 +236,10 @@ func (p *PushContext) OwnEndpoints(s *Service, port *Port) []Endpoint {
 	var out []Endpoint
 	switch {
 	case spec.GetWorkloadSelector() != nil:
-		for _, w := range p.index.pods.selected(s.Namespace, s.Selector) {
-			out = append(out, p.podEndpoint(w, entryTargetPort(port, nil)))
+		if p.Config.Enabled("PILOT_ENABLE_SERVICEENTRY_SELECT_PODS") {
+			for _, w := range p.index.pods.selected(s.Namespace, s.Selector) {
+				out = append(out, p.podEndpoint(w, entryTargetPort(port, nil)))
+			}
 		}
 		dns := s.Resolution == DNSLB || s.Resolution == DNSRoundRobinLB
 		for _, e := range p.workloadEntries(s, port) {
@@ -338,7 +340,7 @@ func (p *PushContext) kubeEndpoints(s *Service, port *Port) []Endpoint {
 		// Headless Services take pods only (istio
 		// pilot/pkg/serviceregistry/kube/controller/controller.go
 		// collectWorkloadInstanceEndpoints).
-		if len(mesh.WorkloadEntries) > 0 && s.Resolution == ClientSideLB {
+		if len(mesh.WorkloadEntries) > 0 && s.Resolution == ClientSideLB && p.Config.Enabled("PILOT_ENABLE_K8S_SELECT_WORKLOAD_ENTRIES") {
 			for _, e := range p.workloadEntries(s, port) {
 				// Kubernetes Services take WorkloadEntries by address only.
 				if _, err := netip.ParseAddr(e.Address); err == nil {

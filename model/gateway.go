@@ -105,8 +105,8 @@ func (s *GatewayServer) Title() string {
 // of the Gateway API take no Gateways of Istio's own from elsewhere (istio
 // pilot/pkg/model/push_context.go mergeGateways, filterStrictGatewayMerging).
 func (p *PushContext) GatewaysFor(w *Workload) []*Gateway {
-	scoped := strings.EqualFold(p.Config.Environment["PILOT_SCOPE_GATEWAY_TO_NAMESPACE"], "true")
-	strict := !strings.EqualFold(p.Config.Environment["PILOT_ENABLE_STRICT_GATEWAY_MERGING"], "false")
+	scoped := p.Config.Enabled("PILOT_SCOPE_GATEWAY_TO_NAMESPACE")
+	strict := p.Config.Enabled("PILOT_ENABLE_STRICT_GATEWAY_MERGING")
 	var out []*Gateway
 	managed := map[string]bool{}
 	for _, g := range p.gateways {
@@ -394,7 +394,7 @@ func (p *PushContext) Gateways() []*Gateway { return p.gateways }
 // has, nil if there is none: a gateway that somebody else installs, with its
 // Service. Only those count whose workload may be in the given namespace.
 func (p *PushContext) GatewayWithoutPods(namespace string) *Gateway {
-	scoped := strings.EqualFold(p.Config.Environment["PILOT_SCOPE_GATEWAY_TO_NAMESPACE"], "true")
+	scoped := p.Config.Enabled("PILOT_SCOPE_GATEWAY_TO_NAMESPACE")
 	for _, g := range p.Mesh.Gateways {
 		selector := g.Spec.GetSelector()
 		if len(selector) == 0 || scoped && g.Namespace != namespace {

@@ -39,6 +39,10 @@ var gatewayControllers = map[string]string{
 	gatewayClassEastWest: "istio.io/eastwest-controller",
 }
 
+// agentgatewayController is that of istiod's second class, whose pods run another
+// proxy.
+const agentgatewayController, gatewayClassAgent = "istio.io/agentgateway-controller", "istio-agentgateway"
+
 // gatewayAPI decodes the kinds of gateway.networking.k8s.io that Istio
 // reads. Their alpha and beta versions have the fields of v1.
 func (d *decoding) gatewayAPI() any {
@@ -98,14 +102,47 @@ func (m *Mesh) addGatewayAPI(o *manifest.Object) bool {
 
 // GatewayController returns the name of the controller that serves a
 // GatewayClass: the one of the input, else that of a class which istiod
-// creates itself; "" for a class of somebody else.
-func (m *Mesh) GatewayController(class string) string {
+// creates itself; "" for a class of somebody else. That of ordinary gateways is
+// "istio.io/gateway-controller" whatever istiod calls itself.
+func (m *Mesh) GatewayController(class string) string { return m.controllerFor(m.Config, class) }
+
+// controllerFor is GatewayController as the istiod of a configuration sees it: by
+// PILOT_GATEWAY_API_CONTROLLER_NAME it goes by another name, and by
+// PILOT_GATEWAY_API_DEFAULT_GATEWAYCLASS_NAME its own class has one (istio
+// pilot/pkg/config/kube/gatewaycommon/classinfo.go).
+func (m *Mesh) controllerFor(config *MeshConfig, class string) string {
+	usual := gatewayControllers[gatewayClassIstio]
 	for _, c := range m.GatewayClasses {
-		if c.Name == class {
-			return string(c.Spec.Spec.ControllerName)
+		switch name := string(c.Spec.Spec.ControllerName); {
+		case c.Name != class:
+		case name == config.Setting("PILOT_GATEWAY_API_CONTROLLER_NAME"):
+			return usual
+		case name == usual:
+			return "" // nobody's any more
+		default:
+			return name
 		}
 	}
+	switch {
+	case class == config.Setting("PILOT_GATEWAY_API_DEFAULT_GATEWAYCLASS_NAME"):
+		return usual
+	case class == gatewayClassIstio:
+		return ""
+	case class == gatewayClassAgent && config.Enabled("PILOT_ENABLE_AGENTGATEWAY"):
+		return agentgatewayController
+	}
 	return gatewayControllers[class]
+}
+
+// configOfGateway is that of the control plane that deploys a Gateway: of the
+// revision that it names, or its namespace (istio pkg/revisions/tag_watcher.go
+// IsMine).
+func (m *Mesh) configOfGateway(g *KubeGateway) *MeshConfig {
+	revision := g.Labels[RevisionLabel]
+	if ns := m.Namespaces[g.Namespace]; revision == "" && ns != nil {
+		revision = ns.Labels[RevisionLabel]
+	}
+	return m.configOf(revision)
 }
 
 // IsWaypoint reports whether a Gateway is a waypoint.
@@ -120,15 +157,19 @@ func (m *Mesh) IsWaypoint(g *KubeGateway) bool {
 // kube-gateway.yaml, waypoint.yaml).
 func (m *Mesh) implyKubeGateways() {
 	for _, g := range m.KubeGateways {
-		class := string(g.Spec.Spec.GatewayClassName)
-		controller := m.GatewayController(class)
+		config, class := m.configOfGateway(g), string(g.Spec.Spec.GatewayClassName)
+		controller := m.controllerFor(config, class)
 		waypoint := controller == gatewayControllers[gatewayClassWaypoint]
-		if !waypoint && controller != gatewayControllers[gatewayClassIstio] || !managed(g) {
+		agent := controller == agentgatewayController && config.Enabled("PILOT_ENABLE_AGENTGATEWAY")
+		if !waypoint && !agent && controller != gatewayControllers[gatewayClassIstio] || !managed(config, g) || !config.deploysGateways(g, waypoint) {
 			continue
 		}
 		name, label := g.Name+"-"+class, "istio.io-gateway-controller"
+		if waypoint || agent {
+			name = g.Name
+		}
 		if waypoint {
-			name, label = g.Name, "istio.io-mesh-controller"
+			label = "istio.io-mesh-controller"
 		}
 		account := cmp.Or(g.Annotations["gateway.istio.io/service-account"], name)
 		name = cmp.Or(g.Annotations["gateway.istio.io/name-override"], name)
@@ -138,9 +179,19 @@ func (m *Mesh) implyKubeGateways() {
 	}
 }
 
+// deploysGateways reports whether a control plane deploys Gateways at all.
+func (c *MeshConfig) deploysGateways(g *KubeGateway, waypoint bool) bool {
+	return c.Enabled("PILOT_ENABLE_GATEWAY_API") && c.Enabled("PILOT_ENABLE_GATEWAY_API_DEPLOYMENT_CONTROLLER") &&
+		c.Reads(g.Object) && (!waypoint || c.Enabled("PILOT_ENABLE_AMBIENT_WAYPOINTS"))
+}
+
 // managed reports whether istiod deploys a Gateway: no address, or only an IP
-// address, is asked for (istio gatewaycommon/gateway_utils.go IsManaged).
-func managed(g *KubeGateway) bool {
+// address, is asked for, or ENABLE_GATEWAY_API_MANUAL_DEPLOYMENT is off (istio
+// gatewaycommon/gateway_utils.go IsManaged).
+func managed(config *MeshConfig, g *KubeGateway) bool {
+	if !config.Enabled("ENABLE_GATEWAY_API_MANUAL_DEPLOYMENT") {
+		return true
+	}
 	addresses := g.Spec.Spec.Addresses
 	return len(addresses) == 0 || len(addresses) == 1 && (addresses[0].Type == nil || *addresses[0].Type == gatewayv1.IPAddressType)
 }
@@ -151,12 +202,13 @@ func (m *Mesh) implyKubeGateway(g *KubeGateway, name, account string, own map[st
 	if i == nil {
 		i = &gatewayv1.GatewayInfrastructure{}
 	}
-	given := infrastructure(i.Labels, i.Labels != nil, g.Labels)
+	copies := m.configOfGateway(g).Enabled("PILOT_ENABLE_GATEWAY_API_COPY_LABELS_ANNOTATIONS")
+	given := infrastructure(i.Labels, i.Labels != nil, g.Labels, copies)
 	labels := mergeMaps(mergeMaps(map[string]string{
 		"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none",
 		"service.istio.io/canonical-name": name, "service.istio.io/canonical-revision": "latest",
 	}, given), own)
-	annotations := trimAnnotations(infrastructure(i.Annotations, i.Annotations != nil, g.Annotations))
+	annotations := trimAnnotations(infrastructure(i.Annotations, i.Annotations != nil, g.Annotations, copies))
 	delete(annotations, "gateway.istio.io/name-override")
 	delete(annotations, "gateway.istio.io/service-account")
 	role := "router"

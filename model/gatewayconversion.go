@@ -44,8 +44,8 @@ type Unmodelled struct {
 // (istio pilot/pkg/config/kube/gateway).
 type gatewayConversion struct {
 	mesh *Mesh
-	// environment are istiod's variables.
-	environment map[string]string
+	// config is that of the istiod that converts.
+	config *MeshConfig
 
 	gateways []*Gateway
 	origins  map[*manifest.Object]*GatewayOrigin
@@ -59,10 +59,10 @@ type gatewayConversion struct {
 // configuration would.
 func convertGatewayAPI(mesh *Mesh, config *MeshConfig) *gatewayConversion {
 	c := &gatewayConversion{
-		mesh: mesh, environment: config.Environment,
+		mesh: mesh, config: config,
 		origins: map[*manifest.Object]*GatewayOrigin{}, parents: map[parentKey][]*routeParent{}, unsure: map[*KubeGateway]Unmodelled{},
 	}
-	if strings.EqualFold(c.environment["PILOT_ENABLE_GATEWAY_API"], "false") {
+	if !config.Enabled("PILOT_ENABLE_GATEWAY_API") {
 		return c
 	}
 	for _, g := range mesh.KubeGateways {
@@ -70,6 +70,7 @@ func convertGatewayAPI(mesh *Mesh, config *MeshConfig) *gatewayConversion {
 	}
 	c.noteListenerSets()
 	c.noteParameters()
+	c.noteAgentgateways()
 	for _, r := range mesh.KubeTCPRoutes {
 		c.convertTCPRoute(r)
 	}
@@ -212,7 +213,6 @@ var (
 	secretKind        = groupKind{"", "Secret"}
 	serviceEntryKind  = groupKind{"networking.istio.io", "ServiceEntry"}
 	hostnameKind      = groupKind{"networking.istio.io", "Hostname"}
-	serviceImportKind = groupKind{"multicluster.x-k8s.io", "ServiceImport"}
 	inferencePoolKind = groupKind{"inference.networking.k8s.io", "InferencePool"}
 )
 

@@ -79,16 +79,16 @@ func (c *routeOf) destination(to *gatewayv1.BackendRef) (d *networking.Destinati
 		// istiod looks in the route's own namespace only, and reports a host
 		// registered elsewhere although the route works (LookupHostname).
 		hostname, valid = string(to.Name), c.registers(string(to.Name), namespace)
-	case serviceImportKind:
+	case groupKind{c.config.Setting("MCS_API_GROUP"), "ServiceImport"}:
 		hostname, valid = string(ServiceHost(string(to.Name), namespace)), c.kubeService(namespace, string(to.Name)) != nil
-		if strings.EqualFold(c.environment["ENABLE_MCS_HOST"], "true") {
+		if c.config.Enabled("ENABLE_MCS_HOST") && c.config.Enabled("ENABLE_MCS_SERVICE_DISCOVERY") {
 			hostname = fmt.Sprintf("%s.%s.svc.clusterset.local", to.Name, namespace)
 		}
 	case inferencePoolKind:
 		// Off by default; switched on, the pool's picker chooses the pod, which
 		// is not simulated.
 		d := &networking.Destination{}
-		if strings.EqualFold(c.environment["ENABLE_GATEWAY_API_INFERENCE_EXTENSION"], "true") {
+		if c.config.Enabled("ENABLE_GATEWAY_API_INFERENCE_EXTENSION") {
 			d.Host = InferencePoolHost
 		}
 		return d, false, true

@@ -26,10 +26,10 @@ const (
 // gateway_collection.go GatewayCollection). Waypoints and Gateways of other
 // controllers have none.
 func (c *gatewayConversion) convertGateway(g *KubeGateway) {
-	if c.mesh.GatewayController(string(g.Spec.Spec.GatewayClassName)) != gatewayControllers[gatewayClassIstio] {
+	if c.mesh.controllerFor(c.config, string(g.Spec.Spec.GatewayClassName)) != gatewayControllers[gatewayClassIstio] {
 		return
 	}
-	services := gatewayServices(g)
+	services := gatewayServices(c.config, g)
 	if len(services) == 0 {
 		return // only addresses that istiod does not understand
 	}
@@ -57,7 +57,7 @@ func (c *gatewayConversion) convertGateway(g *KubeGateway) {
 			g.Object, fmt.Sprintf("spec.listeners[%d]", i))
 		o.Created = g.Created
 		c.gateways = append(c.gateways, &Gateway{Object: o, Spec: &networking.Gateway{Servers: []*networking.Server{server}}})
-		c.origins[o] = &GatewayOrigin{Parent: g, Listener: i, Services: services, Managed: managed(g)}
+		c.origins[o] = &GatewayOrigin{Parent: g, Listener: i, Services: services, Managed: managed(c.config, g)}
 	}
 }
 
@@ -65,8 +65,8 @@ func (c *gatewayConversion) convertGateway(g *KubeGateway) {
 // of istiod's own deployment, or those that its addresses name (istio
 // conversion.go extractGatewayServices). An address without type is an IP
 // address, by default of the API.
-func gatewayServices(g *KubeGateway) []host.Name {
-	if managed(g) {
+func gatewayServices(config *MeshConfig, g *KubeGateway) []host.Name {
+	if managed(config, g) {
 		name := g.Annotations["gateway.istio.io/name-override"]
 		if name == "" {
 			name = g.Name + "-" + string(g.Spec.Spec.GatewayClassName)

@@ -190,7 +190,7 @@ func (c *gatewayConversion) meshParent(key parentKey) bool {
 	}
 	for _, g := range c.mesh.KubeGateways {
 		if g.Namespace == namespace && g.Name == name {
-			controller := c.mesh.GatewayController(string(g.Spec.Spec.GatewayClassName))
+			controller := c.mesh.controllerFor(c.config, string(g.Spec.Spec.GatewayClassName))
 			return controller == "" || controller == gatewayControllers[gatewayClassWaypoint] || controller == gatewayControllers[gatewayClassIstio]
 		}
 	}

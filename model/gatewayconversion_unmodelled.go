@@ -2,11 +2,14 @@ package model
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model/manifest"
 )
@@ -24,6 +27,19 @@ func (c *gatewayConversion) noteListenerSets() {
 			Why:   fmt.Sprintf("%s adds listeners to %s, which is not simulated", o, g.Object),
 			Place: Place{o, "spec.listeners"},
 		})
+	}
+}
+
+// noteAgentgateways marks the Gateways for which istiod deploys another proxy.
+func (c *gatewayConversion) noteAgentgateways() {
+	s := c.config.Switch("PILOT_ENABLE_AGENTGATEWAY")
+	if s == nil {
+		return
+	}
+	for _, g := range c.mesh.KubeGateways {
+		if c.mesh.controllerFor(c.config, string(g.Spec.Spec.GatewayClassName)) == agentgatewayController {
+			c.markUnsure(g, *s.Unmodelled(fmt.Sprintf("agentgateway serves %s, which is not simulated", g.Object)))
+		}
 	}
 }
 
@@ -75,12 +91,28 @@ func (m *Mesh) takesListenerSets(g *KubeGateway, namespace string) bool {
 	}
 }
 
+// UndeployedGateway says why it is not known who is behind a host: it is that of the
+// Service of a Gateway which istiod does not deploy, because it deploys none. It is
+// "" for other hosts.
+func (p *PushContext) UndeployedGateway(h host.Name) string {
+	s := p.Config.Switch("PILOT_ENABLE_GATEWAY_API_DEPLOYMENT_CONTROLLER")
+	if s == nil {
+		return ""
+	}
+	for _, g := range p.Mesh.KubeGateways {
+		if slices.Contains(gatewayServices(p.Config, g), h) {
+			return s.Unmodelled(fmt.Sprintf("whoever deploys %s in its place is not in the input", g.Object)).Why
+		}
+	}
+	return ""
+}
+
 // UnmodelledGateway says why it is not known what a gateway's pods do, nil if
 // that is known.
 func (p *PushContext) UnmodelledGateway(w *Workload) *Unmodelled {
 	for _, g := range p.Mesh.KubeGateways {
 		why, found := p.converted.unsure[g]
-		if found && (len(p.boundPorts(g.Namespace, gatewayServices(g), w)) > 0 || w.Namespace == g.Namespace && w.Labels[GatewayNameLabel] == g.Name) {
+		if found && (len(p.boundPorts(g.Namespace, gatewayServices(p.Config, g), w)) > 0 || w.Namespace == g.Namespace && w.Labels[GatewayNameLabel] == g.Name) {
 			return &why
 		}
 	}
@@ -114,7 +146,7 @@ func (p *PushContext) UnmodelledBackend(s *Service) *Unmodelled {
 
 // initBackendPolicies collects the BackendTLSPolicies that istiod reads.
 func (p *PushContext) initBackendPolicies() {
-	if strings.EqualFold(p.Config.Environment["PILOT_ENABLE_GATEWAY_API"], "false") {
+	if !p.Config.Enabled("PILOT_ENABLE_GATEWAY_API") {
 		return
 	}
 	for _, o := range p.Mesh.Unmodelled {

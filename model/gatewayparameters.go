@@ -114,7 +114,7 @@ func harmlessOverlay(path string, v any) bool {
 // parametersOf returns where a Gateway that istiod deploys gets overlays that may
 // matter, and why it is not known what they make of it; "" where there are none.
 func (m *Mesh) parametersOf(g *KubeGateway) (why string, at Place) {
-	if !managed(g) {
+	if !managed(m.configOfGateway(g), g) {
 		return "", at
 	}
 	class := string(g.Spec.Spec.GatewayClassName)
@@ -150,9 +150,13 @@ func (c *gatewayConversion) noteParameters() {
 }
 
 // infrastructure are the labels or annotations that istiod gives to what it
-// deploys for a Gateway: those of its own, else the Gateway's (istio
+// deploys for a Gateway: those of its own, else the Gateway's, unless
+// PILOT_ENABLE_GATEWAY_API_COPY_LABELS_ANNOTATIONS is off (istio
 // gatewaycommon/deploymentcontroller.go extractInfrastructureMetadata).
-func infrastructure[K, V ~string](own map[K]V, given bool, gateway map[string]string) map[string]string {
+func infrastructure[K, V ~string](own map[K]V, given bool, gateway map[string]string, copies bool) map[string]string {
+	if !given && !copies {
+		return map[string]string{}
+	}
 	if !given {
 		return mergeMaps(map[string]string{}, gateway)
 	}

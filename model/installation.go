@@ -31,6 +31,8 @@ type installation struct {
 	values       map[string]any
 	valuesPrefix string
 	environment  map[string]string
+	// environmentAt is what sets each variable of environment.
+	environmentAt map[string]Place
 
 	gateways []gatewayComponent
 	tags     []string
@@ -141,7 +143,7 @@ func sailInstallation(o *manifest.Object, fields map[string]any) *installation {
 		{object: o, prefix: "spec.values.meshConfig", fields: lookupMap(user, "meshConfig")},
 		{object: o, prefix: "spec.profile", fields: lookupMap(profile, "meshConfig"), fixed: true},
 	}
-	in.environment = stringMap(lookupMap(in.values, "pilot.env"))
+	in.takeEnvironment(user, in.valuesPrefix)
 	in.version = versionClaim{lookupString(fields, "spec.version"), "spec.version"}
 	return in
 }

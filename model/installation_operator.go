@@ -62,7 +62,11 @@ func operatorInstallation(o *manifest.Object, user map[string]any, prefix string
 		{object: o, prefix: join(prefix, "spec.meshConfig"), fields: lookupMap(spec, "meshConfig")},
 		{object: o, prefix: join(prefix, "spec.profile"), fields: lookupMap(profile, "meshConfig"), fixed: true},
 	}
-	in.environment = operatorEnvironment(merged, in.values)
+	in.takeEnvironment(lookupMap(spec, "values"), in.valuesPrefix)
+	for name := range lookupMap(spec, "unvalidatedValues.pilot.env") {
+		in.environmentAt[name] = Place{o, join(prefix, "spec.unvalidatedValues.pilot.env."+name)}
+	}
+	in.componentEnvironment(merged, join(prefix, "spec.components.pilot.k8s.env"))
 	in.version = operatorVersion(spec, prefix)
 	in.gateways = operatorGateways(in, merged, user, prefix)
 	return in
@@ -127,24 +131,23 @@ func CheckSet(flag string) error {
 	return nil
 }
 
-// operatorEnvironment is the environment of istiod: Helm's pilot.env, and the
-// component's own on top.
-func operatorEnvironment(merged, helm map[string]any) map[string]string {
-	env := stringMap(lookupMap(helm, "pilot.env"))
+// componentEnvironment puts the component's own variables, which stand in a list at
+// a path of the object, on top of Helm's pilot.env.
+func (in *installation) componentEnvironment(merged map[string]any, at string) {
 	list, _ := lookup(merged, "spec.components.pilot.k8s.env")
 	items, _ := list.([]any)
-	for _, e := range items {
+	for i, e := range items {
 		m, _ := e.(map[string]any)
 		name, _ := m["name"].(string)
 		if _, ok := m["value"]; name == "" || !ok {
 			continue
 		}
-		if env == nil {
-			env = map[string]string{}
+		if in.environment == nil {
+			in.environment = map[string]string{}
 		}
-		env[name] = lookupString(m, "value")
+		in.environment[name] = lookupString(m, "value")
+		in.environmentAt[name] = Place{in.object, item(at, i) + ".value"}
 	}
-	return env
 }
 
 func operatorVersion(spec map[string]any, prefix string) versionClaim {

@@ -60,7 +60,7 @@ func (in *installation) takeValues(user map[string]any) {
 	if m := lookupMap(profile, "meshConfig"); m != nil {
 		in.origins = append(in.origins, origin{object: in.object, prefix: join(in.valuesPrefix, "profile"), fields: m, fixed: true})
 	}
-	in.environment = stringMap(lookupMap(in.values, "pilot.env"))
+	in.takeEnvironment(user, in.valuesPrefix)
 	for _, field := range []string{"pilot.tag", "global.tag", "tag"} {
 		if v := lookupString(in.values, field); v != "" {
 			in.version = versionClaim{v, join(in.valuesPrefix, field)}
@@ -81,7 +81,9 @@ func (in *installation) layer(over *installation) {
 	origins, notes := slices.Concat(over.origins, in.origins), slices.Concat(in.notes, over.notes, []string{note})
 	in.gateways = slices.Concat(in.gateways, over.gateways)
 	in.patched = overlay(in.patched, over.patched)
+	set := mergeMaps(in.environmentAt, over.environmentAt)
 	in.takeValues(overlay(in.values, over.values))
+	in.environmentAt = set
 	in.mesh = overlay(in.mesh, in.patched)
 	in.origins, in.notes = origins, notes
 }

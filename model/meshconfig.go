@@ -39,6 +39,8 @@ type MeshConfig struct {
 	// Environment are the environment variables of istiod that the input sets
 	// (PILOT_…, ENABLE_…).
 	Environment map[string]string
+	// environmentAt is what sets each of them.
+	environmentAt map[string]Place
 
 	// origins are the places where fields may be set; the first that has a
 	// field decides it.

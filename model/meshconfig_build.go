@@ -56,8 +56,9 @@ type injector struct {
 
 // istiod is the Deployment of a control plane.
 type istiod struct {
-	workload    *Workload
-	environment map[string]string
+	workload      *Workload
+	environment   map[string]string
+	environmentAt map[string]Place
 }
 
 // configure fills in Config, Revisions, RevisionTags and what installations
@@ -100,7 +101,6 @@ func (m *Mesh) configure(objects []*manifest.Object) {
 	c.tagsOfSail()
 	c.defaultConfig()
 	c.implyGateways()
-	m.noteSwitches()
 	m.note("%s", unrenderedNote(c.unrendered))
 }
 
@@ -220,7 +220,7 @@ func (c *configuring) settle(revision string) (*MeshConfig, *installation) {
 		config.Prefix = primaryPrefix(chosen)
 	}
 	config.Values, config.ValuesSource, config.ValuesPrefix = c.helmValues(revision, declared)
-	config.Environment = c.environment(revision, declared)
+	config.Environment, config.environmentAt = c.environment(revision, declared)
 	if result != nil {
 		base = c.withShared(base, config)
 	}

@@ -71,7 +71,7 @@ func (c *configuring) applyFlags(config *MeshConfig, fields *map[string]any, fla
 			config.Values, config.ValuesSource, config.ValuesPrefix = in.values, c.flagObject, "spec.values"
 		}
 		if config.Environment == nil {
-			config.Environment = in.environment
+			config.Environment, config.environmentAt = in.environment, in.environmentAt
 		}
 		c.takeNotes(in)
 	} else if config.Source.Kind == "IstioOperator" {
@@ -92,6 +92,7 @@ func (c *configuring) applyFlags(config *MeshConfig, fields *map[string]any, fla
 		}
 	}
 	config.origins = append(origins, config.origins...)
+	c.flagEnvironment(config)
 }
 
 // unknownSetting names a field that the mesh configuration does not have, ""

@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -23,7 +24,11 @@ func istiodOf(w *Workload) *istiod {
 	}
 	for i := range w.Pod.Containers {
 		if c := &w.Pod.Containers[i]; c.Name == "discovery" {
-			return &istiod{workload: w, environment: environmentOf(c)}
+			d := &istiod{workload: w, environment: environmentOf(c), environmentAt: map[string]Place{}}
+			for j, e := range c.Env {
+				d.environmentAt[e.Name] = Place{w.Object, w.Field(fmt.Sprintf("spec.containers[%d].env[%d].value", i, j))}
+			}
+			return d
 		}
 	}
 	return nil
@@ -46,14 +51,14 @@ func environmentOf(c *corev1.Container) map[string]string {
 }
 
 // environment is that of istiod's Deployment, else of its installation.
-func (c *configuring) environment(revision string, declared *installation) map[string]string {
+func (c *configuring) environment(revision string, declared *installation) (map[string]string, map[string]Place) {
 	if d := c.istiods[revision]; d != nil {
-		return d.environment
+		return d.environment, d.environmentAt
 	}
 	if declared != nil {
-		return declared.environment
+		return declared.environment, declared.environmentAt
 	}
-	return nil
+	return nil, nil
 }
 
 // helmValues are those that istiod's injector has, else those of an

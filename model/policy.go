@@ -59,7 +59,7 @@ func (p *PushContext) authorizationPolicies(w *Workload, in ...string) Authoriza
 	}
 	for _, ns := range namespaces {
 		for _, policy := range p.index.policies[ns] {
-			if Attached(policy.Namespace, policy.Spec, w) {
+			if p.Attached(policy.Namespace, policy.Spec, w) {
 				out.add(policy)
 			}
 		}
@@ -104,6 +104,16 @@ func Attached(namespace string, policy TargetablePolicy, w *Workload) bool {
 		}
 	}
 	return false
+}
+
+// Attached is [Attached] as the istiod of the push decides: with
+// ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY off, gateways of the Gateway API take
+// policies by reference only.
+func (p *PushContext) Attached(namespace string, policy TargetablePolicy, w *Workload) bool {
+	if _, ofGatewayAPI := w.Labels[GatewayNameLabel]; ofGatewayAPI && len(TargetRefs(policy)) == 0 && !p.Config.Enabled("ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY") {
+		return false
+	}
+	return Attached(namespace, policy, w)
 }
 
 // AttachedToWaypoint reports whether a policy of a namespace applies to what a
@@ -194,12 +204,12 @@ func (p *PushContext) EnvoyFiltersForWaypoint(g *KubeGateway) []*EnvoyFilter {
 // that hold by namespace or selector (istio
 // pilot/pkg/networking/core/listener_waypoint.go buildHCMConnectTerminateChain).
 func (p *PushContext) LayeredAuthorizationPolicies(w *Workload) []*AuthorizationPolicy {
-	if !p.flag("ENABLE_LAYERED_WAYPOINT_AUTHORIZATION_POLICIES", false) {
+	if !p.Config.Enabled("ENABLE_LAYERED_WAYPOINT_AUTHORIZATION_POLICIES") {
 		return nil
 	}
 	var out []*AuthorizationPolicy
 	for _, policy := range p.index.allPolicies {
-		if (policy.Namespace == p.RootNamespace() || policy.Namespace == w.Namespace) && len(TargetRefs(policy.Spec)) == 0 && Attached(policy.Namespace, policy.Spec, w) {
+		if (policy.Namespace == p.RootNamespace() || policy.Namespace == w.Namespace) && len(TargetRefs(policy.Spec)) == 0 && p.Attached(policy.Namespace, policy.Spec, w) {
 			out = append(out, policy)
 		}
 	}
@@ -226,7 +236,7 @@ func DryRun(policy *AuthorizationPolicy) bool {
 func (p *PushContext) RequestAuthenticationsFor(w *Workload) []*RequestAuthentication {
 	var out []*RequestAuthentication
 	for _, r := range p.index.allRequests {
-		if (r.Namespace == p.RootNamespace() || r.Namespace == w.Namespace) && Attached(r.Namespace, r.Spec, w) {
+		if (r.Namespace == p.RootNamespace() || r.Namespace == w.Namespace) && p.Attached(r.Namespace, r.Spec, w) {
 			out = append(out, r)
 		}
 	}

@@ -74,6 +74,9 @@ func NewPushContext(mesh *Mesh, config *MeshConfig, tie int) *PushContext {
 	if watched != nil {
 		mesh = mesh.discovered(watched)
 	}
+	if config.Setting("PILOT_IGNORE_RESOURCES") != "" {
+		mesh = mesh.withoutIgnored(config)
+	}
 	p := &PushContext{
 		cluster:                        all,
 		Mesh:                           mesh,
@@ -83,7 +86,7 @@ func NewPushContext(mesh *Mesh, config *MeshConfig, tie int) *PushContext {
 		defaultDestinationRuleExportTo: defaultExportTo(config.GetDefaultDestinationRuleExportTo()),
 	}
 	p.initIndex()
-	p.addresses = newAddressBook(all)
+	p.addresses = newAddressBook(all, config)
 	p.initListed()
 	p.initServices(tie)
 	p.converted = convertGatewayAPI(mesh, config)

@@ -270,12 +270,14 @@ func (p *PushContext) selectServices(namespace string, spec *networking.IstioEgr
 	}
 	// One namespace for each host: the client's own, else one with a Kubernetes
 	// Service, else the first.
+	// Without PILOT_UNIFIED_SIDECAR_SCOPE a Kubernetes Service has no precedence.
+	unified := p.Config.Enabled("PILOT_UNIFIED_SIDECAR_SCOPE")
 	chosen := map[host.Name]*Service{}
 	for _, s := range imported {
 		c := chosen[s.Hostname]
 		switch {
 		case c == nil, s.Namespace == namespace,
-			!c.Kubernetes() && s.Kubernetes() && c.Namespace != namespace:
+			unified && !c.Kubernetes() && s.Kubernetes() && c.Namespace != namespace:
 			chosen[s.Hostname] = s
 		}
 	}
@@ -387,11 +389,20 @@ func (p *PushContext) collectServices(scope *SidecarScope) {
 // client's namespace whatever its exportTo, else a visible Kubernetes Service,
 // else the oldest visible one. Of equally old ones istiod takes the first that it
 // meets in a map (istio pilot/pkg/model/sidecar.go pickBestVisibleNamespace); they
-// are returned too.
+// are returned too. Without PILOT_SIDECAR_PICK_BEST_SERVICE_NAMESPACE it is the
+// visible one of the first namespace by name (pickFirstVisibleNamespace).
 func (p *PushContext) destinationService(h host.Name, namespace string) (*Service, []*Service) {
 	byNamespace := p.byHost[h]
 	if s := byNamespace[namespace]; s != nil {
 		return s, nil
+	}
+	if !p.Config.Enabled("PILOT_SIDECAR_PICK_BEST_SERVICE_NAMESPACE") {
+		for _, ns := range sortedKeys(byNamespace) {
+			if p.Visible(byNamespace[ns], namespace) {
+				return byNamespace[ns], nil
+			}
+		}
+		return nil, nil
 	}
 	var oldest []*Service
 	for _, s := range p.index.services[h] {

@@ -127,15 +127,19 @@ func (p *PushContext) VirtualServices() []*MergedVirtualService { return p.virtu
 // public ones those first that the Gateway API's routes of the namespace make;
 // for sidecars and waypoints, of the private ones too (istio
 // pilot/pkg/model/push_context.go VirtualServicesForGateway, virtualservice.go
-// SelectVirtualServices).
+// SelectVirtualServices; without PILOT_UNIFIED_SIDECAR_SCOPE by age alone for those).
 func (p *PushContext) VirtualServicesForGateway(namespace, gateway string) []*MergedVirtualService {
 	key := [2]string{namespace, gateway}
 	x := &p.virtualServices
-	private := x.private[key]
-	if gateway == MeshGateway {
+	private, public := x.private[key], x.public[gateway]
+	unified := p.Config.Enabled("PILOT_UNIFIED_SIDECAR_SCOPE")
+	if gateway == MeshGateway && unified {
 		private = routesFirst(private, namespace)
 	}
-	return slices.Concat(private, x.exported[key], routesFirst(x.public[gateway], namespace))
+	if gateway != MeshGateway || unified {
+		public = routesFirst(public, namespace)
+	}
+	return slices.Concat(private, x.exported[key], public)
 }
 
 // routesFirst puts the routes of the Gateway API of a namespace in front.

@@ -36,6 +36,7 @@ func (s *subject) ambient() *Capture {
 	if on, err := strconv.ParseBool(w.Annotations[dnsCaptureKey]); err == nil {
 		c.DNSCapture = on
 	}
+	c.AutoAddresses = c.DNSCapture && s.config.Enabled("PILOT_ENABLE_IP_AUTOALLOCATE")
 	return c
 }
 

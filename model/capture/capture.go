@@ -45,8 +45,12 @@ type Capture struct {
 	Because []flow.Because
 	// Assumption is set where Mode rests on one.
 	Assumption string
-	// DNSCapture: the client resolves names through its proxy.
-	DNSCapture bool
+	// DNSCapture: the client resolves names through its proxy. AutoAddresses: it
+	// finds the addresses that istiod allocates, too.
+	DNSCapture, AutoAddresses bool
+	// OwnCertificates: its proxy presents a certificate from files instead of the
+	// mesh's (ISTIO_META_TLS_CLIENT_CERT_CHAIN).
+	OwnCertificates bool
 	// IPv4Only is a Service that shows a cluster of both families, where the
 	// redirect of a sidecar may cover IPv4 alone: it goes by the pod's first
 	// address, unless it is told of both (ISTIO_DUAL_STACK; istio
@@ -79,9 +83,10 @@ type Verdict struct {
 func Of(mesh *model.Mesh, config *model.MeshConfig, w *model.Workload) *Capture {
 	s := &subject{mesh: mesh, config: config, w: w, ns: namespaceOf(mesh, w)}
 	c := s.injection()
+	c.OwnCertificates = s.variable("ISTIO_META_TLS_CLIENT_CERT_CHAIN") != ""
 	if c.Mode == Sidecar {
 		if c.IPv4Only = mesh.DualStack(); c.IPv4Only != nil {
-			if both, err := strconv.ParseBool(s.metadata()["ISTIO_DUAL_STACK"]); err == nil && both {
+			if both, err := strconv.ParseBool(s.metadata()["ISTIO_DUAL_STACK"]); err == nil && both && s.perhapsDualStack() {
 				c.IPv4Only = nil
 			}
 		}
@@ -188,7 +193,7 @@ const podInterface = "eth0"
 
 // Signature is the same for workloads between which capture makes no difference.
 func (c *Capture) Signature() string {
-	out := fmt.Sprint(c.Mode, "|", c.Why, "|", c.Assumption, "|", c.DNSCapture, "|", c.IPv4Only != nil)
+	out := fmt.Sprint(c.Mode, "|", c.Why, "|", c.Assumption, "|", c.DNSCapture, c.AutoAddresses, c.OwnCertificates, "|", c.IPv4Only != nil)
 	for _, r := range c.rules {
 		out += fmt.Sprint("|", r.captured, " ", r.some, " ", r.why)
 	}

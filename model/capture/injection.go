@@ -72,6 +72,9 @@ func (s *subject) gates() *Capture {
 				s.gate = veto
 			}
 		}
+		if off := s.config.Switch("INJECT_ENABLED"); off != nil && s.gate.Mode == Sidecar {
+			s.gate = refused(fmt.Sprintf("istiod is started with %s, so that nobody answers the webhook", off), switchBecause(off)...)
+		}
 	}
 	c := *s.gate
 	return &c
@@ -87,6 +90,7 @@ func (s *subject) injected(c *Capture) *Capture {
 		}
 	}
 	c.DNSCapture = s.dnsCapture()
+	c.AutoAddresses = c.DNSCapture && s.autoAddresses()
 	c.Assumption = join(c.Assumption, s.unwatched())
 	return c
 }

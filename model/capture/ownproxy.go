@@ -39,7 +39,8 @@ func (s *subject) ownProxy(gates *Capture) *Capture {
 		if set := s.settings(); set.wrong != "" {
 			return refused(set.wrong, set.wrongFrom...)
 		}
-		return &Capture{Mode: Sidecar, Why: why, Because: from, DNSCapture: s.ownDNSCapture()}
+		dns := s.ownDNSCapture()
+		return &Capture{Mode: Sidecar, Why: why, Because: from, DNSCapture: dns, AutoAddresses: dns && s.autoAddresses()}
 	}
 	if gates.Mode == Undecided || gates.Assumption != "" || s.perhapsPlugin() {
 		return &Capture{Mode: Undecided, Because: from, Assumption: gates.Assumption,

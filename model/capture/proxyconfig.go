@@ -86,7 +86,7 @@ func (s *subject) metadata() map[string]string {
 func (s *subject) proxyConfig(namespace string, selecting bool) *model.ProxyConfig {
 	var list []*model.ProxyConfig
 	for _, c := range s.mesh.ProxyConfigs {
-		if c.Namespace == namespace && s.matches(c, selecting) {
+		if c.Namespace == namespace && s.matches(c, selecting) && s.config.Reads(c.Object) {
 			list = append(list, c)
 		}
 	}
@@ -110,6 +110,38 @@ func (s *subject) matches(c *model.ProxyConfig, selecting bool) bool {
 		}
 	}
 	return len(want) > 0
+}
+
+// variable is one of the environment of the pod's proxy, be it of the manifest's own
+// or an injected one.
+func (s *subject) variable(name string) string {
+	if v := ownVariable(s.w, name); v != "" {
+		return v
+	}
+	return s.metadata()[name]
+}
+
+// autoAddresses reports whether the proxy uses addresses that istiod allocates:
+// without PILOT_ENABLE_IP_AUTOALLOCATE only one that asks for them does (istio
+// pilot/pkg/model/service.go nodeUsesAutoallocatedIPs).
+func (s *subject) autoAddresses() bool {
+	on, err := strconv.ParseBool(s.variable("ISTIO_META_DNS_AUTO_ALLOCATE"))
+	return s.config.Enabled("PILOT_ENABLE_IP_AUTOALLOCATE") || err == nil && on
+}
+
+// perhapsDualStack reports whether istiod makes listeners for both families, or the
+// input does not tell how it is started (istio pilot/pkg/networking/core/listener_builder.go
+// buildVirtualOutboundListener).
+func (s *subject) perhapsDualStack() bool {
+	return s.config.Enabled("ISTIO_DUAL_STACK") || s.config.Environment == nil && s.config.ValuesSource == nil
+}
+
+// switchBecause points to what sets one of istiod's switches.
+func switchBecause(s *model.Switch) []flow.Because {
+	if s.Object == nil {
+		return nil
+	}
+	return []flow.Because{{Object: s.Object, Field: s.Field}}
 }
 
 // dnsCapture reports whether the sidecar answers the pod's name lookups.

@@ -254,6 +254,9 @@ func (w *walker) ztunnelInbound(to *model.Workload, conn connection) *flow.Trace
 		peer.destination, peer.port = conn.dst.Addr(), int(conn.dst.Port())
 	}
 	hops := []flow.Hop{hop}
+	if u := w.allowsFromWaypoint(to); u != nil {
+		return after(hops, unsimulated(u, flow.AtZtunnel, to.ID(), flow.ViaNone))
+	}
 	attached := w.push.AuthorizationPoliciesFor(to)
 	mode, policy, field := w.push.WorkloadMTLS(to.Namespace, to.Labels, peer.port)
 	strict := mode == model.MTLSStrict

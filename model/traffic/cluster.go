@@ -191,8 +191,10 @@ func (p *proxy) compileCluster(name string) *cluster {
 	default:
 		p.applyTLS(c, rule, chosen)
 	}
-	if u := p.push.UnmodelledBackend(c.service); u != nil {
-		c.unmodelled = u
+	for _, u := range []*model.Unmodelled{p.push.UnmodelledBackend(c.service), p.filteredOut(c), p.throughTunnel(c)} {
+		if u != nil {
+			c.unmodelled = u
+		}
 	}
 	return c
 }
@@ -211,6 +213,12 @@ func (p *proxy) whyUnknown(h host.Name) (missing, unsure string) {
 	if suffix == "svc."+model.DomainSuffix && !p.sim.mesh.HoldsWorkloadsOf(namespace) {
 		return fmt.Sprintf("Service %s/%s is not in the input", namespace, name),
 			fmt.Sprintf("the input holds no workload and no Service of namespace %s, where Service %s should be", namespace, name)
+	}
+	if why := p.push.UndeployedGateway(h); why != "" {
+		return fmt.Sprintf("Service %s/%s is not in the input", namespace, name), why
+	}
+	if u := clusterSet(p.push.Config, string(h)); u != nil {
+		return fmt.Sprintf("%s is in no registry", h), u.Why
 	}
 	if g := p.push.GatewayWithoutPods(namespace); suffix == "svc."+model.DomainSuffix && g != nil && p.push.KubeServiceIn(name, namespace) == nil {
 		return fmt.Sprintf("Service %s/%s is not in the input", namespace, name),
@@ -244,7 +252,7 @@ func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *
 			c.missing = fmt.Sprintf("resolution DYNAMIC_DNS does not take protocol %s", c.port.Protocol)
 		}
 		return
-	case s.Resolution == model.Passthrough && p.role == waypointRole && s.Kubernetes():
+	case s.Resolution == model.Passthrough && s.Kubernetes() && (p.role == waypointRole || p.enabled("PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES")):
 		// Headless Services have endpoints (istio cluster.go convertResolution).
 	case s.Resolution == model.Passthrough && p.role != gatewayRole:
 		c.kind = toOriginal
@@ -265,7 +273,7 @@ func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *
 		return
 	}
 	for _, e := range p.push.ListedEndpoints(s, c.port) {
-		if !labelsMatch(c.labels, e.Labels) {
+		if !labelsMatch(c.labels, e.Labels) || !dns && p.draining(s, &e) {
 			continue
 		}
 		// Endpoints that are names cannot be sent by EDS.
@@ -387,6 +395,10 @@ func (p *proxy) applyTLS(c *cluster, rule *model.MergedDestinationRule, subset *
 		return
 	}
 	sni := settings.GetSni()
+	if mode := settings.GetMode(); (mode == networking.ClientTLSSettings_ISTIO_MUTUAL || mode == networking.ClientTLSSettings_MUTUAL) && p.ownCertificates(c.service, true) {
+		c.tls = &upstreamTLS{mode: networking.ClientTLSSettings_MUTUAL, sni: sni, autoSNI: sni == "", sans: settings.GetSubjectAltNames(), because: from}
+		return
+	}
 	switch settings.GetMode() {
 	case networking.ClientTLSSettings_DISABLE:
 		c.because = append(c.because, from...)
@@ -482,7 +494,15 @@ func (p *proxy) inferTLS(c *cluster, rule *model.MergedDestinationRule, subset *
 		c.autoMTLS = true
 		return
 	}
-	c.tls = &upstreamTLS{mode: networking.ClientTLSSettings_ISTIO_MUTUAL, sni: meshSNI(c, subset), sans: p.push.ServiceIdentities(c.service)}
+	c.tls = &upstreamTLS{mode: p.meshMode(c.service), sni: meshSNI(c, subset), sans: p.push.ServiceIdentities(c.service)}
+}
+
+// meshMode is the TLS that a proxy adds by itself: that of the mesh.
+func (p *proxy) meshMode(s *model.Service) networking.ClientTLSSettings_TLSmode {
+	if p.ownCertificates(s, false) {
+		return networking.ClientTLSSettings_MUTUAL
+	}
+	return networking.ClientTLSSettings_ISTIO_MUTUAL
 }
 
 // infersMTLS reports whether mesh TLS is used towards endpoints that take it

@@ -31,7 +31,7 @@ func (w *walker) lookedUp(upstream model.Resolved) model.Resolved {
 				return upstream // before any ServiceEntry of its name
 			}
 			address := s.Address
-			if address == model.UnspecifiedIP {
+			if address == model.UnspecifiedIP && w.sim.capture(w.client).AutoAddresses {
 				address = s.AutoAddress
 			}
 			addr, err := netip.ParseAddr(address)

@@ -282,7 +282,7 @@ func (p *proxy) originate(c *cluster, conn connection, text string, e *model.End
 	n := nextHop{conn: conn, text: text, weight: 1}
 	settings := c.tls
 	if settings == nil && c.autoMTLS && e != nil && p.marked(c, e) {
-		settings = &upstreamTLS{mode: networking.ClientTLSSettings_ISTIO_MUTUAL, sni: strings.ReplaceAll(c.name, "|", "_."), sans: p.push.ServiceIdentities(c.service)}
+		settings = &upstreamTLS{mode: p.meshMode(c.service), sni: strings.ReplaceAll(c.name, "|", "_."), sans: p.push.ServiceIdentities(c.service)}
 	}
 	n.conn.added = flow.UpstreamNone
 	if settings == nil {
@@ -296,7 +296,7 @@ func (p *proxy) originate(c *cluster, conn connection, text string, e *model.End
 	if settings.autoSNI && conn.http && conn.request != nil {
 		n.sni = conn.request.host()
 	}
-	layer := tlsLayer{sni: n.sni, expects: settings.sans, http: conn.http}
+	layer := tlsLayer{sni: n.sni, expects: settings.sans, http: conn.http && p.enabled("PILOT_ENABLE_ALPN_FILTER")}
 	switch settings.mode {
 	case networking.ClientTLSSettings_ISTIO_MUTUAL:
 		layer.origin, layer.identity = meshTLS, p.push.Identity(from)
@@ -426,6 +426,9 @@ func (w *walker) arrive(to *model.Workload, conn connection) *flow.Trace {
 	c := w.sim.capture(to)
 	if proxied := c.Mode == capture.Router || c.Mode == capture.Sidecar; proxied && w.flow.Scheme == flow.UDP {
 		hop := flow.Hop{At: flow.AtNetwork, Proxy: to.ID(), Because: []flow.Because{{Object: to.Object}}}
+		if u := w.sim.push(w.sim.mesh.ConfigFor(to)).Config.Switch("PILOT_ENABLE_QUIC_LISTENERS"); u != nil && c.Mode == capture.Router {
+			return unsimulated(u.Unmodelled(fmt.Sprintf("gateway %s may take UDP, and what it does with QUIC is not simulated", to.ID())), flow.AtNetwork, to.ID(), flow.ViaGateway)
+		}
 		if c.Mode == capture.Router {
 			hop.Decision = fmt.Sprintf("gateway %s takes no UDP", to.ID())
 			t := blocked(flow.NoListener, 0)

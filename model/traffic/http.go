@@ -27,6 +27,9 @@ func (w *walker) http(p *proxy, ch *chain, conn connection, who *subject) *flow.
 		return stop(fmt.Sprintf("the path %q cannot be normalised: 400", conn.request.path), ch.because, blocked(flow.ProtocolError, 400))
 	}
 	conn.request.path = path
+	if p.role == sidecarRole && p.enabled("PILOT_SIDECAR_USE_REMOTE_ADDRESS") {
+		p.addSource(&conn)
+	}
 	p.setScheme(conn.request, ch.opens)
 	r := conn.request
 	var hops []flow.Hop

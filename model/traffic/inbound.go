@@ -206,6 +206,9 @@ func (w *walker) inboundAs(kind portKind, to *model.Workload, conn connection) *
 		hop.Because = []flow.Because{{Object: policy.Object, Field: field}}
 		why = fmt.Sprintf(" (PeerAuthentication %s)", policy.ID())
 	}
+	if u := w.ingressTLS(ingressOn(w.push.SidecarFor(to.Namespace, to.Labels), port), mode); u != nil {
+		return unsimulated(u, flow.AtSidecar, to.ID(), flow.ViaNone)
+	}
 	ch := inboundChain(mode, kind, &conn)
 	stop := func(decision string, reason flow.Reason) *flow.Trace {
 		hop.Decision = fmt.Sprintf("the sidecar of %s %s%s", to.ID(), decision, why)
@@ -301,12 +304,16 @@ func inboundChain(mode model.MutualTLSMode, kind portKind, c *connection) inboun
 // out of a map: there may be several kinds.
 func (w *walker) inboundKinds(to *model.Workload, port int) []portKind {
 	if sidecar := w.push.SidecarFor(to.Namespace, to.Labels); len(sidecarIngress(sidecar)) > 0 {
-		for _, in := range sidecarIngress(sidecar) {
-			if int(in.GetPort().GetNumber()) == port {
-				return []portKind{inboundPortKind(protocol.Parse(in.GetPort().GetProtocol()))}
+		if in := ingressOn(sidecar, port); in != nil {
+			p := protocol.Parse(in.GetPort().GetProtocol())
+			if in.GetTls() != nil && w.push.Config.Enabled("ENABLE_TLS_ON_SIDECAR_INGRESS") {
+				p = p.AfterTLSTermination()
 			}
+			return []portKind{inboundPortKind(p)}
 		}
-		return []portKind{kindAuto}
+		if !w.push.Config.Enabled("PILOT_ALLOW_SIDECAR_SERVICE_INBOUND_LISTENER_MERGE") {
+			return []portKind{kindAuto}
+		}
 	}
 	var kinds []portKind
 	var oldest *model.Service

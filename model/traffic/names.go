@@ -132,7 +132,7 @@ func Known(t *flow.Trace) bool {
 func (s *Simulation) Resolves(w *model.Workload, name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.push(s.mesh.ConfigFor(w)).Resolve(w.Namespace, name, s.capture(w).DNSCapture)
+	r := s.push(s.mesh.ConfigFor(w)).Resolve(w.Namespace, name, s.capture(w).AutoAddresses)
 	return r.Service != nil || r.Listed != nil
 }
 

@@ -207,7 +207,7 @@ func (p *proxy) compileCustom(policies []*model.AuthorizationPolicy, tcp bool) [
 			providers = append(providers, name)
 		}
 	}
-	several := len(providers) > 1 && !strings.EqualFold(p.push.Config.Environment["PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS"], "true")
+	several := len(providers) > 1 && !p.push.Config.Enabled("PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS")
 	var out []customRule
 	for _, policy := range policies {
 		name := policy.Spec.GetProvider().GetName()

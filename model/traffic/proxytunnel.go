@@ -102,6 +102,6 @@ func (p *proxy) tunnelled(c *cluster, to connection, text string, e *model.Endpo
 // disabled reports whether a variable of istiod's environment switches something
 // off.
 func (p *proxy) disabled(name string) bool {
-	value, set := p.push.Config.Environment[name]
-	return set && !p.enabled(name) && value != ""
+	_, set := p.push.Config.Environment[name]
+	return set && !p.enabled(name)
 }

@@ -43,6 +43,19 @@ func (p *proxy) remoteAddress(conn *connection) netip.Addr {
 	return address.Unmap()
 }
 
+// addSource has a sidecar tell further proxies who sends a request, as with
+// PILOT_SIDECAR_USE_REMOTE_ADDRESS it does, and write the scheme anew (istio
+// pilot/pkg/networking/core/listener.go buildSidecarOutboundHTTPListenerOpts; envoy
+// source/common/http/conn_manager_utility.cc mutateRequestHeaders).
+func (p *proxy) addSource(conn *connection) {
+	own := conn.sourceIP.String()
+	if list := conn.request.headers[forwardedFor]; list != "" {
+		own = list + "," + own
+	}
+	conn.request.headers[forwardedFor] = own
+	delete(conn.request.headers, forwardedProto)
+}
+
 // forwardedProto names the scheme by which a request came to the first proxy.
 const forwardedProto = "x-forwarded-proto"
 

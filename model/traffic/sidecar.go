@@ -213,6 +213,11 @@ func (b *listenerBuilder) add(o *outbound) {
 		c.plaintextHTTP = true
 		chains = append(b.tcpChains(o), c)
 	}
+	if u := b.readsRedis(o.port.Protocol); u != nil {
+		for _, c := range chains {
+			c.opaque = u.Why
+		}
+	}
 	if current != nil && !overridden && serverFirst(o.port.Protocol, current.protocol) {
 		return
 	}
@@ -385,7 +390,7 @@ func (b *listenerBuilder) tlsChains(o *outbound, routes []*model.MergedVirtualSe
 		o.service.Hostname.IsWildCarded() && o.service.Resolution == model.DynamicDNS {
 		c.sni = []string{string(o.service.Hostname)}
 		for _, alias := range o.service.Aliases {
-			c.sni = append(append(c.sni, string(alias)), altHosts(string(alias), b.namespace)...)
+			c.sni = append(append(c.sni, string(alias)), b.altHosts(string(alias))...)
 		}
 		c.what = fmt.Sprintf("TLS with server name %s is registered", strings.Join(c.sni, ", "))
 	}

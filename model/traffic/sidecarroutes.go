@@ -355,7 +355,7 @@ func ipv6(s string) string {
 // generateVirtualHostDomains).
 func (p *proxy) domains(s *model.Service) (domains, alternatives []string) {
 	for _, name := range append([]host.Name{s.Hostname}, s.Aliases...) {
-		alt := altHosts(string(name), p.namespace)
+		alt := p.altHosts(string(name))
 		domains = append(append(domains, ipv6(string(name))), alt...)
 		alternatives = append(alternatives, alt...)
 	}
@@ -376,12 +376,12 @@ func (p *proxy) domains(s *model.Service) (domains, alternatives []string) {
 	return domains, alternatives
 }
 
-// altHosts returns other spellings of a host for clients in namespace: with a
-// trailing dot, and the short names of a Kubernetes Service (istio
-// httproute.go GenerateAltVirtualHosts).
-func altHosts(hostname, namespace string) []string {
+// altHosts returns other spellings of a host for the proxy: with a trailing dot,
+// unless PILOT_ENABLE_ABSOLUTE_FQDN_VHOST_DOMAIN is off, and the short names of a
+// Kubernetes Service (istio httproute.go GenerateAltVirtualHosts).
+func (p *proxy) altHosts(hostname string) []string {
 	var out []string
-	if net.ParseIP(hostname) == nil {
+	if net.ParseIP(hostname) == nil && p.enabled("PILOT_ENABLE_ABSOLUTE_FQDN_VHOST_DOMAIN") {
 		out = append(out, hostname+".")
 	}
 	if !strings.HasSuffix(hostname, ".svc."+model.DomainSuffix) {
@@ -392,7 +392,7 @@ func altHosts(hostname, namespace string) []string {
 	if i <= 0 || dot+1 > i {
 		return nil
 	}
-	if hostname[dot+1:i] == namespace {
+	if hostname[dot+1:i] == p.namespace {
 		return append(out, hostname[:dot], hostname[:i]+".svc", hostname[:i])
 	}
 	return append(out, hostname[:i], hostname[:i]+".svc")

@@ -44,6 +44,9 @@ type Simulation struct {
 	// suppositions are the simulations under what manifests do not tell of the
 	// labels of pods.
 	suppositions []supposition
+	// unswitched are the simulations in which istiod has a switch as by default, made
+	// on demand.
+	unswitched map[string]*Simulation
 }
 
 // New returns a simulation of mesh.
@@ -89,6 +92,7 @@ func (s *Simulation) Capture(w *model.Workload) *capture.Capture {
 // outcome unknown and reason no_such_workload or bad_flow.
 func (s *Simulation) Trace(f flow.Flow) *flow.Trace {
 	t := s.Verdict(f)
+	defer s.explainSwitches(f, t)
 	if t.Guarantee = s.guarantee(f, t); t.Guarantee == Enforced {
 		t.Assumptions = append(t.Assumptions, "it stays so whatever the process does if "+EnforcedIf)
 	}
@@ -162,9 +166,9 @@ func (s *Simulation) capture(w *model.Workload) *capture.Capture {
 // addresses are.
 func (s *Simulation) sidecar(w *model.Workload, v6 bool) *proxy {
 	key, known := s.keys[w]
-	config, dns := s.mesh.ConfigFor(w), s.capture(w).DNSCapture
+	config, dns := s.mesh.ConfigFor(w), s.capture(w).AutoAddresses
 	if !known {
-		key = fmt.Sprint(config.Revision, "|", w.Namespace, "|", dns, "|", labelKey(w.Labels))
+		key = fmt.Sprint(config.Revision, "|", w.Namespace, "|", dns, "|", s.capture(w).OwnCertificates, "|", labelKey(w.Labels))
 		s.keys[w] = key
 	}
 	if v6 {

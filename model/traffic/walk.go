@@ -72,6 +72,9 @@ func (w *walker) start() *flow.Trace {
 	if detail != "" {
 		return unknown(flow.ViaNone, flow.BadFlow, detail)
 	}
+	if u := clusterSet(w.push.Config, f.Host); u != nil && f.ConnectTo == "" && c.Mode != capture.None && !f.Bypass {
+		return unsimulated(u, flow.AtNetwork, client.ID(), flow.ViaNone)
+	}
 	if why := w.unseenService(); why != "" {
 		return after([]flow.Hop{{At: flow.AtNetwork, Proxy: client.ID(), Decision: why}}, unknown(flow.ViaNone, flow.MissingObject, why))
 	}

@@ -342,9 +342,5 @@ func (p *proxy) compileVIP(c *cluster, number int, subset, hostname string) {
 	c.because = append(c.because, from...)
 }
 
-// enabled reports whether one of istiod's environment variables that is off by
-// default is switched on.
-func (p *proxy) enabled(name string) bool {
-	on, err := strconv.ParseBool(p.push.Config.Environment[name])
-	return err == nil && on
-}
+// enabled reports whether one of istiod's switches is on.
+func (p *proxy) enabled(name string) bool { return p.push.Config.Enabled(name) }
