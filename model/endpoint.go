@@ -44,7 +44,8 @@ const TLSModeLabel = "security.istio.io/tlsMode"
 // are any is not known then.
 func (p *PushContext) SelectsNothing(s *Service) bool {
 	return slices.ContainsFunc(p.siblings(s), func(o *Service) bool {
-		return len(o.Selector) > 0 && len(p.OwnEndpoints(o, nil)) == 0 && len(p.workloadEntries(o, nil)) == 0
+		return len(o.Selector) > 0 && len(p.OwnEndpoints(o, nil)) == 0 && len(p.workloadEntries(o, nil)) == 0 &&
+			len(p.index.pods.selected(o.Namespace, o.Selector)) == 0
 	})
 }
 

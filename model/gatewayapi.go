@@ -196,8 +196,11 @@ func managed(config *MeshConfig, g *KubeGateway) bool {
 	return len(addresses) == 0 || len(addresses) == 1 && (addresses[0].Type == nil || *addresses[0].Type == gatewayv1.IPAddressType)
 }
 
+// deployedFor begins what is said of the objects that istiod makes for a Gateway.
+const deployedFor = "istiod deploys it for Gateway "
+
 func (m *Mesh) implyKubeGateway(g *KubeGateway, name, account string, own map[string]string, waypoint bool) {
-	why := fmt.Sprintf("istiod deploys it for Gateway %s", g.ID())
+	why := deployedFor + g.ID()
 	i := g.Spec.Spec.Infrastructure
 	if i == nil {
 		i = &gatewayv1.GatewayInfrastructure{}

@@ -3,7 +3,12 @@ package model
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
 // switches are istiod's environment variables that have a say in whether a
@@ -57,7 +62,6 @@ var switches = map[string]string{
 	"PILOT_SIDECAR_USE_REMOTE_ADDRESS":                   "false",
 	"PILOT_UNIFIED_SIDECAR_SCOPE":                        "true",
 	"PREFER_DESTINATIONRULE_TLS_FOR_EXTERNAL_SERVICES":   "true",
-	"SHARED_MESH_CONFIG":                                 "",
 }
 
 // Switches are istiod's environment variables that have a say in an answer, with
@@ -145,8 +149,16 @@ func (m *Mesh) Configs() []*MeshConfig {
 	return out
 }
 
+// deploying are the switches that decide what istiod deploys for Gateways of the
+// Gateway API.
+var deploying = []string{
+	"ENABLE_GATEWAY_API_MANUAL_DEPLOYMENT", "PILOT_ENABLE_AGENTGATEWAY", "PILOT_ENABLE_AMBIENT_WAYPOINTS", "PILOT_ENABLE_GATEWAY_API",
+	"PILOT_ENABLE_GATEWAY_API_COPY_LABELS_ANNOTATIONS", "PILOT_ENABLE_GATEWAY_API_DEPLOYMENT_CONTROLLER",
+	"PILOT_GATEWAY_API_CONTROLLER_NAME", "PILOT_GATEWAY_API_DEFAULT_GATEWAYCLASS_NAME", "PILOT_IGNORE_RESOURCES", "PILOT_INCLUDE_RESOURCES",
+}
+
 // WithoutSwitch returns the mesh with a switch of one of its control planes as by
-// default. What the control plane has deployed stays as it is.
+// default. It has to be completed where m is ([Mesh.Complete]).
 func (m *Mesh) WithoutSwitch(of *MeshConfig, name string) *Mesh {
 	c := *of
 	c.Environment = maps.Clone(of.Environment)
@@ -161,7 +173,21 @@ func (m *Mesh) WithoutSwitch(of *MeshConfig, name string) *Mesh {
 	if m.Config == of {
 		out.Config = &c
 	}
+	if slices.Contains(deploying, name) && len(m.KubeGateways) > 0 {
+		out.redeploy()
+	}
 	return &out
+}
+
+// redeploy makes anew what istiod deploys for Gateways.
+func (m *Mesh) redeploy() {
+	deployed := func(o *manifest.Object) bool { return strings.HasPrefix(o.Implied, deployedFor) }
+	m.Workloads = slices.DeleteFunc(slices.Clone(m.Workloads), func(w *Workload) bool { return deployed(w.Object) })
+	m.KubeServices = slices.DeleteFunc(slices.Clone(m.KubeServices), func(s *KubeService) bool { return deployed(s.Object) })
+	m.ServiceAccounts = slices.DeleteFunc(slices.Clone(m.ServiceAccounts), deployed)
+	m.implyKubeGateways()
+	m.sortWorkloads()
+	m.completion = &sync.Once{}
 }
 
 // takeEnvironment settles the variables that Helm values give istiod, and what sets

@@ -37,8 +37,8 @@ func (l *OpenLabel) May(value string) bool {
 
 // Complete gives the workloads the labels that their pods have when they run.
 // labels is asked once for each, before any of them is changed; what a manifest
-// says itself stays. It happens once in the life of a mesh, whoever asks first:
-// later calls return when it is done.
+// says itself stays. It happens once in the life of a mesh and of a workload,
+// whoever asks first: later calls return when it is done.
 func (m *Mesh) Complete(labels func(*Workload) (known map[string]string, open map[string]OpenLabel)) {
 	once := m.completion
 	if once == nil {
@@ -51,10 +51,14 @@ func (m *Mesh) Complete(labels func(*Workload) (known map[string]string, open ma
 		}
 		sets := make([]set, len(m.Workloads))
 		for i, w := range m.Workloads {
-			sets[i].known, sets[i].open = labels(w)
+			if w.added == nil {
+				sets[i].known, sets[i].open = labels(w)
+			}
 		}
 		for i, w := range m.Workloads {
-			w.complete(sets[i].known, sets[i].open)
+			if w.added == nil {
+				w.complete(sets[i].known, sets[i].open)
+			}
 		}
 	})
 }

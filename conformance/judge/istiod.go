@@ -12,6 +12,7 @@ import (
 	security "istio.io/api/security/v1beta1"
 	configaggregate "istio.io/istio/pilot/pkg/config/aggregate"
 	"istio.io/istio/pilot/pkg/config/memory"
+	"istio.io/istio/pilot/pkg/features"
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/networking/core"
 	"istio.io/istio/pilot/pkg/serviceregistry/aggregate"
@@ -145,8 +146,13 @@ func startIstiod(m *Manifests) (*istiod, error) {
 	// The pods must be known before the ServiceEntries that select them are
 	// converted: the collections of the latter settle on their own time, and
 	// nothing tells when a later addition has been seen.
-	kube.AppendWorkloadHandler(entries.WorkloadInstanceHandler)
-	entries.AppendWorkloadHandler(kube.WorkloadInstanceHandler)
+	// As kube/controller/multicluster.go initializeCluster does.
+	if features.EnableServiceEntrySelectPods {
+		kube.AppendWorkloadHandler(entries.WorkloadInstanceHandler)
+	}
+	if features.EnableK8SServiceSelectWorkloadEntries {
+		entries.AppendWorkloadHandler(kube.WorkloadInstanceHandler)
+	}
 	registries.AddRegistry(entries)
 	registries.AddRegistry(kube)
 
@@ -177,7 +183,9 @@ func startIstiod(m *Manifests) (*istiod, error) {
 		}
 	}
 	entries.ResyncEDS()
-	awaitMachines(m, registries, env.EndpointIndex)
+	if features.EnableK8SServiceSelectWorkloadEntries {
+		awaitMachines(m, registries, env.EndpointIndex)
+	}
 
 	i.registries, i.entries = registries, entries
 	env.ServiceDiscovery = orderedServices{registries, 0}

@@ -13,6 +13,7 @@ import (
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"istio.io/api/annotation"
 	"istio.io/istio/pilot/pkg/model"
@@ -51,8 +52,12 @@ func (i *istiod) proxy(w *Workload) (*model.Proxy, error) {
 			UnprivilegedPod:  w.environment("ISTIO_META_UNPRIVILEGED_POD"),
 		},
 	}
-	node.Metadata.DNSCapture = i.metadata["ISTIO_META_DNS_CAPTURE"] == "true"
-	node.Metadata.DNSAutoAllocate = i.metadata["ISTIO_META_DNS_AUTO_ALLOCATE"] == "true"
+	metadata := i.proxyMetadata(w)
+	node.Metadata.DNSCapture = metadata["ISTIO_META_DNS_CAPTURE"] == "true"
+	node.Metadata.DNSAutoAllocate = metadata["ISTIO_META_DNS_AUTO_ALLOCATE"] == "true"
+	node.Metadata.TLSClientCertChain = metadata["ISTIO_META_TLS_CLIENT_CERT_CHAIN"]
+	node.Metadata.TLSClientKey = metadata["ISTIO_META_TLS_CLIENT_KEY"]
+	node.Metadata.TLSClientRootCert = metadata["ISTIO_META_TLS_CLIENT_ROOT_CERT"]
 	if w.Role == GatewayProxy {
 		node.Type = model.Router
 	}
@@ -70,6 +75,23 @@ func (i *istiod) proxy(w *Workload) (*model.Proxy, error) {
 	}
 	node.DiscoverIPMode()
 	return node, nil
+}
+
+// proxyMetadata is the environment that a pod's proxy has from the mesh
+// configuration and from its own annotation.
+func (i *istiod) proxyMetadata(w *Workload) map[string]string {
+	var own struct {
+		ProxyMetadata map[string]string `json:"proxyMetadata"`
+	}
+	if err := yaml.Unmarshal([]byte(w.Pod.Annotations[annotation.ProxyConfig.Name]), &own); err != nil || own.ProxyMetadata == nil {
+		return i.metadata
+	}
+	out := maps.Clone(i.metadata)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, own.ProxyMetadata)
+	return out
 }
 
 // config generates what istiod sends to a workload's proxy.

@@ -150,7 +150,7 @@ func (m *Mesh) dial(f flow.Flow, source *Workload) (netip.Addr, uint16, string) 
 	}
 	// By UDP, which no proxy takes, automatic addresses lead nowhere; what is asked
 	// is whether the host itself can be reached.
-	if source.Role == SidecarProxy && f.Scheme != flow.UDP && m.proxyMetadata("ISTIO_META_DNS_CAPTURE") == "true" {
+	if source.Role == SidecarProxy && f.Scheme != flow.UDP && m.istiod.proxyMetadata(source)["ISTIO_META_DNS_CAPTURE"] == "true" {
 		address, err := m.istiod.captured(source, m.network.fullName(f.Host, source.Pod.Namespace), m.network.resolve(f.Host, source.Pod.Namespace))
 		if err != nil {
 			return netip.Addr{}, 0, err.Error()
@@ -160,10 +160,6 @@ func (m *Mesh) dial(f flow.Flow, source *Workload) (netip.Addr, uint16, string) 
 		}
 	}
 	return m.network.resolve(f.Host, source.Pod.Namespace), port, ""
-}
-
-func (m *Mesh) proxyMetadata(key string) string {
-	return m.manifests.Mesh.GetDefaultConfig().GetProxyMetadata()[key]
 }
 
 // start sends a connection on its way.

@@ -9,6 +9,7 @@ import (
 	"istio.io/istio/pkg/config/protocol"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
 )
 
@@ -178,7 +179,9 @@ func (s *Simulation) without(config *model.MeshConfig, name string) *Simulation 
 	key := config.Revision + "|" + name
 	o := s.unswitched[key]
 	if o == nil {
-		o = newSimulation(s.mesh.WithoutSwitch(config, name), s.chance)
+		mesh := s.mesh.WithoutSwitch(config, name)
+		capture.Complete(mesh)
+		o = newSimulation(mesh, s.chance)
 		o.alternatives = s.alternatives
 		if s.unswitched == nil {
 			s.unswitched = map[string]*Simulation{}
