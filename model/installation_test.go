@@ -293,29 +293,3 @@ func TestRevisionTagsOfSail(t *testing.T) {
 		})
 	}
 }
-
-func TestSwitchesThatAreNotModelled(t *testing.T) {
-	values := func(env string) string {
-		return "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: istiod, namespace: istio-system}\nspec: {chart: {spec: {chart: istiod}}, values: {pilot: {env: {" + env + "}}}}\n"
-	}
-	for _, test := range []struct {
-		env  string
-		said bool
-	}{
-		{"PILOT_IGNORE_RESOURCES: '*.istio.io'", true},
-		{"PILOT_UNIFIED_SIDECAR_SCOPE: 'false'", true},
-		{"PILOT_UNIFIED_SIDECAR_SCOPE: 'true'", false},
-		{"PILOT_ENABLE_QUIC_LISTENERS: '1'", true},
-		{"PILOT_SCOPE_GATEWAY_TO_NAMESPACE: 'true'", false}, // modelled
-		{"PILOT_TRACE_SAMPLING: '100'", false},              // has no bearing
-	} {
-		m, _, err := Load(context.Background(), manifest.Options{Paths: []manifest.Path{{Name: "-"}}, Stdin: strings.NewReader(values(test.env))}, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		name, _, _ := strings.Cut(test.env, ":")
-		if said := slices.ContainsFunc(m.Notes, func(n string) bool { return strings.Contains(n, name) }); said != test.said {
-			t.Errorf("%s: a note is there: %t, want %t (%q)", test.env, said, test.said, m.Notes)
-		}
-	}
-}

@@ -154,6 +154,7 @@ func (c *configuring) collect(objects []*manifest.Object) {
 		case *Workload:
 			if d := istiodOf(v); d != nil {
 				c.istiods[d.revision()] = d
+				c.mesh.noteElsewhere(d)
 			}
 		}
 	}

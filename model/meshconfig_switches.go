@@ -50,6 +50,7 @@ var switches = map[string]string{
 	"PILOT_ENABLE_SENDING_HBONE":                         "true",
 	"PILOT_ENABLE_SERVICEENTRY_SELECT_PODS":              "true",
 	"PILOT_ENABLE_STRICT_GATEWAY_MERGING":                "true",
+	"PILOT_FILTER_GATEWAY_CLUSTER_CONFIG":                "false",
 	"PILOT_GATEWAY_API_CONTROLLER_NAME":                  "istio.io/gateway-controller",
 	"PILOT_GATEWAY_API_DEFAULT_GATEWAYCLASS_NAME":        "istio",
 	"PILOT_IGNORE_RESOURCES":                             "",
@@ -208,6 +209,18 @@ func (in *installation) takeEnvironment(user map[string]any, at string) {
 			field = "pilot.env." + name
 		}
 		in.environmentAt[name] = Place{in.object, join(at, field)}
+	}
+}
+
+// noteElsewhere says which switches of istiod have a value that is not in its
+// Deployment.
+func (m *Mesh) noteElsewhere(d *istiod) {
+	for _, c := range d.workload.Pod.Containers {
+		for _, e := range c.Env {
+			if _, known := switches[e.Name]; known && e.ValueFrom != nil {
+				m.note("%s takes %s from elsewhere, which is not read: its default is taken", title(d.workload.Object), e.Name)
+			}
+		}
 	}
 }
 

@@ -372,6 +372,23 @@ func (m *MergedVirtualService) Destinations(namespace string) []Destination {
 	return out
 }
 
+// LeadsTo reports whether any route, mirrors included, names a host as its
+// destination.
+func (m *MergedVirtualService) LeadsTo(h string) bool {
+	is := func(d *networking.Destination) bool { return d.GetHost() == h }
+	split := func(list []*networking.RouteDestination) bool {
+		return slices.ContainsFunc(list, func(w *networking.RouteDestination) bool { return is(w.GetDestination()) })
+	}
+	for _, r := range m.HTTP {
+		if is(r.GetMirror()) || slices.ContainsFunc(r.GetRoute(), func(w *networking.HTTPRouteDestination) bool { return is(w.GetDestination()) }) ||
+			slices.ContainsFunc(r.GetMirrors(), func(x *networking.HTTPMirrorPolicy) bool { return is(x.GetDestination()) }) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(m.TCP, func(r *networking.TCPRoute) bool { return split(r.GetRoute()) }) ||
+		slices.ContainsFunc(m.TLS, func(r *networking.TLSRoute) bool { return split(r.GetRoute()) })
+}
+
 // Destination is a host that routes lead to, and on which ports; 0 is a
 // destination without port.
 type Destination struct {

@@ -163,6 +163,10 @@ func (p *proxy) compileCluster(name string) *cluster {
 		c.missing = fmt.Sprintf("%s is only another name for %s", hostname, c.service.ExternalName)
 		return c
 	}
+	if p.filteredOut(c) {
+		c.missing = fmt.Sprintf("no route of its Gateways names %s, and gateways get the clusters of such hosts alone (PILOT_FILTER_GATEWAY_CLUSTER_CONFIG)", hostname)
+		return c
+	}
 	c.port = c.service.PortByNumber(number)
 	if c.port == nil || c.port.Protocol == protocol.UDP {
 		c.missing = fmt.Sprintf("%s has no port %d", c.service.Object, number)
@@ -191,7 +195,7 @@ func (p *proxy) compileCluster(name string) *cluster {
 	default:
 		p.applyTLS(c, rule, chosen)
 	}
-	for _, u := range []*model.Unmodelled{p.push.UnmodelledBackend(c.service), p.filteredOut(c), p.throughTunnel(c)} {
+	for _, u := range []*model.Unmodelled{p.push.UnmodelledBackend(c.service), p.throughTunnel(c)} {
 		if u != nil {
 			c.unmodelled = u
 		}

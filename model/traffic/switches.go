@@ -50,22 +50,25 @@ func (p *proxy) draining(s *model.Service, e *model.Endpoint) bool {
 	return label != "" && e.Labels[label] != "" && s.Labels[p.push.Config.Setting("PILOT_PERSISTENT_SESSION_LABEL")] == ""
 }
 
-// filteredOut says why it is not known whether a gateway has a cluster, nil where
-// that is certain: with PILOT_FILTER_GATEWAY_CLUSTER_CONFIG it gets those of the
-// hosts that routes of its Gateways name, which those are not to which another name
-// leads, and none for AUTO_PASSTHROUGH (istio pilot/pkg/model/push_context.go
-// GatewayServices).
-func (p *proxy) filteredOut(c *cluster) *model.Unmodelled {
-	if p.role != gatewayRole || !p.enabled("PILOT_FILTER_GATEWAY_CLUSTER_CONFIG") {
-		return nil
+// filteredOut reports whether a gateway does not get a cluster: with
+// PILOT_FILTER_GATEWAY_CLUSTER_CONFIG it gets those of the hosts that routes of its
+// Gateways name, and those are not the hosts to which other names lead; of
+// AUTO_PASSTHROUGH it gets all (istio pilot/pkg/model/push_context.go GatewayServices,
+// pilot/pkg/networking/core/cluster.go buildOutboundSniDnatClusters).
+func (p *proxy) filteredOut(c *cluster) bool {
+	if p.role != gatewayRole || p.gateway == nil || c.forwards || !p.enabled("PILOT_FILTER_GATEWAY_CLUSTER_CONFIG") {
+		return false
 	}
-	named := func(vs *model.MergedVirtualService) bool {
-		return slices.ContainsFunc(vs.Destinations(p.namespace), func(d model.Destination) bool { return d.Host == c.service.Hostname })
+	var bound []string
+	for _, port := range p.gateway.Ports {
+		for _, s := range port.Servers {
+			bound = append(bound, s.Name())
+		}
 	}
-	if !c.forwards && slices.ContainsFunc(p.push.VirtualServices(), named) {
-		return nil
-	}
-	return p.switched("PILOT_FILTER_GATEWAY_CLUSTER_CONFIG", fmt.Sprintf("no route names %s, and whether gateways know it then is not simulated", c.service.Hostname))
+	h := string(c.service.Hostname)
+	return !slices.ContainsFunc(p.push.VirtualServices(), func(vs *model.MergedVirtualService) bool {
+		return slices.ContainsFunc(vs.Gateways, func(g string) bool { return slices.Contains(bound, g) }) && vs.LeadsTo(h)
+	})
 }
 
 // readsRedis says that a proxy reads the Redis protocol on a port, nil where it

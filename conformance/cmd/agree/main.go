@@ -21,6 +21,7 @@ import (
 
 	"github.com/egresslint/egresslint/conformance/agree"
 	"github.com/egresslint/egresslint/conformance/generate"
+	"github.com/egresslint/egresslint/conformance/switches"
 	"github.com/egresslint/egresslint/model/flow"
 )
 
@@ -32,11 +33,24 @@ func main() {
 	most := flag.Int("show", 20, "disagreements printed in full")
 	reduce := flag.Int("reduce", 0, "disagreements of different kinds reduced to a small mesh and printed")
 	save := flag.String("save", "", "directory to save reduced disagreements in, as testdata/mesh")
+	variables := map[string]string{}
+	flag.Func("switch", "environment `variable=value` of istiod; may be repeated", func(text string) error {
+		name, value, _ := strings.Cut(text, "=")
+		_, err := switches.Set(name, value)
+		variables[name] = value
+		return err
+	})
 	flag.Parse()
+	if len(variables) > 0 {
+		istiod = switches.Manifest(variables)
+	}
 	if !run(os.Stdout, *start, *seeds, *flows, *workers, *most, *reduce, *save) {
 		os.Exit(1)
 	}
 }
+
+// istiod is a manifest that each mesh has in addition.
+var istiod []byte
 
 type outcome struct {
 	mesh   *generate.Case
@@ -61,7 +75,7 @@ func run(out io.Writer, start uint64, seeds, flows, workers, most, reduce int, s
 			defer busy.Done()
 			for seed := range next {
 				c := generate.New(seed, flows)
-				result, err := agree.Check(c.YAML(), c.Flows)
+				result, err := agree.Check(append(c.YAML(), istiod...), c.Flows)
 				done <- outcome{c, result, err}
 			}
 		}()
