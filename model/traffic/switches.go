@@ -153,10 +153,14 @@ func ingressOn(s *model.Sidecar, port int) *networking.IstioIngressListener {
 // explainSwitches says in front of a trace which of istiod's switches decide it: those
 // without which the flow would fare otherwise.
 func (s *Simulation) explainSwitches(f flow.Flow, t *flow.Trace) {
+	var own *flow.Trace // t may stand for several choices of istiod
 	for _, config := range s.mesh.Configs() {
 		for _, set := range config.Switched() {
+			if own == nil {
+				own, _ = s.trace(f)
+			}
 			o, _ := s.without(config, set.Name).trace(f)
-			if sameVerdict(t, o) {
+			if sameVerdict(own, o) {
 				continue
 			}
 			byDefault := set.Default()
