@@ -99,7 +99,7 @@ func newAddressBook(mesh *Mesh, config *MeshConfig) *addressBook {
 // (pilot/pkg/serviceregistry/serviceentry/auto_allocation.go).
 func autoAllocates(entry *ServiceEntry, controller bool) bool {
 	return entry.Spec.GetResolution() != networking.ServiceEntry_NONE && len(entry.Spec.GetAddresses()) == 0 &&
-		!(controller && strings.EqualFold(entry.Labels["networking.istio.io/enable-autoallocate-ip"], "false"))
+		(!controller || !strings.EqualFold(entry.Labels["networking.istio.io/enable-autoallocate-ip"], "false"))
 }
 
 func (b *addressBook) list(addresses ...string) {
