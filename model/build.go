@@ -22,9 +22,10 @@ import (
 // Load reads manifests and makes a mesh of them. It fails only where nothing
 // can be read at all (a path that does not exist, no manifest); whatever is
 // wrong with single files and objects is in Mesh.Problems. files.Decode,
-// files.Essence and files.Unread are ignored. The set gives source lines.
+// files.Essence, files.Unread and files.Outline are ignored. The set gives source
+// lines.
 func Load(ctx context.Context, files manifest.Options, opts Options) (*Mesh, *manifest.Set, error) {
-	files.Decode, files.Essence, files.Unread = Decode, essence, unread
+	files.Decode, files.Essence, files.Unread, files.Outline = Decode, essence, unread, outline
 	set, err := manifest.Load(ctx, files)
 	if err != nil {
 		return nil, nil, err

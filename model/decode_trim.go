@@ -22,11 +22,22 @@ import (
 var dropped = map[reflect.Type][]string{
 	reflect.TypeFor[corev1.PodSpec](): {
 		"Affinity", "TopologySpreadConstraints", "Tolerations", "NodeSelector", "ImagePullSecrets", "ReadinessGates",
-		"SchedulingGates", "ResourceClaims", "Overhead", "Resources",
+		"SchedulingGates", "ResourceClaims", "Overhead", "Resources", "TerminationGracePeriodSeconds", "ActiveDeadlineSeconds",
+		"RestartPolicy", "SchedulerName", "PriorityClassName", "Priority", "RuntimeClassName", "EnableServiceLinks",
+		"PreemptionPolicy", "AutomountServiceAccountToken", "NodeName",
+	},
+	reflect.TypeFor[corev1.PodSecurityContext](): {
+		"SELinuxOptions", "WindowsOptions", "SupplementalGroups", "SupplementalGroupsPolicy", "FSGroup", "Sysctls",
+		"FSGroupChangePolicy", "SeccompProfile", "AppArmorProfile", "SELinuxChangePolicy",
 	},
 	reflect.TypeFor[corev1.Container](): {
 		"LivenessProbe", "ReadinessProbe", "StartupProbe", "Lifecycle", "Resources", "ResizePolicy", "EnvFrom", "VolumeDevices",
+		"ImagePullPolicy", "TerminationMessagePath", "TerminationMessagePolicy", "WorkingDir", "Stdin", "StdinOnce", "TTY",
 	},
+	reflect.TypeFor[corev1.SecurityContext](): {
+		"SELinuxOptions", "WindowsOptions", "ReadOnlyRootFilesystem", "ProcMount", "SeccompProfile", "AppArmorProfile",
+	},
+	reflect.TypeFor[corev1.Capabilities]():    {"Drop"},
 	reflect.TypeFor[corev1.PodTemplateSpec](): {},
 	// What manifest.Object has as well.
 	reflect.TypeFor[corev1.Service]():             {"ObjectMeta", "Status"},
@@ -44,7 +55,7 @@ var (
 	})
 )
 
-// trim empties the dropped fields of a struct.
+// trim empties the dropped fields of a struct, as decoding by its shape does.
 func trim[T any](v *T) {
 	s := reflect.ValueOf(v).Elem()
 	for _, field := range dropped[s.Type()] {
@@ -52,10 +63,33 @@ func trim[T any](v *T) {
 	}
 }
 
-// trimPod returns a pod's spec without what has no bearing on egress.
+// trimSpec empties the dropped fields of a pod.
+func trimSpec(pod *corev1.PodSpec) {
+	trim(pod)
+	if pod.SecurityContext != nil {
+		trim(pod.SecurityContext)
+	}
+	pod.Containers, pod.InitContainers = exactly(pod.Containers), exactly(pod.InitContainers)
+	for _, containers := range [][]corev1.Container{pod.Containers, pod.InitContainers} {
+		for i := range containers {
+			c := &containers[i]
+			trim(c)
+			c.Ports, c.Env, c.VolumeMounts = exactly(c.Ports), exactly(c.Env), exactly(c.VolumeMounts)
+			if c.SecurityContext != nil {
+				trim(c.SecurityContext)
+				if c.SecurityContext.Capabilities != nil {
+					trim(c.SecurityContext.Capabilities)
+				}
+			}
+		}
+	}
+}
+
+// trimPod returns a pod's spec without what else has no bearing on egress. Others
+// may have the same, so that it must not be changed.
 func trimPod(spec *corev1.PodSpec) *corev1.PodSpec {
 	pod := *spec
-	trim(&pod)
+	pod.ServiceAccountName, pod.DeprecatedServiceAccount = "", "" // as Workload.ServiceAccount
 	// Of volumes those of the node count: they may lead out of the pod.
 	ofNode := func(v corev1.Volume) bool { return v.HostPath != nil }
 	if slices.ContainsFunc(pod.Volumes, ofNode) {
@@ -63,44 +97,36 @@ func trimPod(spec *corev1.PodSpec) *corev1.PodSpec {
 	} else {
 		pod.Volumes = nil
 	}
-	pod.SecurityContext = shared(pod.SecurityContext)
-	pod.Containers = trimContainers(pod.Containers)
-	pod.InitContainers = trimContainers(pod.InitContainers)
-	return &pod
+	trimContainers(pod.Containers)
+	trimContainers(pod.InitContainers)
+	return shared(&pod)
 }
 
-// trimContainers copies containers into a slice of their number: a decoder
-// leaves room for four.
-func trimContainers(containers []corev1.Container) []corev1.Container {
-	if containers == nil {
-		return nil
-	}
-	out := make([]corev1.Container, len(containers))
-	for i, c := range containers {
-		trim(&c)
-		c.SecurityContext = shared(c.SecurityContext)
-		c.Ports = exactly(c.Ports)
-		if !slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return readVariable(c.Name, e.Name) }) {
+func trimContainers(containers []corev1.Container) {
+	for i := range containers {
+		c := &containers[i]
+		istios := readContainer(c.Name)
+		if !istios {
+			c.Image, c.Command, c.Args = "", nil, nil
+		}
+		if !slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return istios || readVariable(e.Name) }) {
 			c.Env = nil
 		}
 		if !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return readMount(m.MountPath) }) {
 			c.VolumeMounts = nil
 		}
-		c.Env, c.VolumeMounts = exactly(c.Env), exactly(c.VolumeMounts)
-		out[i] = c
 	}
-	return out
 }
 
-// sharedContexts has security contexts by their content: a mesh has few that
-// differ, and nobody changes one.
+// sharedSpecs has specs by their content: a mesh has few that differ, and nobody
+// changes one.
 var (
-	sharedContexts sync.Map
-	sharedCount    atomic.Int64
+	sharedSpecs sync.Map
+	sharedCount atomic.Int64
 )
 
-// What is shared: so many contexts, of so many bytes.
-const maxShared, maxSharedBytes = 4096, 128
+// What is shared: so many specs, of so many bytes.
+const maxShared, maxSharedBytes = 4096, 512
 
 // shared returns a value of the same content that others have too.
 func shared[T any, P interface {
@@ -115,21 +141,27 @@ func shared[T any, P interface {
 		return v
 	}
 	key := reflect.TypeFor[T]().Name() + string(content)
-	if known, ok := sharedContexts.Load(key); ok {
+	if known, ok := sharedSpecs.Load(key); ok {
 		return known.(P)
 	}
 	if sharedCount.Add(1) > maxShared {
 		return v
 	}
-	known, _ := sharedContexts.LoadOrStore(key, v)
+	known, _ := sharedSpecs.LoadOrStore(key, v)
 	return known.(P)
+}
+
+// readContainer tells the containers of Istio, of which image, arguments and
+// variables count.
+func readContainer(name string) bool {
+	return name == "discovery" || strings.Contains(name, "istio")
 }
 
 // readVariable tells the variables of a container that Istio reads, or that lead
 // a program to a proxy. A container keeps all of its variables or none, so that
 // their places stay.
-func readVariable(container, name string) bool {
-	return container == ProxyContainer || container == "discovery" || name == "OUTPUT_CERTS" ||
+func readVariable(name string) bool {
+	return name == "OUTPUT_CERTS" ||
 		strings.Contains(name, "ISTIO") || strings.Contains(name, "PILOT") || strings.Contains(strings.ToUpper(name), "PROXY")
 }
 

@@ -143,6 +143,7 @@ func (d *decoding) podTemplate(place string) any {
 		} else {
 			_, err = d.doc.UnmarshalField(place, template)
 		}
+		trimSpec(&template.Spec)
 	}
 	if err != nil {
 		c := d.mistypedTemplate(err, place)

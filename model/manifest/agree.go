@@ -54,7 +54,7 @@ var linePattern = regexp.MustCompile(`^line ([0-9]+): `)
 // differently, or not at all.
 func (d *draft) disagreement() (Problem, bool) {
 	d.inspected = inspect(d.file.root)
-	if d.piece.json || d.document > 0 || !d.inspected.unusual && !hasCorner(d.part.bytes) {
+	if d.piece.json || d.document > 0 || !d.inspected.unusual && (d.rest != nil || !hasCorner(d.part.bytes)) {
 		return Problem{}, false
 	}
 	ours, err := d.file.toJSON(d.file.root)

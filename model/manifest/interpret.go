@@ -26,6 +26,9 @@ type task struct {
 	before int
 	// skimmed is the object, where that was told without parsing.
 	skimmed *Object
+	// rest is the document without what nobody asks for, nil if that is all of it.
+	// A stream parses the rest; alone, the whole is parsed.
+	rest []byte
 }
 
 // list is a List whose items are tasks of their own.
@@ -68,6 +71,27 @@ func (l *loader) interpret(t *task, r *result) {
 		r.objects = append(r.objects, t.skimmed)
 		return
 	}
+	if t.rest != nil && t.root != nil {
+		before := *r
+		t.interpretParsed(l, r)
+		if r.isOneMore(&before) {
+			return
+		}
+		*r = before // something is the matter: see where in the whole document
+	}
+	t.rest = nil
+	t.interpretParsed(l, r)
+}
+
+// isOneMore reports whether a result is another one with one object more.
+func (r *result) isOneMore(before *result) bool {
+	return len(r.objects) == len(before.objects)+1 && r.documents == before.documents+1 && r.others == before.others &&
+		len(r.values) == len(before.values) && len(r.rejected) == len(before.rejected) && len(r.problems) == len(before.problems) &&
+		len(r.templates) == len(before.templates) && len(r.doubts) == len(before.doubts)
+}
+
+// interpretParsed parses a fragment, if that was not done, and makes objects of it.
+func (t *task) interpretParsed(l *loader, r *result) {
 	raw := t.text[t.piece.off:t.piece.end]
 	if len(raw) > l.opts.MaxDocumentBytes {
 		r.documents++

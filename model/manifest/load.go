@@ -87,11 +87,12 @@ type run struct {
 }
 
 // do interprets the tasks.
-func (b *batch) do(ctx context.Context, l *loader) {
+func (b *batch) do(ctx context.Context, l *loader, lines *skimmer) {
 	var inOneGo *stream
-	streams, lines := 0, &skimmer{}
+	streams := 0
+	lines.sieved.reset()
 	for i := range b.tasks {
-		b.tasks[i].skimmed = l.skim(&b.tasks[i], lines)
+		l.look(&b.tasks[i], lines)
 	}
 	for i := range b.tasks {
 		if ctx.Err() != nil {
@@ -134,8 +135,9 @@ func (l *loader) run(ctx context.Context) {
 	var wait sync.WaitGroup
 	for range max(runtime.GOMAXPROCS(0), 1) {
 		wait.Go(func() {
+			lines := &skimmer{}
 			for b := range work {
-				b.do(ctx, l)
+				b.do(ctx, l, lines)
 			}
 		})
 	}

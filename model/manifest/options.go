@@ -37,6 +37,11 @@ type Options struct {
 	// type alone. text is the document. Where the document is plain, it is not
 	// parsed then. Unread is called from several goroutines at once.
 	Unread func(o *Object, text []byte) bool
+	// Outline may be nil. It says of the documents of a type of which parts Decode
+	// asks for nothing; nil if all of it counts. Decode must make the same of the
+	// rest alone, and where it has problems it is called once more with the whole
+	// document. It is called from several goroutines at once.
+	Outline func(apiVersion, kind string) *Outline
 	// NamespaceScoped tells whether a kind lives in a namespace; objects of
 	// kinds that do not keep Namespace "". Nil means [NamespaceScoped].
 	NamespaceScoped func(o *Object) bool

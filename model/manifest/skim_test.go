@@ -48,7 +48,7 @@ func TestSkimAgreesWithParsing(t *testing.T) {
 	keys := []string{"a", "b", "app.yaml", "on", "y", "1", "1.5", "<<", "a b", "\"q\"", ".x", "~", "null", "k-1", "-k", "_", "a/b", "é", "0x1f", "no", "name", "items", "$patch", "*a"}
 	values := []string{
 		"", " x", " x", " x", " 1", " -1", " .inf", " +.inf", " 'x'", " \"x\"", " \"x\\n\"", " 'it''s'", " [a, b]", " [\"\", 'b']", " [a: b]", " [a, [b]]", " [a,]", " []", " {}", " {a: b}",
-		" |", " |-", " >+", " |2", " | # c", " x # c", " x: y", " x:", " #c", " &a x", " *a", " !!str x", " ~", " a, b", " - x", " ? x", " @x", " `x", " %x", " a:b", " a:", " \ttab", " {{ x }}", " http://x.y/?a=b&c", " 1.0", " yes", " \"unclosed", " é", " x  ", " [a b]", " [-1]", " [.inf]", " a\\b", "x", " a]", " x,]",
+		" |", " |-", " >+", " |2", " | # c", " x # c", " x: y", " x:", " #c", " &a x", " *a", " !!str x", " ~", " a, b", " - x", " ? x", " @x", " `x", " %x", " a:b", " a:", " \ttab", " {{ x }}", " http://x.y/?a=b&c", " 1.0", " yes", " \"unclosed", " é", " x  ", " [a b]", " [-1]", " [.inf]", " a\\b", "x", " a]", " x,]", " -x", " --x=1", " -", " - ", " -.inf", " $(A)", " (x", " [-x]", " [-.inf]", " [--x, -]", " |-", " |+",
 	}
 	plainKeys := []string{"a", "b", "c", "d", "e", "app.yaml", "k-1"}
 	plainValues := []string{"", "", "", "", " x", " 1", " |", " 'x'", " [a, 'b']", " {}", " a, b:c"}

@@ -42,6 +42,9 @@ func newStream(tasks []task, opts *Options) *stream {
 		}
 		n++
 		part := t.text[t.piece.off:t.piece.end]
+		if t.rest != nil {
+			part = t.rest
+		}
 		if !bytes.HasPrefix(part, marker[:3]) {
 			texts = append(texts, marker)
 			lines++
