@@ -153,7 +153,8 @@ func TestOutlineAgrees(t *testing.T) {
 		strings.NewReplacer("name: A", "name: HTTP_PROXY"), strings.NewReplacer("name: SECRET", "name: HTTPS_PROXY"), strings.NewReplacer("name: B", "name: http_proxy"),
 		strings.NewReplacer("mountPath: /tmp", "mountPath: /etc/certs"), strings.NewReplacer("configMap:\n            name: rich", "hostPath:\n            path: /proc"),
 		strings.NewReplacer("emptyDir: {}", "hostPath: {}"), strings.NewReplacer("name: helper", "name: istio-proxy"), strings.NewReplacer("name: wait", "name: istio-init"),
-		strings.NewReplacer("name: app\n          image", "name: discovery\n          image"), strings.NewReplacer("256Mi", "256Mx"), strings.NewReplacer("optional: false", "optional: \"false\""),
+		strings.NewReplacer("name: app\n          image", "name: discovery\n          image"), strings.NewReplacer("256Mi", "256Mx"), strings.NewReplacer("              add: [NET_RAW]\n", ""),
+		strings.NewReplacer("        runAsUser: 10001\n", ""), strings.NewReplacer("            allowPrivilegeEscalation: false\n", ""), strings.NewReplacer("optional: false", "optional: \"false\""),
 		strings.NewReplacer("port: 8080\n            periodSeconds", "port: 1.5\n            periodSeconds"), strings.NewReplacer("  capabilities:\n", "  capabilities:\n              surplus: 1\n"),
 		strings.NewReplacer("note: text", "note: 5"), strings.NewReplacer("image: example.com/helper", "image: 5"),
 	}

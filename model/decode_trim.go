@@ -97,6 +97,7 @@ func trimPod(spec *corev1.PodSpec) *corev1.PodSpec {
 	} else {
 		pod.Volumes = nil
 	}
+	pod.SecurityContext = unlessEmpty(pod.SecurityContext)
 	trimContainers(pod.Containers)
 	trimContainers(pod.InitContainers)
 	return shared(&pod)
@@ -109,6 +110,10 @@ func trimContainers(containers []corev1.Container) {
 		if !istios {
 			c.Image, c.Command, c.Args = "", nil, nil
 		}
+		if c.SecurityContext != nil {
+			c.SecurityContext.Capabilities = unlessEmpty(c.SecurityContext.Capabilities)
+			c.SecurityContext = unlessEmpty(c.SecurityContext)
+		}
 		if !slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return istios || readVariable(e.Name) }) {
 			c.Env = nil
 		}
@@ -116,6 +121,14 @@ func trimContainers(containers []corev1.Container) {
 			c.VolumeMounts = nil
 		}
 	}
+}
+
+// unlessEmpty is nil for what says nothing, or nothing that is not dropped.
+func unlessEmpty[T any](v *T) *T {
+	if v == nil || reflect.ValueOf(v).Elem().IsZero() {
+		return nil
+	}
+	return v
 }
 
 // sharedSpecs has specs by their content: a mesh has few that differ, and nobody
