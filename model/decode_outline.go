@@ -31,18 +31,19 @@ func outline(apiVersion, kind string) *manifest.Outline {
 var workloadOutlines = sync.OnceValue(func() map[string]*manifest.Outline {
 	dropped := &manifest.Outline{Drop: true}
 	template := podTemplateShape().Outline(omitted)
-	template.Fields["metadata"] = metadataOutline
+	template.Fields["metadata"] = metadataOutline(nil)
+	metadata := metadataOutline(&manifest.Outline{Others: noteUnless(readLabel)})
 	// A controller is what its pods are; whether it selects them matters to a patch.
 	controller := func(fields map[string]*manifest.Outline) *manifest.Outline {
 		return &manifest.Outline{
-			Fields: map[string]*manifest.Outline{"metadata": metadataOutline, "status": dropped, "spec": {
+			Fields: map[string]*manifest.Outline{"metadata": metadata, "status": dropped, "spec": {
 				Fields: fields, Others: func(string) *manifest.Outline { return dropped },
 			}},
 		}
 	}
-	whole := &manifest.Outline{}
+	whole, there := &manifest.Outline{}, &manifest.Outline{Others: func(string) *manifest.Outline { return dropped }}
 	return map[string]*manifest.Outline{
-		"spec.template": controller(map[string]*manifest.Outline{"selector": whole, "workloadRef": whole, "template": template}),
+		"spec.template": controller(map[string]*manifest.Outline{"selector": there, "workloadRef": whole, "template": template}),
 		"spec.jobTemplate.spec.template": controller(map[string]*manifest.Outline{"jobTemplate": {
 			Fields: map[string]*manifest.Outline{"spec": {Fields: map[string]*manifest.Outline{"template": template}}},
 		}}),
@@ -50,20 +51,25 @@ var workloadOutlines = sync.OnceValue(func() map[string]*manifest.Outline {
 })
 
 // metadataOutline leaves out the annotations that trimAnnotations does.
-var metadataOutline = &manifest.Outline{Fields: map[string]*manifest.Outline{"annotations": {
-	Others: func(key string) *manifest.Outline {
-		if readAnnotation(key) {
+func metadataOutline(labels *manifest.Outline) *manifest.Outline {
+	fields := map[string]*manifest.Outline{"annotations": {Others: noteUnless(readAnnotation)}}
+	if labels != nil {
+		fields["labels"] = labels
+	}
+	return &manifest.Outline{Fields: fields}
+}
+
+// noteUnless drops the labels or annotations that nobody reads. One that is no
+// text makes the API server refuse the object.
+func noteUnless(read func(key string) bool) func(key string) *manifest.Outline {
+	note := &manifest.Outline{Drop: true, Fits: manifest.ShapeOf(reflect.TypeFor[string](), nil)}
+	return func(key string) *manifest.Outline {
+		if read(key) {
 			return nil
 		}
-		return note()
-	},
-}}}
-
-// note is an annotation that nobody reads. One that is no text makes the API
-// server refuse the object.
-var note = sync.OnceValue(func() *manifest.Outline {
-	return &manifest.Outline{Drop: true, Fits: manifest.ShapeOf(reflect.TypeFor[string](), nil)}
-})
+		return note
+	}
+}
 
 // omitted is what trimPod leaves out beside what the shape drops.
 func omitted(of reflect.Type, field string) manifest.Omission {

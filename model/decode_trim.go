@@ -195,21 +195,32 @@ func exactly[T any](s []T) []T {
 // reads. Most of the others are notes of tools, and some are whole objects
 // (kubectl.kubernetes.io/last-applied-configuration).
 func trimAnnotations(annotations map[string]string) map[string]string {
+	return trimKeys(annotations, readAnnotation)
+}
+
+// trimLabels keeps the labels of a controller that a reader may take for those of
+// its pods.
+func trimLabels(labels map[string]string) map[string]string { return trimKeys(labels, readLabel) }
+
+func readLabel(key string) bool { return strings.Contains(key, "istio") }
+
+// trimKeys keeps the keys that somebody reads.
+func trimKeys(all map[string]string, read func(key string) bool) map[string]string {
 	kept := 0
-	for key := range annotations {
-		if readAnnotation(key) {
+	for key := range all {
+		if read(key) {
 			kept++
 		}
 	}
 	switch kept {
 	case 0:
 		return nil
-	case len(annotations):
-		return annotations
+	case len(all):
+		return all
 	}
 	out := make(map[string]string, kept)
-	for key, value := range annotations {
-		if readAnnotation(key) {
+	for key, value := range all {
+		if read(key) {
 			out[key] = value
 		}
 	}

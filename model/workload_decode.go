@@ -162,6 +162,9 @@ func (d *decoding) podTemplate(place string) any {
 	case unknown && (g == "" || kubernetesOwn[g] || g == "apps.openshift.io"):
 		d.unknownFields(place, corev1.PodTemplateSpec{})
 	}
+	if place != "" {
+		d.object.Labels = trimLabels(d.object.Labels)
+	}
 	w := newWorkload(d.object, place, template)
 	w.Annotations = trimAnnotations(w.Annotations)
 	w.owners = d.owners()

@@ -3,6 +3,7 @@ package manifest
 import (
 	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"path"
 	"regexp"
 	"slices"
@@ -32,6 +33,9 @@ var movedTo = map[string]string{
 // place of no object.
 func (l *loader) unify() {
 	s := l.set
+	if !l.repeated() {
+		return
+	}
 	last := make(map[identity]*Object, len(s.Objects))
 	for _, o := range s.Objects {
 		if o.Name == "" || o.generated {
@@ -40,9 +44,6 @@ func (l *loader) unify() {
 		if before := last[o.identity()]; before == nil || before.isPatch() || !o.isPatch() {
 			last[o.identity()] = o
 		}
-	}
-	if len(last) == len(s.Objects) {
-		return
 	}
 	contents := map[*Object]definition{} // of the last ones
 	s.Objects = slices.DeleteFunc(s.Objects, func(o *Object) bool {
@@ -65,6 +66,23 @@ func (l *loader) unify() {
 		s.Problems = append(s.Problems, duplicate(o, wins, l.definition(o).compare(other)))
 		return true
 	})
+}
+
+// repeated reports whether an object comes twice, or perhaps does: identities are
+// compared by their hashes, which take little memory.
+func (l *loader) repeated() bool {
+	seen := make(map[uint64]struct{}, len(l.set.Objects))
+	for _, o := range l.set.Objects {
+		if o.Name == "" || o.generated {
+			continue
+		}
+		hash := maphash.Comparable(l.store.seed, o.identity())
+		if _, again := seen[hash]; again {
+			return true
+		}
+		seen[hash] = struct{}{}
+	}
+	return false
 }
 
 // patchPattern matches the names that files of patches have.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"unicode/utf16"
 )
@@ -39,10 +40,16 @@ var (
 // read returns the text of the file as UTF-8 without byte order mark, with
 // "\n" or "\r\n" at the ends of lines.
 func (f *file) read(limit int64) ([]byte, error) {
+	return f.readInto(limit, f.open, func(size int) []byte { return make([]byte, size) })
+}
+
+// readInto is read with the file opened by somebody else, and with room in memory
+// that somebody else gives: the text is good as long as that is.
+func (f *file) readInto(limit int64, open func() (*os.File, error), room func(size int) []byte) ([]byte, error) {
 	if f.kept != nil {
 		return f.kept, nil
 	}
-	raw, err := f.raw(limit)
+	raw, err := raw(limit, open, room)
 	if err != nil {
 		return nil, err
 	}
@@ -54,41 +61,71 @@ func (f *file) read(limit int64) ([]byte, error) {
 	return text, nil
 }
 
-func (f *file) raw(limit int64) ([]byte, error) {
-	in, err := f.open()
+func raw(limit int64, open func() (*os.File, error), room func(size int) []byte) ([]byte, error) {
+	in, err := open()
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
 	info, err := in.Stat()
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if info.Size() > limit {
+	case !info.Mode().IsRegular():
+		return nil, errNotRegular
+	case info.Size() > limit:
 		return nil, errTooLarge
 	}
-	var b bytes.Buffer
-	b.Grow(int(info.Size()) + bytes.MinRead)
-	if _, err := b.ReadFrom(io.LimitReader(in, limit+1)); err != nil {
+	text := room(int(info.Size()) + 1)
+	n, err := in.Read(text)
+	text = text[:n:n]
+	if err == nil && int64(n) == info.Size() {
+		return text, nil // less than there was room for, so that it is all
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	if int64(b.Len()) > limit {
-		return nil, errTooLarge
+	rest, err := io.ReadAll(io.LimitReader(in, limit+1-int64(n)))
+	if err == nil && int64(n+len(rest)) > limit {
+		err = errTooLarge
 	}
-	return b.Bytes(), nil
+	return append(text, rest...), err
 }
 
-// open opens the file if it is a regular one: opening a FIFO would wait for
-// whoever writes to it, a device may do anything.
+// open opens the file without waiting, as opening a FIFO would for whoever writes
+// to it. Whether it is a regular file is to be asked of what was opened.
 func (f *file) open() (*os.File, error) {
-	info, err := f.root.Stat(f.rel)
-	if err != nil {
-		return nil, err
+	return f.root.OpenFile(f.rel, os.O_RDONLY|openWithoutWaiting, 0)
+}
+
+// directories opens files one after the other, and the directories that they are
+// in once each.
+type directories struct {
+	root, dir *os.Root
+	name      string
+}
+
+func (d *directories) open(f *file) (*os.File, error) {
+	name := filepath.Dir(f.rel)
+	if name == "." {
+		return f.open()
 	}
-	if !info.Mode().IsRegular() {
-		return nil, errNotRegular
+	if d.root != f.root || d.name != name {
+		d.close()
+		dir, err := f.root.OpenRoot(name)
+		if err != nil {
+			return f.open() // and say what is wrong
+		}
+		d.root, d.dir, d.name = f.root, dir, name
 	}
-	return f.root.Open(f.rel)
+	return d.dir.OpenFile(filepath.Base(f.rel), os.O_RDONLY|openWithoutWaiting, 0)
+}
+
+func (d *directories) close() {
+	if d.dir != nil {
+		d.dir.Close()
+	}
+	*d = directories{}
 }
 
 // section returns a part of the text, after read was called once.
@@ -101,6 +138,9 @@ func (f *file) section(off, length int) ([]byte, error) {
 		return nil, err
 	}
 	defer in.Close()
+	if info, err := in.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errNotRegular
+	}
 	part := make([]byte, length)
 	if _, err := in.ReadAt(part, f.skip+int64(off)); err != nil {
 		return nil, err

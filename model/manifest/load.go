@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -73,9 +74,25 @@ type loader struct {
 
 // batch is work for one worker: consecutive tasks, and what became of them.
 type batch struct {
-	tasks []task
+	*chunk
 	runs  []run
 	bytes int
+}
+
+// chunk is what a batch needs until it is done; then it serves another one.
+type chunk struct {
+	tasks []task
+	texts []byte // of small files
+}
+
+// room returns a part of the chunk for a text, or other memory if it is large.
+func (c *chunk) room(size int) []byte {
+	n := len(c.texts)
+	if size > smallFile || n+size > cap(c.texts) {
+		return make([]byte, size)
+	}
+	c.texts = c.texts[:n+size]
+	return c.texts[n : n+size : n+size]
 }
 
 // run is what became of consecutive tasks of one input, and of one List if they
@@ -89,6 +106,7 @@ type run struct {
 // do interprets the tasks.
 func (b *batch) do(ctx context.Context, l *loader, lines *skimmer) {
 	var inOneGo *stream
+	var failed *input
 	streams := 0
 	lines.sieved.reset()
 	for i := range b.tasks {
@@ -100,7 +118,7 @@ func (b *batch) do(ctx context.Context, l *loader, lines *skimmer) {
 		}
 		t := &b.tasks[i]
 		if t.skimmed == nil && t.inOneGo {
-			if inOneGo == nil && streams < maxStreams && (i == 0 || b.tasks[i-1].in != t.in) {
+			if inOneGo == nil && streams < maxStreams && t.in != failed {
 				streams++
 				inOneGo = newStream(b.tasks[i:], l.opts)
 			}
@@ -108,7 +126,7 @@ func (b *batch) do(ctx context.Context, l *loader, lines *skimmer) {
 				root, ok := inOneGo.next(t)
 				t.root = root
 				if !ok {
-					inOneGo = nil // until the next file
+					inOneGo, failed = nil, t.in // until the next file
 				}
 			}
 		} else if t.skimmed == nil {
@@ -119,63 +137,85 @@ func (b *batch) do(ctx context.Context, l *loader, lines *skimmer) {
 		}
 		l.interpret(t, &b.runs[len(b.runs)-1].result)
 	}
-	b.tasks = nil // and with them the texts: positions read the files again
 }
 
 // maxStreams is how often a batch begins again to parse in one go: where that
 // fails for one file after the other, it does not pay.
 const maxStreams = 8
 
-// batchBytes is how much text a worker gets at once.
-const batchBytes = 128 << 10
+// batchBytes is how much text a worker gets at once. Files of more than smallFile
+// have memory of their own, and may be the work of several workers.
+const batchBytes, smallFile = 128 << 10, 64 << 10
 
 // run reads the files in order and parses them on all processors.
 func (l *loader) run(ctx context.Context) {
-	work := make(chan *batch, 4)
+	work, free := make(chan *batch, 4), make(chan *chunk, 8)
 	var wait sync.WaitGroup
 	for range max(runtime.GOMAXPROCS(0), 1) {
 		wait.Go(func() {
 			lines := &skimmer{}
 			for b := range work {
 				b.do(ctx, l, lines)
+				c := b.chunk
+				b.chunk = nil // and with it the texts: positions read the files again
+				clear(c.tasks)
+				c.tasks, c.texts = c.tasks[:0], c.texts[:0]
+				select {
+				case free <- c:
+				default:
+				}
 			}
 		})
 	}
-	send := func(b *batch) {
-		l.batches = append(l.batches, b)
-		work <- b
-	}
-	current := &batch{}
-	add := func(t task) {
-		current.tasks = append(current.tasks, t)
-		if current.bytes += t.piece.end - t.piece.off; current.bytes >= batchBytes {
-			send(current)
-			current = &batch{}
+	fresh := func() *batch {
+		select {
+		case c := <-free:
+			return &batch{chunk: c}
+		default:
+			return &batch{chunk: &chunk{texts: make([]byte, 0, batchBytes+smallFile)}}
 		}
 	}
+	current := fresh()
+	send := func() {
+		l.batches = append(l.batches, current)
+		work <- current
+		current = fresh()
+	}
 	documents := 0
+	var dirs directories
+	defer dirs.close()
 	for _, in := range l.found.inputs {
 		if in.omitted {
 			continue
 		}
-		if ctx.Err() != nil || !l.split(in, &documents, add) {
+		text, err := in.readInto(l.opts.MaxFileBytes, func() (*os.File, error) { return dirs.open(in.file) }, current.room)
+		if err != nil {
+			message, help := unreadable(err, l.opts.MaxFileBytes)
+			l.set.Problems = append(l.set.Problems, Problem{Kind: Unreadable, Position: Position{File: in.shown}, Message: message, Help: help})
+			continue
+		}
+		add := func(t task) {
+			current.tasks = append(current.tasks, t)
+			if current.bytes += t.piece.end - t.piece.off; current.bytes >= batchBytes && len(text) > smallFile {
+				send()
+			}
+		}
+		if ctx.Err() != nil || !l.split(in, text, &documents, add) {
 			break
 		}
+		if max(current.bytes, len(current.texts)) >= batchBytes {
+			send()
+		}
 	}
-	send(current)
+	work <- current
+	l.batches = append(l.batches, current)
 	close(work)
 	wait.Wait()
 }
 
-// split reads a file and cuts it into tasks. It returns false when a limit of
-// the whole is reached.
-func (l *loader) split(in *input, documents *int, add func(task)) bool {
-	text, err := in.read(l.opts.MaxFileBytes)
-	if err != nil {
-		message, help := unreadable(err, l.opts.MaxFileBytes)
-		l.set.Problems = append(l.set.Problems, Problem{Kind: Unreadable, Position: Position{File: in.shown}, Message: message, Help: help})
-		return true
-	}
+// split cuts a file into tasks. It returns false when a limit of the whole is
+// reached.
+func (l *loader) split(in *input, text []byte, documents *int, add func(task)) bool {
 	if l.set.Bytes += int64(len(text)); l.set.Bytes > l.opts.MaxTotalBytes {
 		l.set.Bytes -= int64(len(text))
 		l.stop(in, fmt.Sprintf("the files hold more than %d MiB", l.opts.MaxTotalBytes>>20))
@@ -252,44 +292,47 @@ func (l *loader) splitItems(text []byte, doc fragment) ([]fragment, *list) {
 
 // assemble puts the results together in the order of the input.
 func (l *loader) assemble() {
-	var runs []run
 	whole := map[*list]bool{}
+	s, objects := l.set, 0
+	holds := map[*file]bool{} // files with objects
 	for _, b := range l.batches {
-		for _, r := range b.runs {
-			switch {
-			case r.list == nil || !r.list.broken.Load():
-				runs = append(runs, r)
-			case !whole[r.list]:
+		for i := range b.runs {
+			r := &b.runs[i]
+			if r.list != nil && r.list.broken.Load() {
+				if whole[r.list] {
+					*r = run{in: r.in}
+					continue
+				}
 				whole[r.list] = true
-				runs = append(runs, l.again(r))
+				*r = l.again(*r)
 			}
+			objects += len(r.objects)
+			holds[r.in.file] = holds[r.in.file] || len(r.objects)+len(r.rejected) > 0
+		}
+	}
+	s.Objects = make([]*Object, 0, objects)
+	var templates []template
+	for _, b := range l.batches {
+		for i := range b.runs {
+			r := &b.runs[i]
+			s.Objects = append(s.Objects, r.objects...)
+			for _, v := range r.values {
+				if !slices.ContainsFunc(s.Values, v.sameDocument) { // read for several namespaces
+					s.Values = append(s.Values, v)
+				}
+			}
+			s.Rejected = append(s.Rejected, r.rejected...)
+			s.Problems = append(s.Problems, r.problems...)
+			s.Documents += r.documents
+			s.OtherDocuments += r.others
+			if holds[r.in.file] {
+				s.Problems = append(s.Problems, r.doubts...)
+				s.OtherDocuments -= len(r.doubts)
+			}
+			templates = append(templates, r.templates...)
 		}
 	}
 	l.batches = nil
-
-	holds := map[*file]bool{} // files with objects
-	for _, r := range runs {
-		holds[r.in.file] = holds[r.in.file] || len(r.objects)+len(r.rejected) > 0
-	}
-	s := l.set
-	var templates []template
-	for _, r := range runs {
-		s.Objects = append(s.Objects, r.objects...)
-		for _, v := range r.values {
-			if !slices.ContainsFunc(s.Values, v.sameDocument) { // read for several namespaces
-				s.Values = append(s.Values, v)
-			}
-		}
-		s.Rejected = append(s.Rejected, r.rejected...)
-		s.Problems = append(s.Problems, r.problems...)
-		s.Documents += r.documents
-		s.OtherDocuments += r.others
-		if holds[r.in.file] {
-			s.Problems = append(s.Problems, r.doubts...)
-			s.OtherDocuments -= len(r.doubts)
-		}
-		templates = append(templates, r.templates...)
-	}
 	l.unify()
 	l.conclude(templates)
 }
@@ -316,8 +359,10 @@ func (l *loader) conclude(templates []template) {
 	s.Problems = append(s.Problems, templateProblems(templates)...)
 	s.Problems = append(s.Problems, l.unrendered...)
 	holdObjects := map[string]bool{}
-	for _, o := range slices.Concat(s.Objects, s.Rejected) {
-		holdObjects[o.source.file.path] = true
+	if len(l.kustomizations) > 0 {
+		for _, o := range slices.Concat(s.Objects, s.Rejected) {
+			holdObjects[o.source.file.path] = true
+		}
 	}
 	for _, k := range l.kustomizations {
 		if p, differs := k.problem(holdObjects, l.found.inputs); differs {
