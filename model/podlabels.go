@@ -36,52 +36,98 @@ func (l *OpenLabel) May(value string) bool {
 }
 
 // Complete gives the workloads the labels that their pods have when they run.
-// labels is asked once for each, before any of them is changed; what a manifest
-// says itself stays. It happens once in the life of a mesh and of a workload,
-// whoever asks first: later calls return when it is done.
-func (m *Mesh) Complete(labels func(*Workload) (known map[string]string, open map[string]OpenLabel)) {
+// labels is asked once for each, before any of them is changed, and puts them into
+// empty maps, which it must not keep; what a manifest says itself stays. It happens
+// once in the life of a mesh and of a workload, whoever asks first: later calls
+// return when it is done.
+func (m *Mesh) Complete(labels func(w *Workload, known map[string]string, open map[string]OpenLabel)) {
 	once := m.completion
 	if once == nil {
 		once = &sync.Once{} // a mesh that Build did not make
 	}
 	once.Do(func() {
-		type set struct {
-			known map[string]string
-			open  map[string]OpenLabel
-		}
-		sets := make([]set, len(m.Workloads))
+		c := completion{known: map[string]string{}, open: map[string]OpenLabel{}}
+		completed := make([]Workload, len(m.Workloads))
 		for i, w := range m.Workloads {
-			if w.added == nil {
-				sets[i].known, sets[i].open = labels(w)
+			if w.added != nil {
+				continue
 			}
+			clear(c.known)
+			clear(c.open)
+			labels(w, c.known, c.open)
+			completed[i].Labels, completed[i].added, completed[i].Open = c.of(w)
 		}
 		for i, w := range m.Workloads {
-			if w.added == nil {
-				w.complete(sets[i].known, sets[i].open)
+			if w.added != nil {
+				continue
 			}
+			w.Labels, w.added, w.Open = completed[i].Labels, completed[i].added, completed[i].Open
 		}
 	})
 }
 
-func (w *Workload) complete(known map[string]string, open map[string]OpenLabel) {
-	all := maps.Clone(w.Labels)
-	if all == nil {
-		all = map[string]string{}
-	}
-	w.added = map[string]bool{}
-	for k, v := range known {
-		if _, ok := all[k]; !ok {
-			all[k] = v
-			w.added[k] = true
+// completion completes one workload after the other. Most of a mesh have the same
+// open labels: those share them.
+type completion struct {
+	known map[string]string
+	open  map[string]OpenLabel
+	opens []map[string]OpenLabel
+	added []map[string]bool
+}
+
+// maxOpens bounds how many sets of open labels are compared.
+const maxOpens = 32
+
+func (c *completion) of(w *Workload) (labels map[string]string, added map[string]bool, open map[string]OpenLabel) {
+	labels = make(map[string]string, len(w.Labels)+len(c.known))
+	maps.Copy(labels, w.Labels)
+	for k := range c.known {
+		if _, ok := w.Labels[k]; ok {
+			delete(c.known, k)
 		}
 	}
-	w.Open = map[string]OpenLabel{}
-	for k, l := range open {
-		if _, ok := all[k]; !ok {
-			w.Open[k] = l
+	maps.Copy(labels, c.known)
+	for k := range labels {
+		delete(c.open, k)
+	}
+	added = c.sameAdded()
+	for _, other := range c.opens {
+		if maps.EqualFunc(other, c.open, OpenLabel.equal) {
+			return labels, added, other
 		}
 	}
-	w.Labels = all
+	open = maps.Clone(c.open)
+	if len(c.opens) < maxOpens {
+		c.opens = append(c.opens, open)
+	}
+	return labels, added, open
+}
+
+// sameAdded is the set of the keys of the labels that are known.
+func (c *completion) sameAdded() map[string]bool {
+	for _, other := range c.added {
+		same := len(other) == len(c.known)
+		for k := range c.known {
+			same = same && other[k]
+		}
+		if same {
+			return other
+		}
+	}
+	added := make(map[string]bool, len(c.known))
+	for k := range c.known {
+		added[k] = true
+	}
+	if len(c.added) < maxOpens {
+		c.added = append(c.added, added)
+	}
+	return added
+}
+
+// equal reports that two labels surely are the same.
+func (l OpenLabel) equal(other OpenLabel) bool {
+	return l.Absent == other.Absent && l.Proxies == other.Proxies && l.Why == other.Why && slices.Equal(l.Values, other.Values) &&
+		l.Fits == nil && other.Fits == nil // functions cannot be compared
 }
 
 // AtCreation are the labels that the pods have when they are created: without

@@ -31,6 +31,8 @@ type Command struct {
 	Stdout, Stderr io.Writer
 
 	code int // of the subcommand that ran
+	// garbage is nil where somebody else sees to memory.
+	garbage *collector
 }
 
 // Main runs the command with its arguments, without the program's name, and

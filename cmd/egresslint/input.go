@@ -84,12 +84,12 @@ func (c *Command) load(cmd *cobra.Command, f *inputFlags, args []string) (*loade
 		return nil, err
 	}
 	done := c.progress("reading")
-	mesh, set, err := model.Load(context.Background(), manifest.Options{
-		Paths:      paths,
-		Namespace:  f.namespace,
-		Stdin:      c.Stdin,
-		MeshConfig: f.meshConfig,
-	}, model.Options{
+	files := manifest.Options{Paths: paths, Namespace: f.namespace, Stdin: c.Stdin, MeshConfig: f.meshConfig}
+	if c.garbage != nil {
+		files.Rest = c.garbage.rest
+		defer c.garbage.read()
+	}
+	mesh, set, err := model.Load(context.Background(), files, model.Options{
 		AssumeInjected:  f.assumeInjected,
 		NamespaceLabels: labels,
 		Set:             f.set,

@@ -5,7 +5,6 @@ package main
 import "os"
 
 func main() {
-	collectSparsely()
-	c := Command{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+	c := Command{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, garbage: collectSparsely()}
 	os.Exit(c.Main(os.Args[1:]))
 }

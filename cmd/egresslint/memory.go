@@ -4,37 +4,90 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
+
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
-// heapFloor is what the heap may grow to before anything is collected. What is
-// read is dropped right after it is decoded, so that the live heap is small for
-// long: with Go's setting a run would collect it hundreds of times and spend a
-// third of its time on that.
-const heapFloor = 144 << 20
+// What is read is dropped right after it is decoded, so that little of what was
+// made is alive. With Go's setting a run would collect garbage hundreds of times
+// and spend a third of its time on that.
 
-// sparse garbage collection: with each collection, the percentage of the next one
-// is set so that the heap may grow to the floor; above it, to a half more than
-// what is alive, which keeps the memory of large meshes in bounds.
-func collectSparsely() {
-	debug.SetGCPercent(max(heapPercent(heapFloor, 8<<20), leastPercent))
+// leastHeap is what the heap may grow to at least before anything is collected,
+// and perByte how much more that is for each byte of the input: the memory of the
+// process stays below 64 MiB and twice the input then, as long as less is alive.
+const leastHeap, perByte = 36 << 20, 2
+
+// leastPercent is the least of what the heap may grow by, whatever is alive.
+const leastPercent = 50
+
+// collector collects garbage seldom.
+type collector struct {
+	// size is what the heap may grow to.
+	size    atomic.Uint64
+	reading atomic.Bool
+}
+
+// collectSparsely begins with that: with each collection, the percentage of the
+// next one is set so that the heap may grow to its size.
+func collectSparsely() *collector {
+	c := &collector{}
+	c.size.Store(leastHeap)
+	c.adjust()
 	type token struct{ _ [16]byte }
 	var again func(*token)
 	again = func(t *token) {
-		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-		metrics.Read(live)
-		debug.SetGCPercent(max(heapPercent(heapFloor, live[0].Value.Uint64()), leastPercent))
+		c.adjust()
 		runtime.SetFinalizer(t, again)
 	}
 	runtime.SetFinalizer(&token{}, again)
+	return c
 }
 
-// leastPercent is the least of what the heap may grow by.
-const leastPercent = 50
-
-// heapPercent is the setting with which a live heap grows to a size.
-func heapPercent(size, live uint64) int {
-	if live == 0 || live >= size {
-		return 0
+// adjust sets the percentage of the next collection. While the input is read, that
+// is to begin by rest.
+func (c *collector) adjust() {
+	size := c.size.Load()
+	if c.reading.Load() {
+		size *= 2
 	}
-	return int((size - live) * 100 / live)
+	live := max(measured("/gc/heap/live:bytes"), 4<<20) // as the least heap of the runtime
+	percent := leastPercent
+	if size > live {
+		percent = max(percent, int((size-live)*100/live))
+	}
+	debug.SetGCPercent(percent)
+}
+
+func measured(name string) uint64 {
+	sample := []metrics.Sample{{Name: name}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// rest is the [manifest.Options] Rest: it collects garbage when the heap has grown
+// to its size, which it tells from what is read so far.
+func (c *collector) rest(p manifest.Progress) func() {
+	size := uint64(leastHeap)
+	if p.Files > 0 {
+		size += perByte * uint64(p.Bytes) * uint64(p.Of) / uint64(p.Files) //nolint:gosec // none is negative
+	}
+	if !c.reading.Swap(true) || c.size.Swap(size) < size/2 {
+		c.adjust()
+	}
+	if measured("/memory/classes/heap/objects:bytes") < size {
+		return nil
+	}
+	return runtime.GC
+}
+
+// read is told that all is read. Nothing else is going on then either: what is made
+// next is kept for the most part.
+func (c *collector) read() {
+	if c.reading.Swap(false) {
+		if measured("/memory/classes/heap/objects:bytes") > c.size.Load()/2 {
+			runtime.GC()
+		}
+		c.adjust()
+	}
 }

@@ -20,13 +20,12 @@ import (
 // pilot/pkg/model/context.go SetWorkloadLabels, pilot/pkg/xds/ads.go
 // setTopologyLabels, serviceregistry/util/label AugmentLabels).
 func Complete(mesh *model.Mesh) {
-	mesh.Complete(func(w *model.Workload) (map[string]string, map[string]model.OpenLabel) {
+	mesh.Complete(func(w *model.Workload, known map[string]string, open map[string]model.OpenLabel) {
 		config := mesh.ConfigFor(w)
 		s := &subject{mesh: mesh, config: config, w: w, ns: namespaceOf(mesh, w)}
-		known, open := map[string]string{}, controllerLabels(w)
+		controllerLabels(w, open)
 		s.topology(open)
 		s.injectedLabels(known, open)
-		return known, open
 	})
 }
 
@@ -36,8 +35,7 @@ var digits = regexp.MustCompile(`^[0-9]+$`)
 // controllerLabels are the labels that a workload's controller gives to its pods
 // with values of its own (Kubernetes pkg/controller/{deployment,statefulset,
 // daemon,job}, pkg/apis/batch).
-func controllerLabels(w *model.Workload) map[string]model.OpenLabel {
-	out := map[string]model.OpenLabel{}
+func controllerLabels(w *model.Workload, out map[string]model.OpenLabel) {
 	add := func(l model.OpenLabel, keys ...string) {
 		l.Why = fmt.Sprintf("the controller of a %s sets it", w.Kind)
 		for _, key := range keys {
@@ -73,7 +71,6 @@ func controllerLabels(w *model.Workload) map[string]model.OpenLabel {
 			"serving.knative.dev/configurationGeneration", "serving.knative.dev/configurationUID", "serving.knative.dev/revisionUID",
 			"serving.knative.dev/serviceUID", "app")
 	}
-	return out
 }
 
 // The labels of a pod's place that istiod adds to what it knows of it.

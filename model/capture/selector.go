@@ -57,7 +57,9 @@ func admitted(w *model.Workload) map[string]string {
 	if out == nil {
 		out = map[string]string{}
 	}
-	for k := range controllerLabels(w) {
+	added := map[string]model.OpenLabel{}
+	controllerLabels(w, added)
+	for k := range added {
 		if _, ok := out[k]; !ok {
 			out[k] = "<added by the controller>" // no selector can name it
 		}

@@ -115,6 +115,9 @@ func (s *subject) rendersDefault() bool {
 // selected asks the webhooks that the input itself has; nil where none selects
 // the pod. c is what the labels ask for.
 func (s *subject) selected(c *Capture) *Capture {
+	if len(s.mesh.InjectionWebhooks) == 0 {
+		return nil
+	}
 	configs := slices.Clone(s.mesh.InjectionWebhooks)
 	slices.SortStableFunc(configs, func(a, b *model.MutatingWebhook) int { return cmp.Compare(a.Name, b.Name) })
 	pod := admitted(s.w)

@@ -150,7 +150,7 @@ const batchBytes, smallFile = 128 << 10, 64 << 10
 // run reads the files in order and parses them on all processors.
 func (l *loader) run(ctx context.Context) {
 	work, free := make(chan *batch, 4), make(chan *chunk, 8)
-	var wait sync.WaitGroup
+	var wait, undone sync.WaitGroup
 	for range max(runtime.GOMAXPROCS(0), 1) {
 		wait.Go(func() {
 			lines := &skimmer{}
@@ -164,6 +164,7 @@ func (l *loader) run(ctx context.Context) {
 				case free <- c:
 				default:
 				}
+				undone.Done()
 			}
 		})
 	}
@@ -178,8 +179,15 @@ func (l *loader) run(ctx context.Context) {
 	current := fresh()
 	send := func() {
 		l.batches = append(l.batches, current)
+		undone.Add(1)
 		work <- current
 		current = fresh()
+		if l.opts.Rest != nil {
+			if rest := l.opts.Rest(Progress{l.set.Files, len(l.found.inputs), l.set.Bytes}); rest != nil {
+				undone.Wait()
+				rest()
+			}
+		}
 	}
 	documents := 0
 	var dirs directories
@@ -207,8 +215,7 @@ func (l *loader) run(ctx context.Context) {
 			send()
 		}
 	}
-	work <- current
-	l.batches = append(l.batches, current)
+	send()
 	close(work)
 	wait.Wait()
 }

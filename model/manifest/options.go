@@ -42,6 +42,11 @@ type Options struct {
 	// rest alone, and where it has problems it is called once more with the whole
 	// document. It is called from several goroutines at once.
 	Outline func(apiVersion, kind string) *Outline
+	// Rest may be nil. It is asked between two pieces of work, from the goroutine of
+	// Load. What it returns, unless that is nil, is called as soon as nothing else of
+	// Load is going on: that is the time to collect garbage, of which there is little
+	// else in memory, and nothing is made meanwhile that would have to be kept.
+	Rest func(Progress) func()
 	// NamespaceScoped tells whether a kind lives in a namespace; objects of
 	// kinds that do not keep Namespace "". Nil means [NamespaceScoped].
 	NamespaceScoped func(o *Object) bool
@@ -58,6 +63,12 @@ type Options struct {
 	// MaxFiles bounds the files (200,000), MaxDocuments the documents
 	// (1,000,000), MaxDepth the nesting of a document (1,000).
 	MaxFiles, MaxDocuments, MaxDepth int
+}
+
+// Progress is how much of the input is read: Files of Of, with Bytes.
+type Progress struct {
+	Files, Of int
+	Bytes     int64
 }
 
 // Decoder turns a parsed document into a typed value while the document is at

@@ -2,6 +2,7 @@ package netpol
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -51,13 +52,13 @@ func replace(text, selector string) string { return strings.ReplaceAll(text, "SE
 
 // openForTest leaves four labels open: hash may be anything, index a digit, tls
 // is absent or "istio", and node is known to istiod alone.
-func openForTest(*model.Workload) (map[string]string, map[string]model.OpenLabel) {
-	return nil, map[string]model.OpenLabel{
+func openForTest(_ *model.Workload, _ map[string]string, open map[string]model.OpenLabel) {
+	maps.Copy(open, map[string]model.OpenLabel{
 		"hash":  {Why: "a controller sets it"},
 		"index": {Fits: func(v string) bool { return len(v) == 1 && v[0] >= '0' && v[0] <= '9' }, Why: "a controller sets it"},
 		"tls":   {Absent: true, Values: []string{"istio"}, Why: "the injector may set it"},
 		"node":  {Proxies: true, Why: "a scheduler chooses it"},
-	}
+	})
 }
 
 // TestEveryForeignKindIsUnknown has one object of each kind of network policy
