@@ -87,6 +87,9 @@ type chunk struct {
 
 // room returns a part of the chunk for a text, or other memory if it is large.
 func (c *chunk) room(size int) []byte {
+	if c.texts == nil {
+		c.texts = make([]byte, 0, batchBytes+smallFile)
+	}
 	n := len(c.texts)
 	if size > smallFile || n+size > cap(c.texts) {
 		return make([]byte, size)
@@ -173,7 +176,7 @@ func (l *loader) run(ctx context.Context) {
 		case c := <-free:
 			return &batch{chunk: c}
 		default:
-			return &batch{chunk: &chunk{texts: make([]byte, 0, batchBytes+smallFile)}}
+			return &batch{chunk: &chunk{}}
 		}
 	}
 	current := fresh()
