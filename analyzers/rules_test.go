@@ -363,3 +363,49 @@ func TestSeveralMeshes(t *testing.T) {
 		})
 	}
 }
+
+// TestAlso runs rules over meshes of other rules' tests, which say what a rule is
+// not to be misled by. -update writes the file anew for the meshes that it names.
+func TestAlso(t *testing.T) {
+	file := filepath.Join(testdata, "also.txt")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		subject, want, found := strings.Cut(line, ": ")
+		rule, mesh, _ := strings.Cut(subject, " ")
+		if !found || analyzers.ByID(rule) == nil {
+			t.Errorf("line %d: %q", i+1, line)
+			continue
+		}
+		t.Run(rule+" "+mesh, func(t *testing.T) {
+			fx := analyzertest.Load(t, filepath.Join(testdata, filepath.FromSlash(mesh)))
+			var all []string
+			for _, f := range fx.Run(rule) {
+				at := f.Place()
+				at.File = fx.Relative(at.File)
+				all = append(all, fmt.Sprintf("%s %s", f.Severity, at))
+			}
+			slices.Sort(all)
+			got := strings.Join(all, "; ")
+			if got == "" {
+				got = "silent"
+			}
+			if *update {
+				lines[i] = subject + ": " + got
+			} else if got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		})
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
