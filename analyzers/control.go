@@ -15,15 +15,18 @@ import (
 )
 
 // control is a request that the manifests mean a workload's sidecar to control:
-// to send through a gateway (I1), or to stop because nothing registers its host
-// (I3). It is what somebody loses whose requests no sidecar sees.
+// to send through a gateway or its ztunnel to send to a waypoint (I1), or to stop
+// because nothing registers its host (I3). It is what somebody loses whose requests
+// no proxy sees.
 type control struct {
 	Request flow.Flow
 	// To is the destination; To.Stands is reach.AnyName for hosts that nothing
 	// registers.
 	To reach.Destination
-	// Steering is nil for hosts that nothing registers.
+	// Steering is the route that sends it to a gateway, Waypoint what says that a
+	// waypoint takes it; both are nil for hosts that nothing registers.
 	Steering *steering
+	Waypoint *waypointHost
 	// Because shows the control.
 	Because Related
 }
@@ -96,7 +99,19 @@ func (c *controls) of(w *model.Workload, want func(port int) bool, ports ...int)
 			break
 		}
 		s := d.by[i]
-		out = append(out, control{flow.Flow{From: from, Host: d.to.Host, Port: d.to.Port, Scheme: s.Scheme}, d.to, s, s.related()})
+		out = append(out, control{flow.Flow{From: from, Host: d.to.Host, Port: d.to.Port, Scheme: s.Scheme}, d.to, s, nil, s.related()})
+	}
+	if c.leavesAmbient(w) {
+		hosts := served(c.waypointHosts())
+		more = more || len(hosts) > maxSteered
+		for _, h := range hosts[:min(len(hosts), maxSteered)] {
+			because := Related{h.Service.Object, h.Service.HostField, fmt.Sprintf("%s is to be reached through waypoint %s", h.name(), h.Binding.Waypoint.ID())}
+			for _, f := range h.requests(c.pass, w) {
+				if want(f.Port) {
+					out = append(out, control{f, reach.Destination{Host: f.Host, Port: f.Port}, nil, &h, because})
+				}
+			}
+		}
 	}
 	closed, ok := c.closes(w)
 	if !ok {
@@ -107,10 +122,29 @@ func (c *controls) of(w *model.Workload, want func(port int) bool, ports ...int)
 	for _, port := range slices.Compact(all) {
 		if want(port) {
 			d := c.anyName(port)
-			out = append(out, control{flow.Flow{From: from, Host: d.Host, Port: port, Scheme: flow.TCP}, d, nil, closed})
+			out = append(out, control{flow.Flow{From: from, Host: d.Host, Port: port, Scheme: flow.TCP}, d, nil, nil, closed})
 		}
 	}
 	return out, more
+}
+
+// leavesAmbient reports whether a workload has no proxy although its namespace is in
+// ambient mode.
+func (c *controls) leavesAmbient(w *model.Workload) bool {
+	ns := c.pass.Mesh.Namespaces[w.Namespace]
+	return ns != nil && ns.Labels[model.DataplaneModeLabel] == "ambient" && c.pass.Reach.Sim.Capture(w).Mode == capture.None
+}
+
+// through names the gateway or waypoint that the request is to go through, "" for
+// hosts that nothing registers.
+func (c control) through() string {
+	switch {
+	case c.Steering != nil:
+		return c.Steering.gateway()
+	case c.Waypoint != nil:
+		return "waypoint " + c.Waypoint.Binding.Waypoint.ID()
+	}
+	return ""
 }
 
 func anyPort(int) bool { return true }
@@ -246,7 +280,7 @@ func (l *leak) requests() []control {
 		list = slices.Clone(l.stopped)
 	}
 	rank := func(c control) int {
-		if c.Steering != nil {
+		if c.through() != "" {
 			return 0
 		}
 		return 1
@@ -274,7 +308,7 @@ func (l *leak) what(anything string) string {
 	var ports []int
 	gateway := ""
 	for _, c := range l.requests() {
-		if c.Steering == nil {
+		if c.through() == "" {
 			if !slices.Contains(ports, c.To.Port) {
 				ports = append(ports, c.To.Port)
 			}
@@ -288,7 +322,7 @@ func (l *leak) what(anything string) string {
 			hosts = append(hosts, name)
 		}
 		if gateway == "" {
-			gateway = c.Steering.gateway()
+			gateway = c.through()
 		}
 	}
 	var parts []string

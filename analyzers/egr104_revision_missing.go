@@ -87,7 +87,7 @@ func (c *controls) undecided(w *model.Workload) leak {
 		if because, ok := closedRevisions(c.pass.Mesh); ok {
 			for _, port := range c.ports {
 				d := c.anyName(port)
-				list = append(list, control{flow.Flow{From: reach.From(w), Host: d.Host, Port: port, Scheme: flow.TCP}, d, nil, because})
+				list = append(list, control{flow.Flow{From: reach.From(w), Host: d.Host, Port: port, Scheme: flow.TCP}, d, nil, nil, because})
 			}
 		}
 	}

@@ -134,7 +134,7 @@ func (c *controls) leakTo(w *model.Workload, spared *netipx.IPSet, s rangeSettin
 	}
 	list, more := c.of(w, anyPort)
 	for i := range list {
-		if list[i].Steering == nil {
+		if list[i].through() == "" {
 			list[i].Request.Host = address.String()
 		}
 	}

@@ -97,19 +97,26 @@ func (l *leak) subject(one, several string) string {
 // without says what the controls lose: "REGISTRY_ONLY blocks nothing".
 func (l *leak) without() string {
 	for _, c := range l.requests() {
-		if c.Steering == nil {
+		if c.through() == "" {
 			return "REGISTRY_ONLY blocks nothing"
 		}
+	}
+	if l.requests()[0].Waypoint != nil {
+		return "nothing goes through a waypoint"
 	}
 	return "no route to a gateway holds"
 }
 
 // leaves is what becomes of the requests.
 func (l *leak) leaves() string {
-	if len(l.open) == 0 {
-		return "would go out without a sidecar"
+	proxy := "a sidecar"
+	if l.requests()[0].Waypoint != nil {
+		proxy = "a proxy"
 	}
-	return "go out without a sidecar"
+	if len(l.open) == 0 {
+		return "would go out without " + proxy
+	}
+	return "go out without " + proxy
 }
 
 // placeOf returns the first place that stands in a file, else the pod template of
