@@ -18,7 +18,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "A route to the egress gateway names a subset that no DestinationRule defines for these clients",
 		What: "A route sends requests to a subset of the egress gateway's Service (or, at the gateway, of the external host), and the DestinationRule that applies there does not define it, " +
-			"or none applies.",
+			"or none applies; or the labels of the subset are those of no pod of the Service, while the Service has pods.",
 		Why: "The route then leads to a cluster that the proxy does not have: HTTP requests end in 503, others in a reset. The DestinationRule may well exist: a proxy looks in its own namespace first, " +
 			"then in that of the destination's service, then in the root namespace. The first that has a rule for the host hides the others, and a rule in any other namespace is never found, whatever its `exportTo`.",
 		Bad:    egressDoc("", toGateway, toSubset),
@@ -66,6 +66,7 @@ type lostSubset struct {
 
 func runSubsetMissing(p *Pass) {
 	in := intentOf(p)
+	in.reportEmptySubsets()
 	var found byKey[lostSubset]
 	for a := range in.failing(flow.NoCluster) {
 		if k, ok := in.lostSubset(a); ok {
