@@ -22,7 +22,7 @@ var _ = register(&Analyzer{
 		Bad:  egressDoc(methodDoc(`["GET"]`)),
 		Good: egressDoc(methodDoc(`["GET", "HEAD"]`)),
 		Fix:  "List HEAD beside GET, and write methods in capitals.",
-		Silent: "Rules that another rule makes up for; policies that neither apply to an egress gateway nor are meant for one (EGR402); " +
+		Silent: "Rules that another rule makes up for; policies that neither apply to an egress gateway nor are meant for one (EGR402); HEAD at waypoints; " +
 			"policies in force at a gateway for which no request of a client in the input shows the difference.",
 		Sources: []string{
 			"istio pilot/pkg/security/authz/matcher/header.go",
@@ -48,20 +48,9 @@ spec:
 }
 
 func methodList(p *Pass) {
-	gateways := egressGateways(p)
-	for _, policy := range p.Mesh.AuthorizationPolicies {
-		action := policy.Spec.GetAction()
-		if !enforced(policy) || action != security.AuthorizationPolicy_ALLOW && action != security.AuthorizationPolicy_DENY {
-			continue
-		}
-		var at []*egressGateway
-		for _, g := range gateways {
-			if slices.Contains(g.Policies.Allow, policy) || slices.Contains(g.Policies.Deny, policy) {
-				at = append(at, g)
-			}
-		}
-		meant := misplaced(p, gateways, policy)
-		if len(at)+len(meant) == 0 {
+	for _, x := range governing(p) {
+		policy, at, meant := x.AuthorizationPolicy, x.at, x.meant
+		if action := policy.Spec.GetAction(); action != security.AuthorizationPolicy_ALLOW && action != security.AuthorizationPolicy_DENY {
 			continue
 		}
 		for _, r := range rulesOf(policy) {
@@ -79,7 +68,7 @@ func methodList(p *Pass) {
 				field := r.field("to[%d].operation.methods[%d]", i, k)
 				if len(at) > 0 {
 					reportMissingHead(p, at, policy, one, field, methods[k])
-				} else if !otherwiseHead(policy) {
+				} else if len(meant) > 0 && !otherwiseHead(policy) {
 					reportMissingHeadUnattached(p, meant[0], policy, one, field, methods[k])
 				}
 			}
