@@ -22,9 +22,10 @@ var _ = register(&Analyzer{
 		What: "An egress rule selects namespaces by a label that no namespace of the input has, while the value of the label is the name of a namespace of the input, " +
 			"differs from a label of one in a letter or two, or spells its name in other words (`istio: system`), " +
 			"or while the podSelector beside it selects pods of one namespace of the input. And a policy whose own podSelector selects no pod of its namespace, " +
-			"although some pod there has nearly that label.",
+			"although some pod there has nearly that label. And an egress rule with a podSelector alone that selects no pod of the policy's namespace, while a gateway or waypoint of another one has the labels " +
+			"(a warning where another element of `to` allows the whole namespace).",
 		Why: "`namespaceSelector` looks at labels, not at names. A namespace has the label `kubernetes.io/metadata.name` by itself and no other. " +
-			"The rule allows nothing, and what it was for (DNS, istiod, the egress gateway) stays closed.",
+			"The rule allows nothing, and what it was for (DNS, istiod, the egress gateway) stays closed. A `podSelector` without `namespaceSelector` in the same element is about the policy's own namespace; two elements are alternatives.",
 		Bad:  egressDoc(selectorDoc("name")),
 		Good: egressDoc(selectorDoc(model.NamespaceNameLabel)),
 		Fix:  "Select by `kubernetes.io/metadata.name`, which every namespace has, or label the namespace.",
@@ -58,6 +59,7 @@ func runSelectorMismatch(p *Pass) {
 		meant     *model.Namespace
 		key, hint string
 	}
+	pods := readPods(p)
 	known := map[string]answer{} // policies of many namespaces are copies
 	for _, np := range p.Mesh.NetworkPolicies {
 		if !isolatesEgress(np) {
@@ -87,6 +89,7 @@ func runSelectorMismatch(p *Pass) {
 			}
 		}
 		reportPodSelector(p, np)
+		reportPeersWithoutNamespace(p, np, pods)
 	}
 }
 
