@@ -114,6 +114,9 @@ func (in *intent) redirected(d reach.Destination) bool {
 func (in *intent) noOrigination(e *exit, s *model.Service, namespace string) *unused {
 	for _, b := range e.Because {
 		if b.Object.Kind == "DestinationRule" && strings.HasSuffix(b.Field, ".tls.mode") {
+			if set := in.settingAt(b.Object, b.Field); set != nil && set.GetMode() == networking.ClientTLSSettings_ISTIO_MUTUAL && e.At == flow.AtWaypoint {
+				return &unused{object: b.Object, field: b.Field, text: b.Object.String() + " asks for ISTIO_MUTUAL, by which %s opens no TLS", todo: "write mode SIMPLE"}
+			}
 			return nil // a rule says so, or its credentials are of no use here
 		}
 	}
@@ -137,13 +140,37 @@ func (in *intent) noOrigination(e *exit, s *model.Service, namespace string) *un
 	return &unused{text: "no DestinationRule that opens TLS applies at %s", todo: fmt.Sprintf("add one for the host with tls.mode SIMPLE in namespace %q", s.Namespace)}
 }
 
+// settingAt returns the TLS settings of which a field is the mode, nil if there are
+// none.
+func (in *intent) settingAt(object *manifest.Object, field string) *tlsSetting {
+	for _, r := range in.push.Mesh.DestinationRules {
+		if r.Object != object {
+			continue
+		}
+		all := settingsOf(r.Spec.GetTrafficPolicy(), "spec.trafficPolicy")
+		for i, subset := range r.Spec.GetSubsets() {
+			all = append(all, settingsOf(subset.GetTrafficPolicy(), fmt.Sprintf("spec.subsets[%d].trafficPolicy", i))...)
+		}
+		if i := slices.IndexFunc(all, func(t tlsSetting) bool { return t.field+".mode" == field }); i >= 0 {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+// sameButTopLevel reports whether two hosts differ in their last label alone.
+func sameButTopLevel(a, b string) bool {
+	i, j := strings.LastIndexByte(a, '.'), strings.LastIndexByte(b, '.')
+	return i > 0 && j > 0 && a[:i] == b[:j]
+}
+
 // misspelt returns a DestinationRule that opens TLS for a host which nothing
-// registers and which is a letter or two away from that of a service; nil if there
-// is none.
+// registers and which is a letter or two away from that of a service, or has another
+// top-level domain; nil if there is none.
 func (in *intent) misspelt(s *model.Service) *model.DestinationRule {
 	for _, r := range in.push.Mesh.DestinationRules {
 		h := model.ResolveHost(r.Spec.GetHost(), r.Namespace)
-		if !near(strings.ToLower(string(h)), strings.ToLower(string(s.Hostname))) || len(in.push.Registered(h)) > 0 {
+		if a, b := strings.ToLower(string(h)), strings.ToLower(string(s.Hostname)); !near(a, b) && !sameButTopLevel(a, b) || len(in.push.Registered(h)) > 0 {
 			continue
 		}
 		for _, t := range settingsOf(r.Spec.GetTrafficPolicy(), "") {

@@ -152,17 +152,8 @@ func (in *intent) wrongTLS(t *flow.Trace) (wrongTLS, *exit) {
 // namesPeer reports whether the TLS settings of a field say by whose identity the
 // other side is known.
 func (in *intent) namesPeer(k wrongTLS) bool {
-	for _, r := range in.push.Mesh.DestinationRules {
-		if r.Object != k.object {
-			continue
-		}
-		all := settingsOf(r.Spec.GetTrafficPolicy(), "spec.trafficPolicy")
-		for i, subset := range r.Spec.GetSubsets() {
-			all = append(all, settingsOf(subset.GetTrafficPolicy(), fmt.Sprintf("spec.subsets[%d].trafficPolicy", i))...)
-		}
-		return slices.ContainsFunc(all, func(t tlsSetting) bool { return t.field+".mode" == k.field && len(t.GetSubjectAltNames()) > 0 })
-	}
-	return false
+	t := in.settingAt(k.object, k.field)
+	return t != nil && len(t.GetSubjectAltNames()) > 0
 }
 
 // plaintextPort reports whether applications may call a service in plaintext, on
