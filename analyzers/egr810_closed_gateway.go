@@ -2,6 +2,7 @@ package analyzers
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -11,35 +12,69 @@ import (
 )
 
 // closedGateways reports network policies that isolate the pods of an egress gateway
-// and allow them no address outside: what routes send there ends there. Often the
-// policy is that of the clients, in the wrong namespace.
+// or of a waypoint and allow them no address outside: what is sent there ends there.
+// Often the policy is that of the clients, in the wrong namespace.
 func (in *intent) closedGateways() {
-	p := in.pass
 	closed := map[*model.Workload]*model.NetworkPolicy{}
 	for _, g := range in.gateways {
-		answer := p.network.internet(g.Workload, worldPort, corev1.ProtocolTCP)
-		policies := p.network.policies.Isolating(g.Workload, networkingv1.PolicyTypeEgress)
-		if answer.Isolated && answer.Unknown == nil && len(answer.Addresses.Prefixes()) == 0 && len(policies) > 0 {
-			closed[g.Workload] = policies[0]
+		if np := in.closing(g.Workload); np != nil {
+			closed[g.Workload] = np
 		}
 	}
-	if len(closed) == 0 {
-		return
-	}
 	var found byKey[*model.Workload]
-	for a := range in.steered(flow.NetworkPolicy) {
-		if l := in.legOf(a.Trace); a.By != nil && l != nil && l.pod != nil && closed[l.pod] != nil && a.Trace.Outcome == flow.Blocked && a.Trace.Reason == flow.NetworkPolicy {
-			found.add(l.pod, a)
+	if len(closed) > 0 {
+		for a := range in.steered(flow.NetworkPolicy) {
+			if l := in.legOf(a.Trace); a.By != nil && l != nil && l.pod != nil && closed[l.pod] != nil && a.Trace.Outcome == flow.Blocked && a.Trace.Reason == flow.NetworkPolicy {
+				found.add(l.pod, a)
+			}
+		}
+	}
+	waypoints := map[*model.Workload]bool{}
+	byID := map[string]*model.Workload{}
+	for _, h := range served(in.waypointHosts()) {
+		if w := in.push.WaypointWorkload(h.Binding.Waypoint); w != nil && !waypoints[w] {
+			waypoints[w], byID[w.ID()] = true, w
+			closed[w] = in.closing(w)
+		}
+	}
+	if len(waypoints) > 0 {
+		for _, a := range in.waypointAttempts() {
+			e := exitOf(a.Trace)
+			if e == nil || e.At != flow.AtWaypoint || a.Trace.Outcome != flow.Blocked || a.Trace.Reason != flow.NetworkPolicy {
+				continue
+			}
+			if w := byID[e.Proxy]; closed[w] != nil {
+				found.add(w, a)
+			}
 		}
 	}
 	for _, pod := range found.keys {
 		c, np := found.of[pod], closed[pod]
-		p.Report(c.finding(Finding{
-			Object: np.Object, Field: "spec.podSelector", Severity: Error, Label: "selects the egress gateway too",
-			Help: "leave the gateway's pods out of the podSelector, or move the policy to the namespace of the clients that it is for",
-			Message: fmt.Sprintf("NetworkPolicy %s closes egress gateway %s itself: %s %s sent there and %s no further; leave the gateway's pods out, or move the policy to the namespace that it is for",
-				np.ID(), pod.ID(), upTo3(c.hosts), c.are(), plural(len(c.hosts), "gets", "get")),
-			Related: []Related{c.first.By.related()},
-		}))
+		what := "egress gateway"
+		if waypoints[pod] {
+			what = "waypoint"
+		}
+		f := Finding{
+			Object: np.Object, Field: "spec.podSelector", Severity: Error, Label: "selects the " + what + " too",
+			Help: "leave the " + what + "'s pods out of the podSelector, or move the policy to the namespace of the clients that it is for",
+			Message: fmt.Sprintf("NetworkPolicy %s closes %s %s itself: %s %s sent there and %s no further; leave the %s's pods out, or move the policy to the namespace that it is for",
+				np.ID(), what, pod.ID(), upTo3(c.hosts), c.are(), plural(len(c.hosts), "gets", "get"), strings.TrimPrefix(what, "egress ")),
+		}
+		if c.first.By != nil {
+			f.Related = []Related{c.first.By.related()}
+		}
+		in.pass.Report(c.finding(f))
 	}
+}
+
+// closing returns a policy that isolates a workload's egress if certainly no address
+// outside is left to it.
+func (in *intent) closing(w *model.Workload) *model.NetworkPolicy {
+	network := in.pass.network
+	answer := network.internet(w, worldPort, corev1.ProtocolTCP)
+	policies := network.policies.Isolating(w, networkingv1.PolicyTypeEgress)
+	if !answer.Isolated || answer.Unknown != nil || len(answer.Addresses.Prefixes()) > 0 || len(policies) == 0 {
+		return nil
+	}
+	return policies[0]
 }
