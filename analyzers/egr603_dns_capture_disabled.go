@@ -17,13 +17,13 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "Without DNS capture clients dial the real address and skip the waypoint",
 		What: "Workloads in ambient mode have DNS capture off (annotation `ambient.istio.io/dns-capture: \"false\"`, or `cni.ambient.dnsCapture: false` of the installation), " +
-			"and reach hosts directly that ServiceEntries without `addresses` bind to a waypoint.",
+			"and reach hosts directly that ServiceEntries without `addresses` bind to a waypoint, or would, if a NetworkPolicy did not stop them, so that these requests fail.",
 		Why: "Such a host has an address of istiod's own making, which only ztunnel's DNS gives out. Who asks the cluster's DNS dials the real address, " +
 			"which ztunnel does not know and passes on.",
 		Bad:  ambientDoc([]string{"      labels: {app: orders}\n", "      labels: {app: orders}\n      annotations:\n        ambient.istio.io/dns-capture: \"false\"\n"}),
 		Good: ambientDoc(nil),
 		Fix:  "Leave DNS capture on, which is the default, or list the host's `addresses` in the ServiceEntry. Close the clients' way straight out with a NetworkPolicy.",
-		Silent: "The ServiceEntries list addresses; network policies stop the requests; the binding to the waypoint is unknown. " +
+		Silent: "The ServiceEntries list addresses; network policies keep the clients from the waypoint too; the binding to the waypoint is unknown. " +
 			"Resolvers of the application's own (DNS over HTTPS, a hosts file) are not in the manifests.",
 		Sources: []string{
 			"istio releasenotes/notes/54935.yaml",
@@ -51,7 +51,9 @@ func runDNSCaptureDisabled(p *Pass) {
 			continue
 		}
 		for _, h := range hosts[:min(len(hosts), maxSkipped)] {
-			proof := h.attempt(p, class[0], func(t *flow.Trace) bool { return leavesDirectly(t) && t.Via == flow.ViaPassthrough })
+			proof := h.attempt(p, class[0], func(t *flow.Trace) bool {
+				return leavesDirectly(t) && t.Via == flow.ViaPassthrough || stoppedByNetwork(t) && p.reaches(class[0], h.Binding.Waypoint)
+			})
 			if proof == nil {
 				continue
 			}
@@ -74,6 +76,11 @@ func runDNSCaptureDisabled(p *Pass) {
 			Related: []Related{{o.host.Service.Object, o.host.Service.HostField, fmt.Sprintf("%s has no address but the one that ztunnel's DNS gives out", o.host.name())}}}
 		f.Message = fmt.Sprintf("%s %s DNS capture off and %s %s by its real address, around waypoint %s; turn DNS capture on or list addresses in %s",
 			upTo3(f.Workloads), plural(len(f.Workloads), "has", "have"), plural(len(f.Workloads), "reaches", "reach"), o.host.name(), o.host.Binding.Waypoint.ID(), o.host.Service.Object)
+		if f.Trace.Outcome == flow.Blocked {
+			f.Severity = Error // a gap
+			f.Message = fmt.Sprintf("%s %s DNS capture off: requests to %s go to its real address instead of waypoint %s, where NetworkPolicy %s stops them; turn DNS capture on or list addresses in %s",
+				upTo3(f.Workloads), plural(len(f.Workloads), "has", "have"), o.host.name(), o.host.Binding.Waypoint.ID(), f.Trace.Policy, o.host.Service.Object)
+		}
 		p.Report(f)
 	}
 }
