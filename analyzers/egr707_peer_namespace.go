@@ -80,4 +80,3 @@ func selectsNamespace(p *Pass, selector *metav1.LabelSelector, namespace string)
 	s, err := metav1.LabelSelectorAsSelector(selector)
 	return err == nil && s.Matches(labels.Set(ns.Labels))
 }
-
