@@ -161,7 +161,7 @@ func (m *Mesh) implyKubeGateways() {
 		controller := m.controllerFor(config, class)
 		waypoint := controller == gatewayControllers[gatewayClassWaypoint]
 		agent := controller == agentgatewayController && config.Enabled("PILOT_ENABLE_AGENTGATEWAY")
-		if !waypoint && !agent && controller != gatewayControllers[gatewayClassIstio] || !managed(config, g) || !config.deploysGateways(g, waypoint) {
+		if !waypoint && !agent && controller != gatewayControllers[gatewayClassIstio] || !managed(config, g) || !config.deploysGateways(g, waypoint) || !m.Watches(config, g.Namespace) {
 			continue
 		}
 		name, label := g.Name+"-"+class, "istio.io-gateway-controller"

@@ -192,24 +192,42 @@ func (m *Mesh) redeploy() {
 }
 
 // takeEnvironment settles the variables that Helm values give istiod, and what sets
-// each: the values that the user gives, which stand at a path of the object, else
-// the profile or compatibilityVersion that they choose.
+// each: the values that the user gives, which stand at a path of the object, else the
+// profile, compatibility version or platform that is chosen.
 func (in *installation) takeEnvironment(user map[string]any, at string) {
 	in.environment = stringMap(lookupMap(in.values, "pilot.env"))
 	in.environmentAt = map[string]Place{}
 	for name := range in.environment {
-		field := "profile"
-		for _, f := range []string{"compatibilityVersion", "profile", "global.platform", "platform"} {
-			if lookupString(user, f) != "" {
-				field = f
-				break
-			}
+		field := join(at, "pilot.env."+name)
+		if _, own := lookupMap(user, "pilot.env")[name]; !own {
+			field = in.chosenFor(name, at)
 		}
-		if _, own := lookupMap(user, "pilot.env")[name]; own {
-			field = "pilot.env." + name
-		}
-		in.environmentAt[name] = Place{in.object, join(at, field)}
+		in.environmentAt[name] = Place{in.object, field}
 	}
+}
+
+// chosenFor returns the field by which a profile, compatibility version or platform
+// is chosen that gives istiod a variable; values stand at a path of the object, and
+// an operator may choose beside them.
+func (in *installation) chosenFor(name, at string) string {
+	above, beside := strings.CutSuffix(at, "values")
+	doc, _ := in.object.Value.(*installationDoc)
+	for _, choice := range []string{"platform", "compatibilityVersion", "profile"} {
+		gives := func(value string) bool {
+			given, _ := helmProfile("istio-control/istio-discovery", map[string]any{choice: value})
+			_, found := lookupMap(given, "pilot.env")[name]
+			return value != "" && found
+		}
+		switch {
+		case beside && doc != nil && gives(lookupString(doc.fields, above+choice)):
+			return above + choice
+		case gives(lookupString(in.values, choice)):
+			return join(at, choice)
+		case gives(lookupString(in.values, "global."+choice)):
+			return join(at, "global."+choice)
+		}
+	}
+	return at
 }
 
 // noteElsewhere says which switches of istiod have a value that is not in its

@@ -28,6 +28,7 @@ func TestWhereSwitchesAreSet(t *testing.T) {
 		{"component before values", operator + "  values: {pilot: {env: {" + name + ": \"true\"}}}\n  components: {pilot: {k8s: {env: [{name: " + name + ", value: \"0\"}]}}}\n", nil, "0@6"},
 		{"unvalidated values", operator + "  unvalidatedValues:\n    pilot: {env: {" + name + ": \"F\"}}\n", nil, "F@6"},
 		{"compatibility version of an operator", operator + "  profile: default\n  values: {compatibilityVersion: \"1.28\"}\n", nil, "false@6"},
+		{"compatibility version beside an operator's values", operator + "  compatibilityVersion: \"1.28\"\n", nil, "false@5"},
 		{"release", release + "    pilot: {env: {" + name + ": \"false\"}}\n", nil, "false@7"},
 		{"compatibility version", release + "    compatibilityVersion: \"1.28\"\n", nil, "false@7"},
 		{"values before the compatibility version", release + "    compatibilityVersion: \"1.28\"\n    pilot: {env: {" + name + ": \"true\"}}\n", nil, ""},
@@ -54,6 +55,22 @@ func TestWhereSwitchesAreSet(t *testing.T) {
 		}
 		if on := m.Config.Enabled(name); on != (test.want == "") {
 			t.Errorf("%s: it counts as %t", test.name, on)
+		}
+	}
+}
+
+// What a profile sets is placed at the profile, though a compatibility version sets
+// others.
+func TestWhereAProfileSetsSwitches(t *testing.T) {
+	for text, want := range map[string]int{
+		"apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nmetadata: {name: a, namespace: istio-system}\nspec:\n  compatibilityVersion: \"1.28\"\n  profile: ambient\n":                                                6,
+		"apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nmetadata: {name: a, namespace: istio-system}\nspec:\n  compatibilityVersion: \"1.28\"\n  values:\n    profile: ambient\n":                                   7,
+		"apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {name: default}\nspec:\n  namespace: istio-system\n  profile: ambient\n  values: {compatibilityVersion: \"1.28\"}\n":                                             6,
+		"apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: a, namespace: istio-system}\nspec:\n  chart: {spec: {chart: istiod}}\n  values:\n    compatibilityVersion: \"1.28\"\n    profile: ambient\n": 8,
+	} {
+		s := load(t, text, Options{}).Config.Switch("PILOT_ENABLE_AMBIENT")
+		if s == nil || s.Object.At(s.Field).Line != want {
+			t.Errorf("%s: %v, want line %d", text, s, want)
 		}
 	}
 }

@@ -136,3 +136,64 @@ func citesSwitch(t *flow.Trace, set string, line int) bool {
 	}
 	return false
 }
+
+// The switches of a control plane hold for the workloads that it serves.
+func TestSwitchesOfRevisions(t *testing.T) {
+	const mesh = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: old, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: new, labels: {istio.io/rev: new}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio-new, namespace: istio-system}
+data: {mesh: "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod-new, namespace: istio-system, labels: {app: istiod}}
+spec:
+  selector: {matchLabels: {app: istiod}}
+  template:
+    metadata: {labels: {app: istiod}}
+    spec: {containers: [{name: discovery, image: pilot, env: [{name: REVISION, value: new}, {name: PILOT_ENABLE_ABSOLUTE_FQDN_VHOST_DOMAIN, value: "false"}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: old}
+spec: {containers: [{name: cart, image: i}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: new}
+spec: {containers: [{name: cart, image: i}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: api, namespace: old}
+spec: {hosts: [api.example.com], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}]}
+`
+	sim := traffic.New(meshOf(t, mesh))
+	for from, want := range map[string]string{
+		"old/cart": "allowed ",
+		"new/cart": "blocked istiod of revision new is started with PILOT_ENABLE_ABSOLUTE_FQDN_VHOST_DOMAIN=false: by default (true) the flow would be allowed (ok)",
+	} {
+		trace := sim.Trace(flow.Flow{From: from, Host: "api.example.com", Port: 80, Scheme: flow.HTTP, Headers: map[string]string{"Host": "api.example.com."}})
+		said := ""
+		if strings.Contains(trace.Hops[0].Decision, "is started with") {
+			said = trace.Hops[0].Decision
+		}
+		if got := string(trace.Outcome) + " " + said; got != want {
+			t.Errorf("%s: %s, want %s%s", from, got, want, hopsText(trace))
+		}
+	}
+}
