@@ -49,6 +49,7 @@ var switches = map[string]string{
 	"PILOT_ENABLE_REDIS_FILTER":                          "false",
 	"PILOT_ENABLE_SENDING_HBONE":                         "true",
 	"PILOT_ENABLE_SERVICEENTRY_SELECT_PODS":              "true",
+	"PILOT_ENABLE_SIDECAR_LISTENING_HBONE":               "true",
 	"PILOT_ENABLE_STRICT_GATEWAY_MERGING":                "true",
 	"PILOT_FILTER_GATEWAY_CLUSTER_CONFIG":                "false",
 	"PILOT_GATEWAY_API_CONTROLLER_NAME":                  "istio.io/gateway-controller",

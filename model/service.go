@@ -38,6 +38,10 @@ func (s *Service) HiddenEndpoints() bool {
 	return s.Kubernetes() && s.ExportTo.has(visibility.None) && s.Resolution == ClientSideLB
 }
 
+// TunnelLabel marks pods that take tunnels (HBONE) themselves, with the value "http"
+// (istio pilot/pkg/model/service.go SupportsTunnel).
+const TunnelLabel = "networking.istio.io/tunnel"
+
 // UnspecifiedIP is the address of a service that has none.
 const UnspecifiedIP = "0.0.0.0"
 

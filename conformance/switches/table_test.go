@@ -119,7 +119,6 @@ var irrelevant = map[string]string{
 	"PILOT_ENABLE_RDS_CACHE":                                     speed,
 	"PILOT_ENABLE_REMOTE_CREDENTIALS_CONTROLLER":                 clusters,
 	"PILOT_ENABLE_ROUTE_COLLAPSE_OPTIMIZATION":                   speed,
-	"PILOT_ENABLE_SIDECAR_LISTENING_HBONE":                       "tunnels to sidecars, which are not simulated",
 	"PILOT_ENABLE_TELEMETRY_LABEL":                               metrics,
 	"PILOT_ENABLE_WORKLOAD_ENTRY_AUTOREGISTRATION":               machines,
 	"PILOT_ENABLE_WORKLOAD_ENTRY_HEALTHCHECKS":                   machines,
@@ -171,7 +170,7 @@ var elsewhere = map[string]string{"INJECT_ENABLED": "pilot/pkg/bootstrap/sidecar
 
 // ambient are those that are off where ambient mode is (pilot/pkg/features/ambient.go
 // registerAmbient), as in this test.
-var ambient = []string{"ENABLE_INGRESS_WAYPOINT_ROUTING", "PILOT_ENABLE_AMBIENT_WAYPOINTS", "PILOT_ENABLE_SENDING_HBONE"}
+var ambient = []string{"ENABLE_INGRESS_WAYPOINT_ROUTING", "PILOT_ENABLE_AMBIENT_WAYPOINTS", "PILOT_ENABLE_SENDING_HBONE", "PILOT_ENABLE_SIDECAR_LISTENING_HBONE"}
 
 // TestEveryVariableIsDecided: the product knows each of istiod's variables, with its
 // default, or there is a reason why it does not have to.

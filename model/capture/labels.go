@@ -116,6 +116,9 @@ func (s *subject) injectedLabels(known map[string]string, open map[string]model.
 	}
 	if c.Mode == Sidecar || c.Mode == Undecided {
 		labels[model.TLSModeLabel] = "istio"
+		if s.metadata()["ISTIO_META_ENABLE_HBONE"] == "true" {
+			labels[model.TunnelLabel] = "http"
+		}
 		if name := labels["service.istio.io/canonical-name"]; len(name) > 63 {
 			labels["service.istio.io/canonical-name"] = strings.Trim(name[:63], "-_.")
 		}

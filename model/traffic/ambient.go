@@ -172,7 +172,7 @@ func (w *walker) ztunnelToKubernetes(s *model.Service, conn connection) *flow.Tr
 		return t
 	}
 	endpoints := slices.DeleteFunc(w.push.OwnEndpoints(s, port), func(e model.Endpoint) bool { return e.Workload == nil })
-	if !slices.ContainsFunc(endpoints, func(e model.Endpoint) bool { return w.sim.capture(e.Workload).Mode == capture.Ambient }) {
+	if !slices.ContainsFunc(endpoints, func(e model.Endpoint) bool { return w.sim.takesTunnels(e.Workload) }) {
 		return w.network(nil, conn)
 	}
 	return w.ztunnelToEndpoints(flow.Hop{At: flow.AtZtunnel, Proxy: w.client.ID(), Because: []flow.Because{{Object: s.Object, Field: port.Field}}}, endpoints, conn)
@@ -216,10 +216,10 @@ func (w *walker) ztunnelToEndpoints(hop flow.Hop, endpoints []model.Endpoint, co
 	return united(alternatives)
 }
 
-// ztunnelToPod sends to a pod: through a tunnel if that is in ambient mode too,
-// so that network policies see the tunnel's port.
+// ztunnelToPod sends to a pod: through a tunnel if that takes one, so that network
+// policies see the tunnel's port.
 func (w *walker) ztunnelToPod(to *model.Workload, conn connection) *flow.Trace {
-	if w.sim.capture(to).Mode != capture.Ambient {
+	if !w.sim.takesTunnels(to) {
 		return w.cross(nil, to, conn)
 	}
 	conn.hbone = &tunnel{target: conn.dst, identity: w.push.Identity(w.client)}

@@ -195,10 +195,8 @@ func (p *proxy) compileCluster(name string) *cluster {
 	default:
 		p.applyTLS(c, rule, chosen)
 	}
-	for _, u := range []*model.Unmodelled{p.push.UnmodelledBackend(c.service), p.throughTunnel(c)} {
-		if u != nil {
-			c.unmodelled = u
-		}
+	if u := p.push.UnmodelledBackend(c.service); u != nil {
+		c.unmodelled = u
 	}
 	return c
 }

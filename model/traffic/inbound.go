@@ -183,6 +183,13 @@ func (p *proxy) whyNoListener(port int) (string, []flow.Because) {
 
 // inbound decides what the sidecar of a destination does.
 func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
+	through := conn.hbone
+	if through != nil {
+		if u := w.push.Config.Switch("PILOT_ENABLE_SIDECAR_LISTENING_HBONE"); u != nil {
+			return unsimulated(u.Unmodelled(fmt.Sprintf("the sidecar of %s takes no tunnel, although its label says so", to.ID())), flow.AtSidecar, to.ID(), flow.ViaNone)
+		}
+		conn.dst, conn.hbone = through.target, nil
+	}
 	kinds := w.inboundKinds(to, int(conn.dst.Port()))
 	if len(kinds) > w.contested.rivals() && len(kinds) > 1 {
 		w.contested = &contest{
@@ -193,20 +200,25 @@ func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
 			because: []flow.Because{{Object: to.Object}},
 		}
 	}
-	return w.inboundAs(kinds[w.sim.chance.turn%len(kinds)], to, conn)
+	return w.inboundAs(kinds[w.sim.chance.turn%len(kinds)], to, conn, through)
 }
 
-// inboundAs decides what the sidecar does if it treats the port in a way.
-func (w *walker) inboundAs(kind portKind, to *model.Workload, conn connection) *flow.Trace {
+// inboundAs decides what the sidecar does if it treats the port in a way. What comes
+// through a tunnel brings its identity, and nothing asks for mesh TLS (istio
+// pilot/pkg/networking/core/listener_inbound.go buildInboundHBONEListeners).
+func (w *walker) inboundAs(kind portKind, to *model.Workload, conn connection, through *tunnel) *flow.Trace {
 	port := int(conn.dst.Port())
 	hop := flow.Hop{At: flow.AtSidecar, Proxy: to.ID(), Because: []flow.Because{{Object: to.Object}}}
 	mode, policy, field := w.push.WorkloadMTLS(to.Namespace, to.Labels, port)
+	if through != nil {
+		mode, policy = model.MTLSDisable, nil
+	}
 	why := ""
 	if policy != nil {
 		hop.Because = []flow.Because{{Object: policy.Object, Field: field}}
 		why = fmt.Sprintf(" (PeerAuthentication %s)", policy.ID())
 	}
-	if u := w.ingressTLS(ingressOn(w.push.SidecarFor(to.Namespace, to.Labels), port), mode); u != nil {
+	if u := w.ingressTLS(ingressOn(w.push.SidecarFor(to.Namespace, to.Labels), port), mode); u != nil && through == nil {
 		return unsimulated(u, flow.AtSidecar, to.ID(), flow.ViaNone)
 	}
 	ch := inboundChain(mode, kind, &conn)
@@ -219,6 +231,9 @@ func (w *walker) inboundAs(kind portKind, to *model.Workload, conn connection) *
 		// Where no chain of the port asks for TLS, nothing reads the server
 		// name (istio listener_inbound.go buildTLSInspector).
 		who.sni = conn.sni()
+	}
+	if through != nil {
+		who.identity = through.identity
 	}
 	outer := conn.outer()
 	switch {

@@ -71,13 +71,32 @@ func (w *walker) gatewayToWaypoint(p *proxy, c *cluster, conn connection) *flow.
 }
 
 // tunnels reports whether a proxy opens a tunnel to an endpoint: to pods in ambient
-// mode that are not marked for mesh TLS, where EDS gives the endpoints (istio
-// pilot/pkg/xds/endpoints/endpoint_builder.go supportTunnel,
+// mode that are not marked for mesh TLS, and from waypoints, or with
+// PILOT_PREFER_SENDING_HBONE, to all that take one; where EDS gives the endpoints
+// (istio pilot/pkg/xds/endpoints/endpoint_builder.go supportTunnel,
 // buildEnvoyLbEndpoint; pilot/pkg/networking/core/cluster_builder.go sendHbone).
 func (p *proxy) tunnels(c *cluster, e *model.Endpoint) bool {
-	return e.Workload != nil && p.sim.capture(e.Workload).Mode == capture.Ambient && p.mode(e) == "" &&
+	if e.Workload == nil {
+		return false
+	}
+	prefers := p.role == waypointRole || p.enabled("PILOT_ENABLE_AMBIENT") && p.enabled("PILOT_PREFER_SENDING_HBONE")
+	return p.sim.takesTunnels(e.Workload) && (prefers || p.mode(e) == "") &&
 		c.service.Resolution != model.DNSLB && c.service.Resolution != model.DNSRoundRobinLB &&
 		(p.role == waypointRole || !p.disabled("PILOT_ENABLE_SENDING_HBONE"))
+}
+
+// takesTunnels reports whether ztunnels and waypoints open tunnels to a pod: one in
+// ambient mode, or one whose sidecar is labelled so (istio
+// pilot/pkg/serviceregistry/ambient/workloads.go setTunnelProtocol).
+func (s *Simulation) takesTunnels(w *model.Workload) bool {
+	switch s.capture(w).Mode {
+	case capture.Ambient:
+		return true
+	case capture.Sidecar:
+		return w.Labels[model.TunnelLabel] == "http"
+	default:
+		return false
+	}
 }
 
 // tunnelled wraps a connection to a pod into a tunnel, which takes the place of
@@ -88,11 +107,12 @@ func (p *proxy) tunnelled(c *cluster, to connection, text string, e *model.Endpo
 	if within.tls != nil && within.tls.mode == networking.ClientTLSSettings_ISTIO_MUTUAL {
 		within.tls = nil
 	}
+	within.autoMTLS = false
 	n := p.originate(&within, to, text, nil, from)
 	identity := p.push.Identity(from)
 	n.conn.hbone = &tunnel{target: to.dst, identity: identity}
 	n.conn.dst = netip.AddrPortFrom(to.dst.Addr(), model.HBONEPort)
-	n.text = fmt.Sprintf("%s; through a tunnel (HBONE, port %d) to the ztunnel of %s, with the identity %s", n.text, model.HBONEPort, e.Workload.ID(), identity)
+	n.text = fmt.Sprintf("%s; through a tunnel (HBONE, port %d) to %s, with the identity %s", n.text, model.HBONEPort, e.Workload.ID(), identity)
 	if n.tls == "" {
 		n.tls = "HBONE"
 	}

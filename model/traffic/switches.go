@@ -94,18 +94,6 @@ func (p *proxy) ownCertificates(s *model.Service, fromRule bool) bool {
 	return !fromRule || !s.MeshExternal || !p.enabled("PREFER_DESTINATIONRULE_TLS_FOR_EXTERNAL_SERVICES")
 }
 
-// throughTunnel says why it is not known how a proxy connects to a pod with a
-// sidecar, nil where that is certain: with PILOT_PREFER_SENDING_HBONE it opens a
-// tunnel to those that take them (istio pilot/pkg/xds/endpoints/endpoint_builder.go
-// buildEnvoyLbEndpoint).
-func (p *proxy) throughTunnel(c *cluster) *model.Unmodelled {
-	if !p.enabled("PILOT_ENABLE_AMBIENT") || !p.enabled("PILOT_PREFER_SENDING_HBONE") || c.kind != toEndpoints ||
-		!slices.ContainsFunc(c.endpoints, func(e model.Endpoint) bool { return p.labelled(&e) }) {
-		return nil
-	}
-	return p.switched("PILOT_PREFER_SENDING_HBONE", fmt.Sprintf("whether %s is reached through tunnels is not simulated", c.service.Hostname))
-}
-
 // allowsFromWaypoint says why it is not known whether a pod's ztunnel lets a
 // connection in, nil where that is certain: with PILOT_AUTO_ALLOW_WAYPOINT_POLICY
 // pods behind waypoints have a policy that lets in what comes from those (istio
