@@ -269,13 +269,15 @@ func (s *Simulation) openGateway(client *model.Workload, host string) netpol.Dec
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	result := netpol.Denied
-	for _, door := range s.forwarding(host) {
-		switch s.admits(client, door) {
-		case netpol.Denied:
-		case netpol.Allowed:
-			return netpol.Allowed
-		default:
-			result = netpol.Undecided
+	for _, d := range s.forwarding(host) {
+		for _, admits := range []func(*model.Workload, door) netpol.Decision{s.admits, s.admitsByNode} {
+			switch admits(client, d) {
+			case netpol.Denied:
+			case netpol.Allowed:
+				return netpol.Allowed
+			default:
+				result = netpol.Undecided
+			}
 		}
 	}
 	return result

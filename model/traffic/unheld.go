@@ -35,7 +35,7 @@ func (s *Simulation) Network(w *model.Workload, ports []int) string {
 		o.findRouters()
 		for _, g := range o.ways.routers {
 			for _, port := range o.podPorts(o.push(o.mesh.ConfigFor(g)), g) {
-				fmt.Fprint(&b, " ", o.admits(w, door{g, port}))
+				fmt.Fprint(&b, " ", o.admits(w, door{g, port}), o.admitsByNode(w, door{g, port}))
 			}
 		}
 		o.mu.Unlock()

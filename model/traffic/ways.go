@@ -14,12 +14,12 @@ type ways struct {
 	routers, alone []*model.Workload
 	ports          map[*model.Workload][]int
 	closed         map[clientPort]way
-	admits         map[clientDoor]netpol.Decision
+	admits, byNode map[clientDoor]netpol.Decision
 	doors          map[string][]door
 }
 
 func newWays() *ways {
-	return &ways{closed: map[clientPort]way{}, admits: map[clientDoor]netpol.Decision{}, doors: map[string][]door{}, ports: map[*model.Workload][]int{}}
+	return &ways{closed: map[clientPort]way{}, admits: map[clientDoor]netpol.Decision{}, byNode: map[clientDoor]netpol.Decision{}, doors: map[string][]door{}, ports: map[*model.Workload][]int{}}
 }
 
 // way is whether network policies close the way to the internet.
