@@ -128,6 +128,7 @@ var explainedBy = map[string][]string{
 	"EGR101": {"EGR112", "EGR114"},
 	"EGR200": {"EGR201"},
 	"EGR301": {"EGR216"},
+	"EGR302": {"EGR812"},
 	"EGR304": {"EGR305"},
 	"EGR701": {"EGR605", "EGR702"},
 	"EGR803": {"EGR305", "EGR308"},
