@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/manifest"
@@ -79,6 +80,9 @@ func (c *Command) load(cmd *cobra.Command, f *inputFlags, args []string) (*loade
 	if err != nil {
 		return nil, err
 	}
+	if err := checkNamespace("--namespace", f.namespace); err != nil {
+		return nil, err
+	}
 	labels, err := parseNamespaceLabels(f.namespaceLabels)
 	if err != nil {
 		return nil, err
@@ -125,6 +129,9 @@ func parsePaths(args []string) ([]manifest.Path, error) {
 				if path.Namespace == "" {
 					return nil, fmt.Errorf("%q: no namespace after the =; write PATH=NAMESPACE", arg)
 				}
+				if err := checkNamespace("PATH=NAMESPACE", path.Namespace); err != nil {
+					return nil, err
+				}
 			}
 		}
 		if path.Name == "" {
@@ -143,6 +150,14 @@ func parsePaths(args []string) ([]manifest.Path, error) {
 	return paths, nil
 }
 
+// checkNamespace says why no namespace can have a name that a flag gives.
+func checkNamespace(flag, name string) error {
+	if len(validation.IsDNS1123Label(name)) > 0 {
+		return fmt.Errorf("%s: no namespace can be called %q: write lower-case letters, digits and dashes, at most 63", flag, name)
+	}
+	return nil
+}
+
 // parseNamespaceLabels reads NS:KEY=VALUE and NS.
 func parseNamespaceLabels(args []string) ([]model.NamespaceLabel, error) {
 	var labels []model.NamespaceLabel
@@ -151,6 +166,9 @@ func parseNamespaceLabels(args []string) ([]model.NamespaceLabel, error) {
 		key, value, assigned := strings.Cut(label, "=")
 		if namespace == "" || labelled && (key == "" || !assigned) || strings.ContainsAny(namespace, "=/") {
 			return nil, fmt.Errorf("--namespace-label %q: write NS:KEY=VALUE, as in shop:istio-injection=enabled, or NS alone", arg)
+		}
+		if err := checkNamespace("--namespace-label", namespace); err != nil {
+			return nil, err
 		}
 		labels = append(labels, model.NamespaceLabel{Namespace: namespace, Key: key, Value: value})
 	}
