@@ -93,7 +93,7 @@ func runRemovedAPI(p *Pass) {
 		return // that Istio reads all of these
 	}
 	var open *openDespite
-	parts := newMixerParts(p.Mesh.Legacy)
+	parts := newMixerParts(p.Mesh.Legacy, p.Mesh.Directives, p.Analyzer)
 	for _, o := range p.Mesh.Legacy {
 		api, known := removedAPIs[o.Group()]
 		switch {

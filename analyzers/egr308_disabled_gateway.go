@@ -10,11 +10,11 @@ import (
 
 // reportDisabledGateways reports gateways that an IstioOperator lists and disables
 // while routes of the mesh send hosts outside to their Service, which the input does
-// not hold otherwise. They may be installed by other means, hence the warning.
-func (in *intent) reportDisabledGateways() {
+// not hold otherwise. Those that are defined twice in different ways are left out. They may be installed by other means, hence the warning.
+func (in *intent) reportDisabledGateways(twice map[string]bool) {
 	for _, g := range in.pass.Mesh.DisabledGateways {
 		h := model.ServiceHost(g.Name, g.Namespace)
-		if in.service(h) != nil {
+		if in.service(h) != nil || twice[g.Object.String()] {
 			continue
 		}
 		var hosts []string

@@ -45,7 +45,7 @@ func runBindsNoGateway(p *Pass) {
 			twice[x.Object] = true
 		}
 	}
-	in.reportDisabledGateways()
+	in.reportDisabledGateways(twice)
 	in.reportNearSelectors()
 	for _, vs := range in.push.VirtualServices() {
 		if vs.OfGatewayAPI != "" || twice[vs.Title()] {

@@ -1,6 +1,8 @@
 package analyzers_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -64,5 +66,26 @@ spec:
 				t.Errorf("reported: %v, want %v: %q", got, tt.want, lines)
 			}
 		})
+	}
+}
+
+// TestGatewayDisabledInOneOfTwo leaves out what one of two definitions of an
+// IstioOperator disables: which is in force the manifests do not tell.
+func TestGatewayDisabledInOneOfTwo(t *testing.T) {
+	var mesh string
+	for _, file := range []string{"egress.yaml", "mesh.yaml"} {
+		text, err := os.ReadFile(filepath.Join(testdata, "EGR308", "bad", "gateway-disabled", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mesh += string(text) + "---\n"
+	}
+	const operator = "apiVersion: install.istio.io"
+	other := strings.Replace(mesh[strings.Index(mesh, operator):], "enabled: false", "enabled: true", 1)
+	for name, manifests := range map[string]string{"once": mesh, "twice": other + mesh} {
+		lines := analyzertest.RunText(t, manifests, "EGR308")
+		if want := name == "once"; slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "disables gateway") }) != want {
+			t.Errorf("defined %s, reported %v: %q", name, !want, lines)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package analyzers
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"istio.io/istio/pkg/config/host"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -73,15 +74,16 @@ func runDirectInternet(p *Pass) {
 			delete(open, ns)
 		}
 	}
+	told := map[string]string{} // the namespace for which a policy was written out
 	for _, ns := range order {
 		if len(open[ns]) > 0 {
-			in.reportOpen(ns, open[ns], locked, order)
+			in.reportOpen(ns, open[ns], locked, order, told)
 		}
 	}
 }
 
 // reportOpen reports a namespace that no network policy closes.
-func (in *controls) reportOpen(ns string, clients []*model.Workload, locked map[string]*model.Workload, namespaces []string) {
+func (in *controls) reportOpen(ns string, clients []*model.Workload, locked map[string]*model.Workload, namespaces []string, told map[string]string) {
 	p := in.pass
 	purpose := in.purposeFor(clients)
 	f := Finding{Severity: Warning, SecuritySeverity: 6.9, Label: "no network policy closes it", Workloads: workloadIDs(clients)}
@@ -120,11 +122,19 @@ func (in *controls) reportOpen(ns string, clients []*model.Workload, locked map[
 	}
 	f.Message = fmt.Sprintf("namespace %s has no network policy that keeps %s from the internet: a process that goes around its proxy gets out, and %s; close the namespace with a NetworkPolicy",
 		ns, upTo3(f.Workloads), effect)
-	f.Fix = lockdown(in.intent, ns, clients)
+	policy := lockdown(in.intent, ns, clients)
 	if f.Object == at.object { // a policy that means to is mended, not joined
-		f.Edits = []Edit{{Object: f.Object, Text: f.Fix}}
+		f.Edits = []Edit{{Object: f.Object, Text: policy}}
 	}
-	f.Help = "the policy of the fix lets the mesh's own path through; add what the pods call inside the cluster"
+	// Most namespaces need the same policy: a page of it for each tells nothing.
+	alike := strings.Replace(policy, "\n  namespace: "+ns+"\n", "\n", 1)
+	if first := told[alike]; first != "" {
+		f.Help = fmt.Sprintf("the policy of the fix for namespace %s does here too; add what the pods call inside the cluster", first)
+	} else {
+		told[alike] = ns
+		f.Fix = policy
+		f.Help = "the policy of the fix lets the mesh's own path through; add what the pods call inside the cluster"
+	}
 	p.Report(f)
 }
 

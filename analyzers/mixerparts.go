@@ -39,6 +39,8 @@ type mixerParts struct {
 	part map[*manifest.Object]bool
 	// same are the objects of a file that only record, or only limit.
 	same map[mixerGroup][]*manifest.Object
+	// alone are objects of which a suppression speaks: it must not hide the others.
+	alone map[*manifest.Object]bool
 }
 
 type mixerGroup struct {
@@ -46,11 +48,20 @@ type mixerGroup struct {
 	purpose mixerPurpose
 }
 
-func newMixerParts(legacy []*manifest.Object) *mixerParts {
+func newMixerParts(legacy []*manifest.Object, directives []manifest.Directive, rule *Analyzer) *mixerParts {
 	m := &mixerParts{
 		byName: map[string][]*manifest.Object{},
 		called: map[*manifest.Object][]*manifest.Object{}, part: map[*manifest.Object]bool{},
-		same: map[mixerGroup][]*manifest.Object{},
+		same: map[mixerGroup][]*manifest.Object{}, alone: map[*manifest.Object]bool{},
+	}
+	for i := range directives {
+		d := &directives[i]
+		if !slices.ContainsFunc(d.Rules, func(name string) bool { return find(name) == rule }) {
+			continue
+		}
+		for _, o := range legacy {
+			m.alone[o] = m.alone[o] || d.Covers(o.At("apiVersion"), o)
+		}
 	}
 	for _, o := range legacy {
 		if o.Group() == "config.istio.io" {
@@ -60,6 +71,7 @@ func newMixerParts(legacy []*manifest.Object) *mixerParts {
 	}
 	for _, o := range legacy {
 		switch purpose := m.purpose(o); {
+		case purpose != deciding && m.alone[o]:
 		case purpose != deciding:
 			key := mixerGroup{o.At("").File, purpose}
 			m.same[key] = append(m.same[key], o)
@@ -92,6 +104,9 @@ func (m *mixerParts) calledBy(o *manifest.Object) []*manifest.Object { return m.
 // alike returns the objects of an object's file that only record or only limit as
 // it does, itself among them, in the order of the file; none where it may decide.
 func (m *mixerParts) alike(o *manifest.Object) []*manifest.Object {
+	if m.alone[o] {
+		return nil
+	}
 	return m.same[mixerGroup{o.At("").File, m.purpose(o)}]
 }
 

@@ -409,3 +409,33 @@ func TestAlso(t *testing.T) {
 		}
 	}
 }
+
+// A suppression on one of the objects that one finding tells of hides that object
+// and no other.
+func TestSuppressedPart(t *testing.T) {
+	const manifests = `apiVersion: config.istio.io/v1alpha2 # egresslint: ignore[EGR001] goes with the old cluster
+kind: logentry
+metadata: {name: access, namespace: istio-system}
+---
+apiVersion: config.istio.io/v1alpha2
+kind: stdio
+metadata: {name: handler, namespace: istio-system}
+---
+apiVersion: config.istio.io/v1alpha2
+kind: fluentd
+metadata: {name: handler, namespace: istio-system}
+`
+	var got []string
+	fx := analyzertest.LoadText(t, manifests)
+	for _, f := range fx.Run("EGR001") {
+		first, _, _ := strings.Cut(f.Message, ":")
+		got = append(got, fmt.Sprintf("%v %s", f.Suppressed != nil, first))
+	}
+	want := []string{
+		"true logentry istio-system/access (config.istio.io/v1alpha2) is dead configuration",
+		"false 2 objects of the file are dead configuration (stdio istio-system/handler, fluentd istio-system/handler)",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

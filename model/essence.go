@@ -32,8 +32,8 @@ func essence(o *manifest.Object, object map[string]any) any {
 	switch {
 	case spec == nil:
 		return object
-	case o.Kind == "VirtualService" && inside(texts(spec["hosts"])) && inside(destinations(spec)),
-		o.Kind == "VirtualService" && entersOnly(spec) && inside(destinations(spec)):
+	case o.Kind == "VirtualService" && inside(texts(spec["hosts"])) && beside(destinations(spec)),
+		o.Kind == "VirtualService" && entersOnly(spec) && entering(destinations(spec)):
 		return nil
 	case o.Kind == "DestinationRule":
 		if host, _ := spec["host"].(string); inside([]string{host}) {
@@ -65,6 +65,18 @@ func inside(hosts []string) bool {
 	return len(hosts) > 0 && !slices.ContainsFunc(hosts, func(h string) bool {
 		return h == "" || strings.Contains(h, "*") || strings.Contains(h, ".") && !strings.HasSuffix(h, ".svc") && !strings.HasSuffix(h, ".svc."+DomainSuffix)
 	})
+}
+
+// beside reports whether destinations are Services of the own namespace: one of
+// another may be a gateway.
+func beside(hosts []string) bool {
+	return inside(hosts) && !slices.ContainsFunc(hosts, func(h string) bool { return strings.Contains(h, ".") })
+}
+
+// entering reports whether destinations of what comes to a gateway are Services of
+// the cluster, and none of them an egress gateway by its name.
+func entering(hosts []string) bool {
+	return inside(hosts) && !slices.ContainsFunc(hosts, func(h string) bool { return strings.Contains(h, "egress") })
 }
 
 // forIngress reports whether a selector names a gateway for what comes in.
@@ -142,7 +154,7 @@ func destinations(value any) []string {
 			case "destination", "mirror":
 				fields, _ := v[key].(map[string]any)
 				host, _ := fields["host"].(string)
-				if host == "" || strings.Contains(host, ".") { // a Service of another namespace may be a gateway
+				if host == "" {
 					host = "*"
 				}
 				out = append(out, host)
