@@ -81,7 +81,8 @@ func TestGatewayDisabledInOneOfTwo(t *testing.T) {
 		mesh += string(text) + "---\n"
 	}
 	const operator = "apiVersion: install.istio.io"
-	other := strings.Replace(mesh[strings.Index(mesh, operator):], "enabled: false", "enabled: true", 1)
+	_, rest, _ := strings.Cut(mesh, operator)
+	other := strings.Replace(operator+rest, "enabled: false", "enabled: true", 1)
 	for name, manifests := range map[string]string{"once": mesh, "twice": other + mesh} {
 		lines := analyzertest.RunText(t, manifests, "EGR308")
 		if want := name == "once"; slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "disables gateway") }) != want {

@@ -439,3 +439,25 @@ metadata: {name: handler, namespace: istio-system}
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// The policy that closes a namespace is written out once where others need the same.
+func TestPolicyWrittenOnce(t *testing.T) {
+	fx := analyzertest.Load(t, filepath.Join(testdata, "EGR309", "ok", "all"))
+	findings := fx.Run("EGR701")
+	if len(findings) != 2 {
+		t.Fatalf("%d findings", len(findings))
+	}
+	written, other := findings[0], findings[1]
+	if written.Fix == "" {
+		written, other = other, written
+	}
+	name := strings.Fields(written.Message)[1]
+	if !strings.Contains(written.Fix, "kind: NetworkPolicy") || other.Fix != "" || !strings.Contains(other.Help, "the policy of the fix for namespace "+name+" does here too") {
+		t.Errorf("fixes %q and %q, %s", written.Fix, other.Fix, other.Help)
+	}
+	for _, f := range findings {
+		if len(f.Edits) != 1 || !strings.Contains(f.Edits[0].Text, "kind: NetworkPolicy") {
+			t.Errorf("%s: edits %v", f.Message, f.Edits)
+		}
+	}
+}
