@@ -24,6 +24,7 @@ type pushIndex struct {
 	allRequests []*RequestAuthentication
 	// services are those of a host, in the order of the registry.
 	services map[host.Name][]*Service
+	bearings *bearingIndex
 }
 
 func (p *PushContext) initIndex() {

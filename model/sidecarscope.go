@@ -114,17 +114,27 @@ func (p *PushContext) SidecarFor(namespace string, labels map[string]string) *Si
 // NewSidecarScope computes the scope of the sidecars of a namespace under a
 // Sidecar, which may be nil.
 func (p *PushContext) NewSidecarScope(namespace string, sidecar *Sidecar) *SidecarScope {
+	return p.newSidecarScope(namespace, sidecar, nil)
+}
+
+// ScopeBearing is the part of the scope of the sidecars of a namespace without
+// Sidecar that bears on a connection. It must be [PushContext.Plain].
+func (p *PushContext) ScopeBearing(namespace string, b *Bearing) *SidecarScope {
+	return p.newSidecarScope(namespace, nil, b)
+}
+
+func (p *PushContext) newSidecarScope(namespace string, sidecar *Sidecar, b *Bearing) *SidecarScope {
 	scope := &SidecarScope{Namespace: namespace, Sidecar: sidecar, byHost: map[host.Name]*Service{}}
 	var egress []*networking.IstioEgressListener
 	if sidecar != nil {
 		egress = sidecar.Spec.GetEgress()
 	}
 	if len(egress) == 0 {
-		scope.Listeners = []*EgressListener{p.newEgressListener(namespace, &networking.IstioEgressListener{Hosts: []string{"*/*"}}, -1)}
+		scope.Listeners = []*EgressListener{p.newEgressListener(namespace, &networking.IstioEgressListener{Hosts: []string{"*/*"}}, -1, b)}
 		scope.Listeners[0].Spec = nil
 	}
 	for i, e := range egress {
-		scope.Listeners = append(scope.Listeners, p.newEgressListener(namespace, e, i))
+		scope.Listeners = append(scope.Listeners, p.newEgressListener(namespace, e, i, nil))
 	}
 	p.collectServices(scope)
 	scope.policy = sidecarPolicy(sidecar)
@@ -213,12 +223,19 @@ func parseEgressHosts(hosts []string, namespace string) map[string]*hostSet {
 	return out
 }
 
-func (p *PushContext) newEgressListener(namespace string, spec *networking.IstioEgressListener, index int) *EgressListener {
+// newEgressListener computes a listener; of what it sees only what bears on a
+// connection, if b is given.
+func (p *PushContext) newEgressListener(namespace string, spec *networking.IstioEgressListener, index int, b *Bearing) *EgressListener {
 	l := &EgressListener{Spec: spec, Index: index}
 	hosts := parseEgressHosts(spec.GetHosts(), namespace)
 	all, seen := hosts["*"], map[*MergedVirtualService]bool{}
-
-	for _, vs := range p.VirtualServicesForGateway(namespace, MeshGateway) {
+	var routes []*MergedVirtualService
+	if b == nil {
+		routes = p.VirtualServicesForGateway(namespace, MeshGateway)
+	} else {
+		routes = p.routesBearing(namespace, b)
+	}
+	for _, vs := range routes {
 		own := hosts[vs.Namespace]
 		if seen[vs] {
 			continue
@@ -237,7 +254,13 @@ func (p *PushContext) newEgressListener(namespace string, spec *networking.Istio
 			}
 		}
 	}
-	l.Services = p.selectServices(namespace, spec, hosts)
+	var candidates []*Service
+	if b == nil {
+		candidates = p.candidates(namespace, hosts)
+	} else {
+		candidates = p.servicesBearing(namespace, b)
+	}
+	l.Services = p.selectServices(candidates, namespace, spec, hosts)
 	l.best = map[host.Name]*MergedVirtualService{}
 	l.Routes = IndexRoutes(l.VirtualServices)
 	for _, s := range l.Services {
@@ -248,12 +271,12 @@ func (p *PushContext) newEgressListener(namespace string, spec *networking.Istio
 	return l
 }
 
-// selectServices returns the services that a listener imports (istio
+// selectServices returns those of some services that a listener imports (istio
 // pilot/pkg/model/sidecar.go selectServices).
-func (p *PushContext) selectServices(namespace string, spec *networking.IstioEgressListener, hosts map[string]*hostSet) []*Service {
+func (p *PushContext) selectServices(candidates []*Service, namespace string, spec *networking.IstioEgressListener, hosts map[string]*hostSet) []*Service {
 	all := hosts["*"]
 	var imported []*Service
-	for _, s := range p.candidates(namespace, hosts) {
+	for _, s := range candidates {
 		own := hosts[s.Namespace]
 		if own.excludes(s.Hostname) || all.excludes(s.Hostname) {
 			continue

@@ -27,6 +27,8 @@ type Simulation struct {
 	pushes    map[string]*model.PushContext
 	scopes    map[string]*model.SidecarScope
 	sidecars  map[string]*proxy
+	parts     map[partKey]*proxy
+	bearings  map[bearingKey]*model.Bearing
 	gateways  map[gatewayKey]*proxy
 	waypoints map[*model.Workload]*proxy
 	captures  map[*model.Workload]*capture.Capture
@@ -67,7 +69,7 @@ func newSimulation(mesh *model.Mesh, c chance) *Simulation {
 	return &Simulation{
 		mesh: mesh, network: netpol.New(mesh), chance: c, named: named, keys: map[*model.Workload]string{}, ways: newWays(),
 		pushes: map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
-		sidecars: map[string]*proxy{}, gateways: map[gatewayKey]*proxy{}, waypoints: map[*model.Workload]*proxy{}, captures: map[*model.Workload]*capture.Capture{},
+		sidecars: map[string]*proxy{}, parts: map[partKey]*proxy{}, bearings: map[bearingKey]*model.Bearing{}, gateways: map[gatewayKey]*proxy{}, waypoints: map[*model.Workload]*proxy{}, captures: map[*model.Workload]*capture.Capture{},
 	}
 }
 
@@ -165,22 +167,93 @@ func (s *Simulation) capture(w *model.Workload) *capture.Capture {
 // namespace with the same labels share it. v6 says of which family the pods'
 // addresses are.
 func (s *Simulation) sidecar(w *model.Workload, v6 bool) *proxy {
+	key := s.sidecarKey(w, v6)
+	p := s.sidecars[key]
+	if p == nil {
+		push := s.push(s.mesh.ConfigFor(w))
+		p = newSidecar(s, push, s.scope(push, w), w, s.capture(w).AutoAddresses, v6)
+		s.sidecars[key] = p
+	}
+	return p
+}
+
+// sidecarFor returns the configuration of a workload's sidecar as far as it bears on
+// a connection.
+func (s *Simulation) sidecarFor(w *model.Workload, v6 bool, conn *connection) *proxy {
+	push, dns := s.push(s.mesh.ConfigFor(w)), s.capture(w).AutoAddresses
+	if push.SidecarFor(w.Namespace, w.Labels) != nil {
+		return s.sidecar(w, v6)
+	}
+	var names []string
+	if sni := conn.sni(); sni != "" {
+		names = append(names, sni)
+	}
+	if conn.request != nil {
+		names = append(names, conn.request.host())
+	}
+	b := s.bearing(push, names, conn.dst, dns)
+	if !push.Plain(w.Namespace, b) {
+		return s.sidecar(w, v6)
+	}
+	key := partKey{s.sidecarKey(w, v6), b}
+	p := s.parts[key]
+	if p == nil {
+		p = newSidecar(s, push, push.ScopeBearing(w.Namespace, b), w, dns, v6)
+		if len(s.parts) >= mostParts {
+			clear(s.parts)
+		}
+		s.parts[key] = p
+	}
+	return p
+}
+
+// mostParts bounds the parts of sidecars that are kept, mostBearings what was found
+// to bear on connections.
+const (
+	mostParts    = 1024
+	mostBearings = 16384
+)
+
+// partKey is a part of a sidecar's configuration.
+type partKey struct {
+	sidecar string
+	bearing *model.Bearing
+}
+
+// bearingKey is what connections have in common on which the same bears.
+type bearingKey struct {
+	revision, names string
+	dst             netip.AddrPort
+	dns             bool
+}
+
+// bearing returns what bears on connections to an address that ask for some names.
+func (s *Simulation) bearing(push *model.PushContext, names []string, dst netip.AddrPort, dns bool) *model.Bearing {
+	key := bearingKey{push.Config.Revision, strings.Join(names, " "), dst, dns}
+	b := s.bearings[key]
+	if b == nil {
+		b = push.Bearing(names, dst.Addr().Unmap(), int(dst.Port()), dns)
+		if len(s.bearings) >= mostBearings {
+			clear(s.bearings)
+			clear(s.parts)
+		}
+		s.bearings[key] = b
+	}
+	return b
+}
+
+// sidecarKey is the same for workloads whose sidecars have the same configuration.
+func (s *Simulation) sidecarKey(w *model.Workload, v6 bool) string {
 	key, known := s.keys[w]
-	config, dns := s.mesh.ConfigFor(w), s.capture(w).AutoAddresses
 	if !known {
-		key = fmt.Sprint(config.Revision, "|", w.Namespace, "|", dns, "|", s.capture(w).OwnCertificates, "|", labelKey(w.Labels))
+		c := s.capture(w)
+		key = fmt.Sprint(s.mesh.ConfigFor(w).Revision, "|", w.Namespace, "|", c.AutoAddresses, "|", c.OwnCertificates, "|", labelKey(w.Labels))
 		s.keys[w] = key
 	}
 	if v6 {
 		key += "|v6"
 	}
-	p := s.sidecars[key]
-	if p == nil {
-		push := s.push(config)
-		p = newSidecar(s, push, s.scope(push, w), w, dns, v6)
-		s.sidecars[key] = p
-	}
-	return p
+	return key
 }
 
 func (s *Simulation) scope(push *model.PushContext, w *model.Workload) *model.SidecarScope {
