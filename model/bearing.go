@@ -60,6 +60,8 @@ func (p *PushContext) Bearing(names []string, address netip.Addr, port int, dnsC
 // bearingIndex finds what may bear on a connection.
 type bearingIndex struct {
 	rank map[*Service]int
+	// publicOf are the services that everybody sees, by namespace.
+	publicOf map[string][]*Service
 	age  map[*MergedVirtualService]int
 	// hosts has the services by host name and by alias, in lower case, short has
 	// Kubernetes Services by their bare name.
@@ -71,10 +73,10 @@ type bearingIndex struct {
 	// addresses has the services by address, blocks those of a CIDR.
 	addresses map[netip.Addr][]*Service
 	blocks    []*Service
-	// headless are the services by port whose listeners are at the addresses of
-	// their endpoints.
-	headless map[int][]*Service
-	routes   routesByHost
+	// endpoints are the services by the addresses of their endpoints where their
+	// listeners are.
+	endpoints map[netip.Addr][]*Service
+	routes    routesByHost
 	// subnets: a route asks for destination subnets, which makes listeners choose
 	// by address first.
 	subnets bool
@@ -85,6 +87,8 @@ type bearingIndex struct {
 	// covered and covering are what was found for hosts with a wildcard.
 	covered  map[*MergedVirtualService][]*Service
 	covering map[host.Name][]*MergedVirtualService
+	// ruling are the namespaces that DestinationRules for some hosts are about.
+	ruling *HostTable[[]string]
 }
 
 // routesByHost finds the routes of sidecars by host, in lower case.
@@ -99,15 +103,18 @@ func (p *PushContext) bearings() *bearingIndex {
 		return p.index.bearings
 	}
 	x := &bearingIndex{
-		rank: make(map[*Service]int, len(p.services)), age: map[*MergedVirtualService]int{},
+		rank: make(map[*Service]int, len(p.services)), age: map[*MergedVirtualService]int{}, publicOf: map[string][]*Service{},
 		hosts: make(map[string][]*Service, len(p.services)), short: map[string][]*Service{}, wild: map[string][]*Service{},
-		addresses: map[netip.Addr][]*Service{}, headless: map[int][]*Service{}, contested: map[int]bool{},
+		addresses: map[netip.Addr][]*Service{}, endpoints: map[netip.Addr][]*Service{}, contested: map[int]bool{},
 		routes:  routesByHost{exact: map[string][]*MergedVirtualService{}, wild: map[string][]*MergedVirtualService{}},
 		covered: map[*MergedVirtualService][]*Service{}, covering: map[host.Name][]*MergedVirtualService{},
 	}
 	for i, s := range p.services {
 		x.rank[s] = i
-		x.addService(s)
+		x.addService(p, s)
+	}
+	for _, s := range p.public {
+		x.publicOf[s.Namespace] = append(x.publicOf[s.Namespace], s)
 	}
 	for i, vs := range p.virtualServices.all {
 		if x.age[vs] = i; slices.Contains(vs.Gateways, MeshGateway) {
@@ -120,7 +127,7 @@ func (p *PushContext) bearings() *bearingIndex {
 	return x
 }
 
-func (x *bearingIndex) addService(s *Service) {
+func (x *bearingIndex) addService(p *PushContext, s *Service) {
 	for _, h := range append([]host.Name{s.Hostname}, s.Aliases...) {
 		name := strings.ToLower(string(h))
 		switch {
@@ -144,7 +151,11 @@ func (x *bearingIndex) addService(s *Service) {
 	}
 	if s.Resolution == Passthrough {
 		for _, port := range s.Ports {
-			x.headless[port.Number] = append(x.headless[port.Number], s)
+			for _, e := range p.NumberedEndpoints(s, port) {
+				if a, err := netip.ParseAddr(e.Address); err == nil {
+					x.endpoints[a.Unmap()] = append(x.endpoints[a.Unmap()], s)
+				}
+			}
 		}
 	}
 }
@@ -201,7 +212,8 @@ func (b *bearing) addRoutes(list []*MergedVirtualService) {
 	}
 }
 
-// at adds the services that have an address, or an endpoint there.
+// at adds the services that have an address, or an endpoint there that has a
+// listener.
 func (b *bearing) at(a netip.Addr) {
 	b.add(b.index.addresses[a])
 	for _, s := range b.index.blocks {
@@ -209,14 +221,7 @@ func (b *bearing) at(a netip.Addr) {
 			b.services[s] = true
 		}
 	}
-	for _, s := range b.index.headless[b.port] {
-		if slices.ContainsFunc(b.NumberedEndpoints(s, s.PortByNumber(b.port)), func(e Endpoint) bool {
-			addr, err := netip.ParseAddr(e.Address)
-			return err == nil && addr.Unmap() == a
-		}) {
-			b.services[s] = true
-		}
-	}
+	b.add(b.index.endpoints[a])
 }
 
 // named adds what may be meant by a name: its owner, whatever the spelling, and
@@ -517,16 +522,8 @@ func (p *PushContext) Plain(namespace string, b *Bearing) bool {
 	if b.Everything() {
 		return false
 	}
-	x := p.bearings()
-	var all portUse
-	for _, ns := range []string{"", namespace} {
-		if u := x.uses[usedPort{ns, b.port, b.dnsCapture}]; u != nil {
-			all.odd = all.odd || u.odd
-			all.http.join(u.http)
-			all.tls.join(u.tls)
-		}
-	}
-	return !all.odd && !all.http.unsure() && !all.tls.unsure()
+	_, plain := p.Opened(namespace, b.port, b.dnsCapture)
+	return plain
 }
 
 func (o *opener) join(other opener) {
@@ -583,4 +580,129 @@ func (p *PushContext) routesBearing(namespace string, b *Bearing) []*MergedVirtu
 		private, public = routesFirst(private, namespace), routesFirst(public, namespace)
 	}
 	return slices.Concat(private, exported, public)
+}
+
+// Concern says who is told what bears on a connection.
+type Concern struct {
+	// Everybody: all namespaces see something of it.
+	Everybody bool
+	// Namespaces see something of it that others do not, or see it otherwise, or
+	// have rules of their own for it.
+	Namespaces []string
+	// Each: what is made of it may differ by any client's namespace or labels.
+	Each bool
+}
+
+// Concerns returns whom what bears on a connection concerns, of the sidecars
+// without Sidecar that are not of the root namespace.
+func (p *PushContext) Concerns(b *Bearing) Concern {
+	if b.Everything() {
+		return Concern{Each: true}
+	}
+	var c Concern
+	exported := func(own string, to ExportTo) {
+		if c.Namespaces = append(c.Namespaces, own); to.Public() {
+			c.Everybody = true
+			return
+		}
+		for _, ns := range to {
+			if ns != string(visibility.Private) && ns != string(visibility.None) {
+				c.Namespaces = append(c.Namespaces, ns)
+			}
+		}
+	}
+	for _, s := range b.services {
+		exported(s.Namespace, p.serviceExportTo(s))
+		for _, alias := range s.Aliases {
+			// A Service of an alias's namespace has shorter names there.
+			if _, rest, ok := strings.Cut(string(alias), "."); ok {
+				ns, _, _ := strings.Cut(rest, ".")
+				c.Namespaces = append(c.Namespaces, ns)
+			}
+		}
+		c.Namespaces = append(c.Namespaces, p.ruling(s.Hostname)...)
+	}
+	for _, vs := range b.routes {
+		exported(vs.Namespace, vs.exportTo)
+		c.Each = c.Each || vs.asksWho()
+	}
+	slices.Sort(c.Namespaces)
+	c.Namespaces = slices.Compact(c.Namespaces)
+	return c
+}
+
+// asksWho reports whether routes hold for some clients only, by namespace or labels.
+func (m *MergedVirtualService) asksWho() bool {
+	if m.OfGatewayAPI != "" {
+		return true
+	}
+	for _, r := range m.HTTP {
+		for _, match := range r.GetMatch() {
+			if len(match.GetSourceLabels()) > 0 || match.GetSourceNamespace() != "" {
+				return true
+			}
+		}
+	}
+	for _, r := range m.TLS {
+		for _, match := range r.GetMatch() {
+			if len(match.GetSourceLabels()) > 0 || match.GetSourceNamespace() != "" {
+				return true
+			}
+		}
+	}
+	for _, r := range m.TCP {
+		for _, match := range r.GetMatch() {
+			if len(match.GetSourceLabels()) > 0 || match.GetSourceNamespace() != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ruling returns the namespaces in which a DestinationRule that does not hold
+// everywhere may hold for a host.
+func (p *PushContext) ruling(h host.Name) []string {
+	x := p.bearings()
+	if x.ruling == nil {
+		x.ruling = &HostTable[[]string]{}
+		for _, rule := range p.Mesh.DestinationRules {
+			namespaces := []string{rule.Namespace}
+			for _, ns := range rule.Spec.GetExportTo() {
+				if ns != string(visibility.Private) && ns != string(visibility.Public) {
+					namespaces = append(namespaces, ns)
+				}
+			}
+			x.ruling.Add(namespaces, []host.Name{ResolveHost(rule.Spec.GetHost(), rule.Namespace)})
+		}
+	}
+	return slices.Concat(x.ruling.Covering(h)...)
+}
+
+// Opened says what opens a port of the sidecars of a namespace without Sidecar: the
+// same text where the same does. plain is false where some service takes
+// connections whatever their names: see [PushContext.Plain].
+func (p *PushContext) Opened(namespace string, port int, dnsCapture bool) (text string, plain bool) {
+	all := p.openings(namespace, port, dnsCapture)
+	for _, o := range []opener{all.http, all.tls} {
+		if o.first != nil {
+			text += "1"
+		} else {
+			text += "0"
+		}
+	}
+	return text, !all.odd && !all.http.unsure() && !all.tls.unsure()
+}
+
+func (p *PushContext) openings(namespace string, port int, dnsCapture bool) portUse {
+	x := p.bearings()
+	var all portUse
+	for _, ns := range []string{"", namespace} {
+		if u := x.uses[usedPort{ns, port, dnsCapture}]; u != nil {
+			all.odd = all.odd || u.odd
+			all.http.join(u.http)
+			all.tls.join(u.tls)
+		}
+	}
+	return all
 }

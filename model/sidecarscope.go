@@ -312,10 +312,15 @@ func (p *PushContext) selectServices(candidates []*Service, namespace string, sp
 // only the service of each that counts there, one address of an entry that has
 // several (istio pilot/pkg/model/sidecar.go servicesForExactHosts).
 func (p *PushContext) candidates(namespace string, hosts map[string]*hostSet) []*Service {
+	some := false
 	for ns, set := range hosts {
-		if len(set.hosts) > 0 && ns == "*" || slices.ContainsFunc(set.hosts, host.Name.IsWildCarded) {
+		if len(set.hosts) > 0 && ns == "*" {
 			return p.servicesExportedTo(namespace)
 		}
+		some = some || slices.ContainsFunc(set.hosts, host.Name.IsWildCarded)
+	}
+	if some {
+		return p.servicesOf(namespace, hosts)
 	}
 	var out []*Service
 	for ns, set := range hosts {
@@ -327,6 +332,20 @@ func (p *PushContext) candidates(namespace string, hosts map[string]*hostSet) []
 	}
 	slices.SortStableFunc(out, compareServices)
 	return out
+}
+
+// servicesOf are those of servicesExportedTo that are in namespaces of which
+// anything is imported, in the same order.
+func (p *PushContext) servicesOf(namespace string, hosts map[string]*hostSet) []*Service {
+	rank := p.bearings().rank
+	var public []*Service
+	for ns, set := range hosts {
+		if len(set.hosts) > 0 {
+			public = append(public, p.bearings().publicOf[ns]...)
+		}
+	}
+	slices.SortFunc(public, func(a, b *Service) int { return cmp.Compare(rank[a], rank[b]) })
+	return append(slices.Clone(p.exported[namespace]), public...)
 }
 
 // listenerPorts narrows a service to the port of a listener that declares one,

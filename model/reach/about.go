@@ -72,6 +72,9 @@ func (r *Reach) look() {
 // addAsk files an operation under the hosts that it names, if it is about no
 // others.
 func (a *about) addAsk(x ask) {
+	if !x.ofRequests() {
+		return
+	}
 	i := len(a.asks)
 	a.asks = append(a.asks, x)
 	hosts := x.operation.GetHosts()
@@ -136,4 +139,11 @@ func (r *Reach) enforcing(hosts []host.Name) func(namespace string) bool {
 		}
 	}
 	return func(namespace string) bool { return anywhere || r.namespaces[namespace] || namespaces[namespace] }
+}
+
+// ofRequests reports whether an operation, or its rule, looks at what requests hold.
+func (x *ask) ofRequests() bool {
+	o := x.operation
+	return len(o.GetMethods())+len(o.GetNotMethods())+len(o.GetPaths())+len(o.GetNotPaths())+len(o.GetHosts())+len(o.GetNotHosts()) > 0 ||
+		slices.ContainsFunc(x.rule.GetWhen(), func(w *security.Condition) bool { return strings.HasPrefix(w.GetKey(), "request.headers") })
 }

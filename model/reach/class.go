@@ -32,7 +32,9 @@ func (r *Reach) classify() {
 		if !named.has(account) {
 			account = ""
 		}
-		fmt.Fprintf(&b, "%q %q %q %t %q %v %s %s", w.Namespace, account, c.Signature(), hostNetwork, w.PodUnknown, r.Sim.SourceBlocks(w, blocks), traffic.Escapes(w), traffic.Aliases(w))
+		signature := c.Signature()
+		fmt.Fprintf(&b, "%q %q %q %t %q %v %s %s", w.Namespace, account, signature, hostNetwork, w.PodUnknown, r.Sim.SourceBlocks(w, blocks), traffic.Escapes(w), traffic.Aliases(w))
+		labels := b.Len()
 		for _, k := range keys {
 			if v, ok := w.Labels[k]; ok {
 				fmt.Fprintf(&b, " %q=%q", k, v)
@@ -45,6 +47,7 @@ func (r *Reach) classify() {
 			i = len(r.classes)
 			byKey[b.String()] = i
 			r.classes = append(r.classes, nil)
+			r.enrol(w, c, signature, b.String()[labels:])
 		}
 		r.classes[i] = append(r.classes[i], w)
 		r.class[w] = r.classes[i][0]

@@ -18,6 +18,8 @@ func (s set) add(i int)      { s[i/64] |= 1 << (i % 64) }
 func (s set) remove(i int)   { s[i/64] &^= 1 << (i % 64) }
 func (s set) has(i int) bool { return s[i/64]&(1<<(i%64)) != 0 }
 
+func (s set) clone() set { return slices.Clone(s) }
+
 // unite adds another set.
 func (s set) unite(other set) {
 	for i, w := range other {

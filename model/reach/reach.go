@@ -4,8 +4,6 @@
 package reach
 
 import (
-	"strings"
-
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/traffic"
@@ -126,6 +124,7 @@ type Reach struct {
 	samples            map[string]*requests
 	*columns
 	*rows
+	*cohorts
 	*about
 }
 
@@ -140,7 +139,7 @@ type tuple struct {
 func New(sim *traffic.Simulation) *Reach {
 	r := &Reach{Mesh: sim.Mesh(), Sim: sim, answers: map[tuple][]Answer{}, strangers: map[tuple][]Answer{}, samples: map[string]*requests{}}
 	r.about = &about{}
-	r.columns, r.rows = &columns{}, newRows()
+	r.columns, r.rows, r.cohorts = &columns{}, newRows(), newCohorts()
 	r.classify()
 	return r
 }
@@ -165,6 +164,4 @@ func (r *Reach) Clients() []*model.Workload {
 func (r *Reach) Classes() [][]*model.Workload { return r.classes }
 
 // From names a workload as flows do.
-func From(w *model.Workload) string {
-	return w.Namespace + "/" + strings.ToLower(w.Kind) + "/" + w.Name
-}
+func From(w *model.Workload) string { return traffic.From(w) }

@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
-	"github.com/egresslint/egresslint/model/flow"
-	"github.com/egresslint/egresslint/model/traffic"
 )
 
 // A row is what becomes of the requests of one class of workloads. Most
@@ -55,61 +53,74 @@ func (r *Reach) row(first *model.Workload) *row {
 		return x
 	}
 	r.lay()
-	x := &row{known: r.matching(r.Sim.Names(first, func(name string) bool { return r.byHost[name] != nil }))}
+	x := &row{}
 	r.of[first] = x
-	x.known.unite(r.resolvingFor(first))
-	universe := r.Universe()
+	m := r.memberOf(first)
+	own := r.resolvingFor(first).clone()
+	var wide *cohort
+	if m.wide {
+		wide = r.wideCohort(m)
+		r.settle(wide)
+		x.known = wide.known.clone()
+		own.unite(wide.each)
+		for _, i := range wide.outlook.Of[first.Namespace] {
+			own.add(i)
+		}
+	} else {
+		own.unite(r.matching(r.Sim.Names(first, func(name string) bool { return r.byHost[name] != nil })))
+		x.known = newSet(len(r.Universe()))
+	}
+	x.known.unite(own)
 	index := map[int32]int{}
 	at := func(n int32) set {
 		i, ok := index[n]
 		if !ok {
 			i = len(x.groups)
 			index[n] = i
-			x.groups = append(x.groups, group{n, newSet(len(universe))})
+			x.groups = append(x.groups, group{n, newSet(len(r.Universe()))})
 		}
 		return x.groups[i].set
 	}
-	alone := slices.Clone(x.known)
 	for _, port := range r.ports {
 		columns := r.byPort[port]
 		i, ok := r.anyName[port]
 		if !ok {
-			alone.unite(columns)
+			own.unite(columns)
 			continue
 		}
-		alone.add(i)
-		unknown, plain := r.unknown(first, universe[i])
-		if !plain {
-			alone.unite(columns)
+		unknown := outcome{}
+		if wide != nil && wide.unknown[i] != nil && !own.has(i) {
+			unknown = wide.unknown[i][m.place]
+		} else {
+			unknown = r.outcomeFor(m, i)
+		}
+		if own.add(i); !unknown.plain {
+			own.unite(columns)
 			continue
 		}
-		out := at(r.fate(unknown))
+		out := at(r.fateFor(unknown, first))
 		for i, w := range columns {
 			out[i] |= w &^ x.known[i]
 		}
 		out.remove(i)
 	}
-	alone.members(func(i int) bool {
-		at(r.fate(r.decided(first, universe[i], r.Sim.Verdict))).add(i)
+	if wide != nil {
+		for _, share := range wide.shared {
+			if !share.members.has(m.place) {
+				continue
+			}
+			out := at(r.fateFor(share.outcome, first))
+			for i, w := range share.places {
+				out[i] |= w &^ own[i]
+			}
+		}
+	}
+	own.members(func(i int) bool {
+		at(r.fateFor(r.outcomeFor(m, i), first)).add(i)
 		return true
 	})
 	x.groups = slices.DeleteFunc(x.groups, func(g group) bool { return g.set.empty() })
 	return x
-}
-
-// unknown returns the answers for the name that stands for all that a class does
-// not know; plain says that they hold for these.
-func (r *Reach) unknown(first *model.Workload, any Destination) (answers []Answer, plain bool) {
-	plain = true
-	answers = r.decided(first, any, func(f flow.Flow) *flow.Trace {
-		t := r.Sim.Verdict(f)
-		plain = plain && !traffic.Known(t)
-		return t
-	})
-	for _, a := range answers {
-		plain = plain && len(a.When) == 0 && a.Address == ""
-	}
-	return answers, plain
 }
 
 // fateAt returns the fate of a class at a place of the universe.

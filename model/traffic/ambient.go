@@ -244,6 +244,7 @@ func (w *walker) toWaypoint(g *model.KubeGateway, conn connection) *flow.Trace {
 
 // ztunnelInbound hands a connection to a pod in ambient mode.
 func (w *walker) ztunnelInbound(to *model.Workload, conn connection) *flow.Trace {
+	w.askWho()
 	hop := flow.Hop{At: flow.AtZtunnel, Proxy: to.ID(), Because: []flow.Because{{Object: to.Object}},
 		Decision: fmt.Sprintf("it reaches the ztunnel of %s", to.ID())}
 	peer := ztunnelPeer{source: conn.sourceIP, destination: conn.dst.Addr(), port: int(conn.dst.Port())}

@@ -200,7 +200,7 @@ const maxNextHops = 16
 // nothing can make a difference are one.
 func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 	from := w.sender(p)
-	conn.sourceIP = w.push.PodAddress(from)
+	conn.sourceIP, conn.fromClient = w.push.PodAddress(from), from == w.client
 	switch c.kind {
 	case toOriginal:
 		to := conn
@@ -299,7 +299,7 @@ func (p *proxy) originate(c *cluster, conn connection, text string, e *model.End
 	layer := tlsLayer{sni: n.sni, expects: settings.sans, http: conn.http && p.enabled("PILOT_ENABLE_ALPN_FILTER")}
 	switch settings.mode {
 	case networking.ClientTLSSettings_ISTIO_MUTUAL:
-		layer.origin, layer.identity = meshTLS, p.push.Identity(from)
+		layer.origin, layer.identity, layer.ofClient = meshTLS, p.push.Identity(from), !p.alone()
 		n.text += ", with mesh TLS"
 	case networking.ClientTLSSettings_MUTUAL:
 		layer.origin, n.conn.added = proxyMutual, flow.UpstreamMutual

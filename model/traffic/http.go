@@ -166,6 +166,9 @@ func (w *walker) authorize(p *proxy, ch *chain, who *subject, tcp bool) *flow.Tr
 		return nil
 	}
 	hop := flow.Hop{At: place(p), Proxy: w.proxyName(p)}
+	if who.walker = w; who.service != nil {
+		w.askWho() // policies for a service depend on the pod in front of it
+	}
 	set := p.policySet(who.service)
 	tables := &set.http
 	status := 403

@@ -78,6 +78,9 @@ func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace
 		who.sni = conn.sni()
 	}
 	if ch.opens {
+		if len(ch.server.GetTls().GetSubjectAltNames()) > 0 {
+			w.askWho()
+		}
 		opened, t := p.open(ch, conn, who)
 		if t != nil {
 			return stop(t.Detail, ch.because, t)
@@ -147,7 +150,7 @@ func (p *proxy) open(ch *chain, conn connection, who *subject) (connection, *flo
 	if names := ch.server.GetTls().GetSubjectAltNames(); len(names) > 0 && !slices.Contains(names, outer.identity) {
 		return fail(fmt.Sprintf("%s lets in %v only, and the client is %s", ch.server.Title(), names, outer.identity))
 	}
-	who.identity = outer.identity
+	who.identity, who.identityOfClient = outer.identity, outer.ofClient
 	return conn.opened(), nil
 }
 
@@ -249,7 +252,7 @@ func (w *walker) inboundAs(kind portKind, to *model.Workload, conn connection, t
 	case ch.opens && len(outer.expects) > 0 && !slices.Contains(outer.expects, w.push.Identity(to)):
 		return stop(fmt.Sprintf("is %s, but the client expects one of %s", w.push.Identity(to), strings.Join(outer.expects, ", ")), flow.TLSMismatch)
 	case ch.opens:
-		who.identity = outer.identity
+		who.identity, who.identityOfClient = outer.identity, outer.ofClient
 		conn = conn.opened()
 	}
 	if ch.http && !conn.plaintextHTTP() {

@@ -35,10 +35,12 @@ func (w *walker) cross(p *proxy, to *model.Workload, conn connection) *flow.Trac
 	from := w.sender(p)
 	port := int(conn.dst.Port())
 	address := w.push.PodAddress(to)
+	w.askNetwork(from, Question{kind: egressAsked, to: to, port: port})
 	v := w.sim.network.Egress(from, netpol.Peer{Workload: to, Addr: address, Port: port, Protocol: w.protocol()})
 	if t := w.dropped(p, from, v, conn.dst); t != nil {
 		return t
 	}
+	w.askNetwork(from, Question{kind: ingressAsked, to: to, port: port})
 	in := w.sim.network.Ingress(to, port, w.protocol(), netpol.Peer{Workload: from, Addr: w.push.PodAddress(from)})
 	if t := w.dropped(p, to, in, conn.dst); t != nil {
 		return t
@@ -73,8 +75,14 @@ func (w *walker) leaveCluster(p *proxy, conn connection) *flow.Trace {
 	from := w.sender(p)
 	port := int(conn.dst.Port())
 	if !conn.standIn {
+		w.askNetwork(from, Question{kind: addressAsked, dst: conn.dst, port: port})
 		return w.dropped(p, from, w.sim.network.Egress(from, netpol.Peer{Addr: conn.dst.Addr(), Port: port, Protocol: w.protocol()}), conn.dst)
 	}
 	name := cmp.Or(conn.name, w.flow.Host)
+	q := Question{kind: internetAsked, port: port}
+	if mesh := w.sim.mesh; len(mesh.ClusterNetworkPolicies)+len(mesh.PluginPolicies) > 0 {
+		q.name = name
+	}
+	w.askNetwork(from, q)
 	return w.dropped(p, from, w.sim.network.Named(from, name, port, w.protocol()), conn.dst)
 }

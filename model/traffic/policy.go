@@ -110,6 +110,10 @@ type subject struct {
 	remote netip.Addr
 	// service is the one that a waypoint serves, nil elsewhere.
 	service *model.Service
+	// identityOfClient: identity is that of the client of the flow.
+	identityOfClient bool
+	// walker is told what is asked about the client, nil for nobody.
+	walker *walker
 }
 
 func (c clause) matches(s *subject) bool {
@@ -125,10 +129,11 @@ func (c clause) matches(s *subject) bool {
 }
 
 func (r *policyRule) matches(s *subject) bool {
-	any := func(list []clause) bool {
-		return slices.ContainsFunc(list, func(c clause) bool { return c.matches(s) })
+	if !slices.ContainsFunc(r.to, func(c clause) bool { return c.matches(s) }) {
+		return false
 	}
-	return any(r.from) && any(r.to)
+	s.askSource(r)
+	return r.isFrom(s)
 }
 
 // policySet compiles the policies of the proxy's workload, once; for a service

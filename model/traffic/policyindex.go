@@ -113,6 +113,9 @@ func (x *ruleIndex) first(rules []policyRule, s *subject) *policyRule {
 		}
 		try(x.byName[nameKey{sniAttribute, s.sni}])
 		if s.identity != "" {
+			if s.identityOfClient && s.walker != nil {
+				s.walker.ask(Question{kind: principalAsked, index: x})
+			}
 			try(x.byName[nameKey{principalAttribute, s.identity}])
 		}
 	}

@@ -51,7 +51,7 @@ func (w *walker) gatewayToWaypoint(p *proxy, c *cluster, conn connection) *flow.
 			return after([]flow.Hop{h}, unknown(flow.ViaGateway, flow.MissingObject, detail))
 		}
 		n := conn
-		n.sourceIP, n.added, n.name, n.standIn = p.push.PodAddress(p.workload), flow.UpstreamNone, "", false
+		n.sourceIP, n.fromClient, n.added, n.name, n.standIn = p.push.PodAddress(p.workload), false, flow.UpstreamNone, "", false
 		n.hbone = &tunnel{target: netip.AddrPortFrom(address.Addr(), uint16(c.port.Number)), identity: p.push.Identity(p.workload)} //nolint:gosec // a port
 		n.dst = netip.AddrPortFrom(p.push.PodAddress(pod), model.HBONEPort)
 		h := hop

@@ -107,8 +107,10 @@ const (
 type tlsLayer struct {
 	origin origin
 	sni    string
-	// identity is the SPIFFE identity of the sender of mesh TLS.
+	// identity is the SPIFFE identity of the sender of mesh TLS; ofClient says that
+	// this is the client of the flow.
 	identity string
+	ofClient bool
 	// expects are the identities of which the sender takes one, none for any.
 	expects []string
 	// http: the sender of mesh TLS says (by ALPN) that HTTP is inside.
@@ -126,6 +128,8 @@ type connection struct {
 	// address.
 	source   string
 	sourceIP netip.Addr
+	// fromClient: the sender is the client of the flow, not a gateway.
+	fromClient bool
 	// name is what the address stands for, for the explanation.
 	name string
 	// standIn: dst only stands for some public address, because the name's is

@@ -35,6 +35,9 @@ type walker struct {
 	// v6: what the client dials is an address of IPv6, so its pod and those of
 	// gateways are taken to have such addresses, too.
 	v6 bool
+	// questions are those about the client, noted if examined.
+	examined  bool
+	questions []Question
 }
 
 // unknown answers that the outcome is not known.
@@ -152,7 +155,7 @@ func badFlow(f *flow.Flow) string {
 // dial builds the connection that the application opens, and says where to.
 func (w *walker) dial(c *capture.Capture) (connection, []flow.Hop, string) {
 	f := &w.flow
-	conn := connection{source: w.client.ID(), sourceIP: w.push.PodAddress(w.client), added: flow.UpstreamNone}
+	conn := connection{source: w.client.ID(), sourceIP: w.push.PodAddress(w.client), fromClient: true, added: flow.UpstreamNone}
 	dst, standIn, hops, detail := w.destination(c)
 	if detail != "" {
 		return conn, nil, detail
@@ -261,6 +264,9 @@ func (w *walker) leave(c *capture.Capture, conn connection) *flow.Trace {
 		}))
 	}
 	name := w.client.Kind + " " + w.client.ID()
+	if c.Mode == capture.Ambient || conn.dst.Addr().Is6() {
+		w.askWho()
+	}
 	switch {
 	case c.Mode == capture.Undecided:
 		hop.Decision, hop.Because = fmt.Sprintf("whether a proxy sees what %s sends is not known: %s", name, c.Why), c.Because
@@ -292,6 +298,7 @@ func (w *walker) leave(c *capture.Capture, conn connection) *flow.Trace {
 	case conn.dst.Addr() == conn.sourceIP:
 		return uncaptured(flow.NotCaptured, "connections to the pod's own address are not redirected", nil)
 	}
+	w.ask(Question{kind: captureAsked, dst: conn.dst})
 	v := c.Outbound(conn.dst)
 	if !v.Captured {
 		seen := w.seen

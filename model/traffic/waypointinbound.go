@@ -12,6 +12,7 @@ import (
 
 // waypointInbound decides what a waypoint does with a connection.
 func (w *walker) waypointInbound(to *model.Workload, conn connection) *flow.Trace {
+	w.askWho()
 	p := w.sim.waypoint(to)
 	w.sharing(to)
 	hop := flow.Hop{At: flow.AtWaypoint, Proxy: to.ID(), SNI: conn.sni()}
