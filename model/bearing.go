@@ -62,7 +62,7 @@ type bearingIndex struct {
 	rank map[*Service]int
 	// publicOf are the services that everybody sees, by namespace.
 	publicOf map[string][]*Service
-	age  map[*MergedVirtualService]int
+	age      map[*MergedVirtualService]int
 	// hosts has the services by host name and by alias, in lower case, short has
 	// Kubernetes Services by their bare name.
 	hosts, short map[string][]*Service

@@ -88,7 +88,7 @@ func (r *Reach) row(first *model.Workload) *row {
 			own.unite(columns)
 			continue
 		}
-		unknown := outcome{}
+		var unknown outcome
 		if wide != nil && wide.unknown[i] != nil && !own.has(i) {
 			unknown = wide.unknown[i][m.place]
 		} else {

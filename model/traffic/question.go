@@ -99,10 +99,10 @@ func From(w *model.Workload) string {
 }
 
 func verdictText(v netpol.Verdict) (answer, policies string) {
-	switch {
-	case v.Decision == netpol.Allowed:
+	switch v.Decision {
+	case netpol.Allowed:
 		return "", ""
-	case v.Decision == netpol.Denied:
+	case netpol.Denied:
 		return "denied", strings.Join(v.Policies, ",")
 	default:
 		return fmt.Sprint(v.Decision, " ", v.Foreign), ""
