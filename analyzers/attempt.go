@@ -37,9 +37,20 @@ func (in *intent) attempts(want func(reach.Destination) bool, keep func(flow.Via
 func (in *intent) attemptsOf(want func(reach.Destination) bool, both func(reach.Destination, *model.Workload) bool,
 	keep func(flow.Via, flow.Reason) bool, reasons ...flow.Reason,
 ) iter.Seq[*attempt] {
+	return in.inquire(&inquiry{want: want, both: both, keep: keep, reasons: reasons})
+}
+
+// attemptsAmong is attempts for the destinations that may be of interest to a client,
+// of each class the first.
+func (in *intent) attemptsAmong(want func(reach.Destination) bool, among func(*model.Workload) reach.Places, keep func(flow.Via, flow.Reason) bool) iter.Seq[*attempt] {
+	both := func(reach.Destination, *model.Workload) bool { return true }
+	return in.inquire(&inquiry{want: want, both: both, among: among, keep: keep})
+}
+
+// inquire runs the loop of a rule.
+func (in *intent) inquire(q *inquiry) iter.Seq[*attempt] {
 	return func(yield func(*attempt) bool) {
 		p := in.pass
-		q := &inquiry{want: want, both: both, keep: keep, reasons: reasons}
 		if p.ask == nil {
 			for a := range follow(in, []*inquiry{q}, func(int) bool { return false }) {
 				if !yield(a) {

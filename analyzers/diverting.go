@@ -32,6 +32,20 @@ func (in *intent) diverting() *divertingRoutes {
 	return out
 }
 
+// concern reports whether such a route may concern a destination for any client.
+func (x *divertingRoutes) concern(in *intent, d reach.Destination) bool {
+	covering := x.Covering(host.Name(strings.ToLower(d.Host)))
+	if len(covering) == 0 {
+		return false
+	}
+	for _, vs := range append(covering, x.anywhere...) {
+		if in.owned(host.Name(d.Host), vs.Namespace) {
+			return true
+		}
+	}
+	return false
+}
+
 // mayDivert tells the destinations and clients that such a route may concern:
 // some namespace other than the route's and known to the client registers the
 // host. To ask the simulation about the others would take longest.

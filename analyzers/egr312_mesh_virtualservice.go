@@ -79,7 +79,7 @@ func runMeshWideRoute(p *Pass) {
 	var found byKey[diversion]
 	routes, owners := map[diversion]*model.MergedVirtualService{}, map[diversion]*model.Service{}
 	for a := range in.attemptsOf(
-		func(d reach.Destination) bool { return len(diverting.Covering(host.Name(strings.ToLower(d.Host)))) > 0 },
+		func(d reach.Destination) bool { return diverting.concern(in, d) },
 		diverting.mayDivert(in),
 		func(flow.Via, flow.Reason) bool { return true },
 	) {
@@ -156,6 +156,12 @@ func (in *intent) ownerOf(h host.Name, other, namespace string) *model.Service {
 		}
 	}
 	return owner
+}
+
+// owned reports whether some clients may have an owner of a host: see ownerOf.
+func (in *intent) owned(h host.Name, other string) bool {
+	registering := in.declaring(in.push, h)
+	return len(registering) > 0 && !slices.ContainsFunc(registering, func(s *model.Service) bool { return s.Namespace == other })
 }
 
 // exitAtSidecar is the exit of the client's own sidecar, nil if it has none.

@@ -84,7 +84,7 @@ func runScopeGap(p *Pass) {
 	var general []*attempt            // of clients that nothing names in particular
 	var particular []*manifest.Object // entries that somebody in particular is meant to use
 	closed := func(_ flow.Via, reason flow.Reason) bool { return reason == flow.Blackhole || reason == flow.NoCluster }
-	for a := range in.attemptsOf(in.restricted, in.mayWant, closed) {
+	for a := range in.attemptsAmong(in.restricted, in.mayWant(), closed) {
 		s := in.hiddenEntry(a)
 		if s == nil || a.Trace.Outcome != flow.Blocked {
 			continue

@@ -17,8 +17,10 @@ import (
 
 // inquiry is a loop of a rule over attempts.
 type inquiry struct {
-	want    func(reach.Destination) bool
-	both    func(reach.Destination, *model.Workload) bool
+	want func(reach.Destination) bool
+	both func(reach.Destination, *model.Workload) bool
+	// among, if set, are the destinations that may be of interest to a client.
+	among   func(*model.Workload) reach.Places
 	keep    func(flow.Via, flow.Reason) bool
 	reasons []flow.Reason
 
@@ -28,9 +30,14 @@ type inquiry struct {
 
 // selection says which tuples the loop is about.
 func (q *inquiry) selection(in *intent) reach.Selection {
+	var among func([]*model.Workload) reach.Places
+	if q.among != nil {
+		among = func(class []*model.Workload) reach.Places { return q.among(class[0]) }
+	}
 	return reach.Selection{
-		Want: q.want,
-		Of:   func(class []*model.Workload) bool { return in.captured(class[0]) },
+		Among: among,
+		Want:  q.want,
+		Of:    func(class []*model.Workload) bool { return in.captured(class[0]) },
 		// Most tuples are of no interest: tracing them again would cost most.
 		Keep: func(answers []reach.Answer) bool {
 			return (len(q.reasons) == 0 || slices.ContainsFunc(answers, func(a reach.Answer) bool { return faresSo(a, q.reasons) })) &&

@@ -116,18 +116,65 @@ func (x *wanted) rulesFor(h host.Name) []authzRule {
 	return out
 }
 
-// mayWant reports whether anything could show that a client means to call a
-// destination.
-func (in *intent) mayWant(d reach.Destination, w *model.Workload) bool {
-	push, h := in.pushFor(w), host.Name(d.Host)
-	x := in.wantedBy(push)
-	if len(x.named[strings.ToLower(d.Host)]) > 0 || len(x.general) > 0 {
-		return true
+// mayWant tells for a client which destinations anything could show that it means to
+// call.
+func (in *intent) mayWant() func(*model.Workload) reach.Places {
+	// meant are the destinations that all clients of a control plane may mean, and by
+	// namespace those that its clients may.
+	type meant struct {
+		all         reach.Places
+		byNamespace map[string]reach.Places
+		united      map[string]reach.Places
 	}
-	if s := push.SidecarFor(w.Namespace, w.Labels); s != nil && s.Namespace == w.Namespace && x.imports[s] {
-		return true
+	found := map[*model.PushContext]*meant{}
+	find := func(push *model.PushContext, x *wanted) *meant {
+		m := &meant{in.pass.Reach.NoPlaces(), map[string]reach.Places{}, map[string]reach.Places{}}
+		for i, d := range in.pass.Reach.Universe() {
+			if len(x.named[strings.ToLower(d.Host)]) > 0 || len(x.general) > 0 {
+				m.all.Add(i)
+				continue
+			}
+			for _, vs := range x.routes.Covering(host.Name(d.Host)) {
+				to := vs.ExportTo()
+				if to.Public() {
+					m.all.Add(i)
+					break
+				}
+				for _, ns := range append([]string{vs.Namespace}, to...) {
+					if !to.VisibleTo(vs.Namespace, ns) {
+						continue
+					}
+					places, ok := m.byNamespace[ns]
+					if !ok {
+						places = in.pass.Reach.NoPlaces()
+						m.byNamespace[ns] = places
+					}
+					places.Add(i)
+				}
+			}
+		}
+		return m
 	}
-	return slices.ContainsFunc(x.routes.Covering(h), func(vs *model.MergedVirtualService) bool {
-		return vs.ExportTo().VisibleTo(vs.Namespace, w.Namespace)
-	})
+	return func(w *model.Workload) reach.Places {
+		push := in.pushFor(w)
+		x := in.wantedBy(push)
+		if s := push.SidecarFor(w.Namespace, w.Labels); s != nil && s.Namespace == w.Namespace && x.imports[s] {
+			return reach.Places{}
+		}
+		m := found[push]
+		if m == nil {
+			m = find(push, x)
+			found[push] = m
+		}
+		own, ok := m.byNamespace[w.Namespace]
+		if !ok {
+			return m.all
+		}
+		united, ok := m.united[w.Namespace]
+		if !ok {
+			united = m.all.With(own)
+			m.united[w.Namespace] = united
+		}
+		return united
+	}
 }

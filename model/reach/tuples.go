@@ -13,6 +13,9 @@ type Selection struct {
 	// Want accepts destinations, Of classes.
 	Want func(Destination) bool
 	Of   func(class []*model.Workload) bool
+	// Among, if it is set, gives for a class the destinations of which it accepts
+	// some.
+	Among func(class []*model.Workload) Places
 	// Keep accepts answers, without their guarantees. It is asked once for answers
 	// that many tuples have in common; the flows in them are those of one of these.
 	Keep func([]Answer) bool
@@ -34,7 +37,7 @@ type Selected struct {
 // See [Selection].
 func (r *Reach) Tuples(want func(Destination) bool, of func(class []*model.Workload) bool, keep func([]Answer) bool) iter.Seq2[Destination, []*model.Workload] {
 	return func(yield func(Destination, []*model.Workload) bool) {
-		for x := range r.Select([]Selection{{want, of, keep}}) {
+		for x := range r.Select([]Selection{{Want: want, Of: of, Keep: keep}}) {
 			if !yield(x.To, x.Class) {
 				return
 			}
@@ -66,6 +69,8 @@ type selecting struct {
 	// classes are the places of those that some selection takes, of which of them.
 	classes []int
 	of      []uint64
+	// among are the places that each class accepts of a selection, nil for all.
+	among [][]Places
 	// kept says by which selections answers are kept, of those in asked.
 	asked, kept map[int32]uint64
 }
@@ -94,9 +99,19 @@ func (r *Reach) newSelecting(selections []Selection) *selecting {
 				of |= 1 << i
 			}
 		}
-		if of != 0 {
-			s.classes, s.of = append(s.classes, at), append(s.of, of)
+		if of == 0 {
+			continue
 		}
+		var among []Places
+		for i, x := range selections {
+			if x.Among != nil && of>>i&1 != 0 {
+				if among == nil {
+					among = make([]Places, len(selections))
+				}
+				among[i] = x.Among(class)
+			}
+		}
+		s.classes, s.of, s.among = append(s.classes, at), append(s.of, of), append(s.among, among)
 	}
 	return s
 }
@@ -107,6 +122,7 @@ func (s *selecting) word(at int, yield func(Selected) bool) bool {
 		class []*model.Workload
 		bits  uint64
 		by    uint64
+		among []Places
 	}
 	var parts []part
 	var all uint64
@@ -118,7 +134,13 @@ func (s *selecting) word(at int, yield func(Selected) bool) bool {
 				continue
 			}
 			if by := s.keeps(g.fate, s.of[i]); by != 0 {
-				parts = append(parts, part{class, w, by})
+				among := s.among[i]
+				if among != nil {
+					if w &= s.acceptable(among, by, at); w == 0 {
+						continue
+					}
+				}
+				parts = append(parts, part{class, w, by, among})
 				all |= w
 			}
 		}
@@ -130,12 +152,53 @@ func (s *selecting) word(at int, yield func(Selected) bool) bool {
 			want |= wanted[at] >> bit & 1 << i
 		}
 		for _, p := range parts {
-			if by := p.by & want; p.bits>>bit&1 != 0 && by != 0 && !yield(Selected{s.Universe()[at*64+bit], p.class, by}) {
+			by := p.by & want
+			if p.bits>>bit&1 == 0 {
+				continue
+			}
+			for i, places := range p.among {
+				if places.set != nil && places.set[at]>>bit&1 == 0 {
+					by &^= 1 << i
+				}
+			}
+			if by != 0 && !yield(Selected{s.Universe()[at*64+bit], p.class, by}) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// acceptable returns which of 64 destinations some selection accepts for a class.
+func (s *selecting) acceptable(among []Places, by uint64, at int) uint64 {
+	var out uint64
+	for ; by != 0; by &= by - 1 {
+		i := bits.TrailingZeros64(by)
+		if among[i].set == nil {
+			return s.any[at]
+		}
+		out |= among[i].set[at] & s.wanted[i][at]
+	}
+	return out
+}
+
+// Places is a set of destinations of the universe; the zero value is all of them.
+type Places struct{ set set }
+
+// NoPlaces returns an empty set.
+func (r *Reach) NoPlaces() Places {
+	r.lay()
+	return Places{newSet(len(r.Universe()))}
+}
+
+// Add adds the i-th destination of the universe.
+func (p Places) Add(i int) { p.set.add(i) }
+
+// With returns the union of two sets, neither of which is all.
+func (p Places) With(other Places) Places {
+	out := Places{p.set.clone()}
+	out.set.unite(other.set)
+	return out
 }
 
 // keeps returns by which of some selections answers are kept.
