@@ -127,7 +127,7 @@ func (in *intent) mayWant() func(*model.Workload) reach.Places {
 		united      map[string]reach.Places
 	}
 	found := map[*model.PushContext]*meant{}
-	find := func(push *model.PushContext, x *wanted) *meant {
+	find := func(x *wanted) *meant {
 		m := &meant{in.pass.Reach.NoPlaces(), map[string]reach.Places{}, map[string]reach.Places{}}
 		for i, d := range in.pass.Reach.Universe() {
 			if len(x.named[strings.ToLower(d.Host)]) > 0 || len(x.general) > 0 {
@@ -163,7 +163,7 @@ func (in *intent) mayWant() func(*model.Workload) reach.Places {
 		}
 		m := found[push]
 		if m == nil {
-			m = find(push, x)
+			m = find(x)
 			found[push] = m
 		}
 		own, ok := m.byNamespace[w.Namespace]

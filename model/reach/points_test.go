@@ -151,14 +151,14 @@ spec: {podSelector: {%s}, policyTypes: [Egress], egress: [{to: [{namespaceSelect
 kind: ServiceEntry
 metadata: {name: e%d, namespace: %s}
 spec: {hosts: ["%s"], exportTo: ["%s"], resolution: %s%s, ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: %s}]}`,
-			i, ns, h, pick("*", ".", "a"), resolution, maybe(", addresses: [198.51.100."+fmt.Sprint(i+1)+"]"), pick("TLS", "HTTPS", "TCP"))
+			i, ns, h, pick("*", "*", ".", "a"), resolution, maybe(", addresses: [198.51.100."+fmt.Sprint(i+1)+"]"), pick("TLS", "HTTPS", "TCP"))
 		if random.IntN(2) == 0 {
 			continue
 		}
 		add(`apiVersion: networking.istio.io/v1
 kind: Gateway
 metadata: {name: g%d, namespace: istio-system}
-spec: {selector: {istio: egressgateway}, servers: [{port: {number: 80, name: http%d, protocol: HTTP}, hosts: ["%s"]}, {port: {number: 443, name: tls%d, protocol: TLS}, tls: {mode: PASSTHROUGH}, hosts: ["%s"]}]}
+spec: {selector: {istio: egressgateway}, servers: [{port: {number: 80, name: http%d, protocol: %s}, hosts: ["%s"]}, {port: {number: 443, name: tls%d, protocol: TLS}, tls: {mode: PASSTHROUGH}, hosts: ["%s"]}]}
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -173,7 +173,20 @@ spec:
   tls:
   - {match: [{gateways: [mesh], port: 443, sniHosts: ["%s"]}], route: [{destination: {host: egress.istio-system.svc.cluster.local, port: {number: 443}}}]}
   - {match: [{gateways: [istio-system/g%d], port: 443, sniHosts: ["%s"]}], route: [{destination: {host: "%s", port: {number: 443}}}]}`,
-			i, i, h, i, h, i, ns, h, pick("*", "."), i, maybe(`, method: {exact: GET}`), i, h, h, i, h, h)
+			i, i, pick("HTTP", "HTTPS}, tls: {mode: ISTIO_MUTUAL"), h, i, h, i, ns, h, pick("*", ".", "b"), i, pick("", "", `, method: {exact: GET}`, ", sourceNamespace: a", ", sourceLabels: {app: p}"), i, h, h, i, h, h)
+		if random.IntN(3) == 0 {
+			add(`apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: d%d, namespace: %s}
+spec: {host: "%s", exportTo: ["%s"], trafficPolicy: {tls: {mode: SIMPLE}}}`, i, pick(namespaces...), h, pick("*", ".", "c"))
+		}
+	}
+	for i := range random.IntN(3) {
+		add(`apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: egress%d, namespace: %s}
+spec: {host: egress.istio-system.svc.cluster.local, exportTo: ["%s"], trafficPolicy: {tls: {mode: %s}}}`,
+			i, pick("a", "b", "istio-system"), pick("*", ".", "c"), pick("ISTIO_MUTUAL", "DISABLE"))
 	}
 	for i := range random.IntN(3) {
 		add(`apiVersion: security.istio.io/v1

@@ -45,7 +45,7 @@ func (s *Simulation) Outlook(w *model.Workload, places []Place) *Outlook {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	push := s.push(s.mesh.ConfigFor(w))
-	o := &Outlook{push: push, dns: s.capture(w).DNSCapture, Of: map[string][]int{}}
+	o := &Outlook{push: push, dns: s.capture(w).AutoAddresses, Of: map[string][]int{}}
 	for i, place := range places {
 		address := push.PublicAddress(place.Host)
 		names := []string{strings.ToLower(place.Host)}

@@ -36,8 +36,8 @@ type Question struct {
 type questionKind int
 
 const (
-	// whoAsked: anything about the client may matter.
-	whoAsked questionKind = iota
+	// The zero kind: anything about the client may matter.
+	_ questionKind = iota
 	// captureAsked: does the proxy see connections to dst?
 	captureAsked
 	// egressAsked, ingressAsked, addressAsked, internetAsked: do network policies
@@ -108,10 +108,6 @@ func verdictText(v netpol.Verdict) (answer, policies string) {
 		return fmt.Sprint(v.Decision, " ", v.Foreign), ""
 	}
 }
-
-// Who reports whether anything about the client may matter: then no other client
-// need fare alike.
-func (q *Question) Who() bool { return q.kind == whoAsked }
 
 // Captures reports whether a question is whether the client's proxy sees some
 // connections; its answer is the same for clients whose capture has one signature.

@@ -1,0 +1,196 @@
+package model
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"istio.io/istio/pkg/config/host"
+)
+
+// bearingIndex finds what may bear on a connection.
+type bearingIndex struct {
+	rank map[*Service]int
+	// publicOf are the services that everybody sees, by namespace.
+	publicOf map[string][]*Service
+	age      map[*MergedVirtualService]int
+	// hosts has the services by host name and by alias, in lower case, short has
+	// Kubernetes Services by their bare name.
+	hosts, short map[string][]*Service
+	// wild are the services with a wildcard: by what follows "*" where that begins
+	// with a dot, else in others.
+	wild   map[string][]*Service
+	others []*Service
+	// addresses has the services by address, blocks those of a CIDR.
+	addresses map[netip.Addr][]*Service
+	blocks    []*Service
+	// endpoints are the services by the addresses of their endpoints where their
+	// listeners are.
+	endpoints map[netip.Addr][]*Service
+	routes    routesByHost
+	// subnets: a route asks for destination subnets, which makes listeners choose
+	// by address first.
+	subnets bool
+	// contested are ports on which two TLS routes may name one server in different
+	// company, because of which Envoy may refuse the listener; 0 stands for all.
+	contested map[int]bool
+	uses      map[usedPort]*portUse
+	// covered and covering are what was found for hosts with a wildcard.
+	covered  map[*MergedVirtualService][]*Service
+	covering map[host.Name][]*MergedVirtualService
+	// ruling are the namespaces that DestinationRules for some hosts are about.
+	ruling *HostTable[[]string]
+}
+
+// routesByHost finds the routes of sidecars by host, in lower case.
+type routesByHost struct {
+	all         []*MergedVirtualService
+	exact, wild map[string][]*MergedVirtualService
+	others      []*MergedVirtualService
+}
+
+func (p *PushContext) bearings() *bearingIndex {
+	if p.index.bearings != nil {
+		return p.index.bearings
+	}
+	x := &bearingIndex{
+		rank: make(map[*Service]int, len(p.services)), age: map[*MergedVirtualService]int{}, publicOf: map[string][]*Service{},
+		hosts: make(map[string][]*Service, len(p.services)), short: map[string][]*Service{}, wild: map[string][]*Service{},
+		addresses: map[netip.Addr][]*Service{}, endpoints: map[netip.Addr][]*Service{}, contested: map[int]bool{},
+		routes:  routesByHost{exact: map[string][]*MergedVirtualService{}, wild: map[string][]*MergedVirtualService{}},
+		covered: map[*MergedVirtualService][]*Service{}, covering: map[host.Name][]*MergedVirtualService{},
+	}
+	for i, s := range p.services {
+		x.rank[s] = i
+		x.addService(p, s)
+	}
+	for _, s := range p.public {
+		x.publicOf[s.Namespace] = append(x.publicOf[s.Namespace], s)
+	}
+	for i, vs := range p.virtualServices.all {
+		if x.age[vs] = i; slices.Contains(vs.Gateways, MeshGateway) {
+			x.addRoute(vs)
+		}
+	}
+	x.contest(p)
+	x.use(p)
+	p.index.bearings = x
+	return x
+}
+
+func (x *bearingIndex) addService(p *PushContext, s *Service) {
+	for _, h := range append([]host.Name{s.Hostname}, s.Aliases...) {
+		name := strings.ToLower(string(h))
+		switch {
+		case !h.IsWildCarded():
+			x.hosts[name] = append(x.hosts[name], s)
+		case strings.HasPrefix(name, "*."):
+			x.wild[name[1:]] = append(x.wild[name[1:]], s)
+		default:
+			x.others = append(x.others, s)
+		}
+		if bare, rest, _ := strings.Cut(name, "."); strings.HasSuffix(rest, ".svc."+DomainSuffix) {
+			x.short[bare] = append(x.short[bare], s)
+		}
+	}
+	for _, text := range append([]string{s.Address, s.AutoAddress}, s.ExtraAddresses...) {
+		if strings.Contains(text, "/") {
+			x.blocks = append(x.blocks, s)
+		} else if a, err := netip.ParseAddr(text); err == nil && text != UnspecifiedIP {
+			x.addresses[a.Unmap()] = append(x.addresses[a.Unmap()], s)
+		}
+	}
+	if s.Resolution == Passthrough {
+		for _, port := range s.Ports {
+			for _, e := range p.NumberedEndpoints(s, port) {
+				if a, err := netip.ParseAddr(e.Address); err == nil {
+					x.endpoints[a.Unmap()] = append(x.endpoints[a.Unmap()], s)
+				}
+			}
+		}
+	}
+}
+
+func (x *bearingIndex) addRoute(vs *MergedVirtualService) {
+	file := func(h string) {
+		name := strings.ToLower(h)
+		switch {
+		case !strings.HasPrefix(name, "*"):
+			x.routes.exact[name] = append(x.routes.exact[name], vs)
+		case strings.HasPrefix(name, "*."):
+			x.routes.wild[name[1:]] = append(x.routes.wild[name[1:]], vs)
+		default:
+			x.routes.others = append(x.routes.others, vs)
+		}
+	}
+	x.routes.all = append(x.routes.all, vs)
+	for _, h := range vs.Hosts {
+		file(string(h))
+	}
+	for _, r := range vs.TLS {
+		for _, m := range r.GetMatch() {
+			x.subnets = x.subnets || len(m.GetDestinationSubnets()) > 0
+			for _, h := range m.GetSniHosts() {
+				file(h)
+			}
+		}
+	}
+	for _, r := range vs.TCP {
+		for _, m := range r.GetMatch() {
+			x.subnets = x.subnets || len(m.GetDestinationSubnets()) > 0
+		}
+	}
+}
+
+// serverNames are those that one TLS chain asks for.
+type serverNames struct {
+	port      int
+	condition string
+	from      *MergedVirtualService
+}
+
+// contest finds the ports on which two chains may ask for one server name, each
+// with other names beside it, and names that Envoy takes nowhere: it then refuses
+// the listener, for everybody.
+func (x *bearingIndex) contest(p *PushContext) {
+	asked := map[string][]serverNames{}
+	for _, vs := range p.virtualServices.all {
+		if !slices.Contains(vs.Gateways, MeshGateway) {
+			continue
+		}
+		for _, r := range vs.TLS {
+			for _, m := range r.GetMatch() {
+				sni := slices.Clone(m.GetSniHosts())
+				slices.Sort(sni)
+				names := serverNames{int(m.GetPort()), strings.Join(slices.Compact(sni), ","), vs}
+				for _, name := range sni {
+					name = strings.ToLower(name)
+					if strings.Contains(strings.TrimPrefix(name, "*."), "*") {
+						x.contested[names.port] = true
+					}
+					for _, other := range asked[name] {
+						if other.condition != names.condition && (other.port == names.port || other.port == 0 || names.port == 0) && !apart(other.from, vs) {
+							x.contested[names.port], x.contested[other.port] = true, true
+						}
+					}
+					asked[name] = append(asked[name], names)
+				}
+			}
+		}
+	}
+	for _, s := range p.services {
+		for _, port := range s.Ports {
+			// Other spellings of an alias may be another's name.
+			odd := len(s.Aliases) > 0 || strings.Contains(strings.TrimPrefix(string(s.Hostname), "*."), "*") || strings.ToLower(string(s.Hostname)) != string(s.Hostname)
+			if port.Protocol.IsTLS() && odd {
+				x.contested[port.Number] = true
+			}
+		}
+	}
+}
+
+// apart reports whether no proxy sees both of two routes.
+func apart(a, b *MergedVirtualService) bool {
+	return a != b && !a.exportTo.Public() && !b.exportTo.Public() &&
+		!slices.ContainsFunc(a.exportTo, func(ns string) bool { return slices.Contains(b.exportTo, ns) })
+}

@@ -1,0 +1,106 @@
+package model
+
+import (
+	"slices"
+	"strings"
+
+	"istio.io/istio/pkg/config/host"
+	"istio.io/istio/pkg/config/visibility"
+)
+
+// Concern says who is told what bears on a connection.
+type Concern struct {
+	// Everybody: all namespaces see something of it.
+	Everybody bool
+	// Namespaces see something of it that others do not, or see it otherwise, or
+	// have rules of their own for it.
+	Namespaces []string
+	// Each: what is made of it may differ by any client's namespace or labels.
+	Each bool
+}
+
+// Concerns returns whom what bears on a connection concerns, of the sidecars
+// without Sidecar that are not of the root namespace.
+func (p *PushContext) Concerns(b *Bearing) Concern {
+	if b.Everything() {
+		return Concern{Each: true}
+	}
+	var c Concern
+	exported := func(own string, to ExportTo) {
+		if c.Namespaces = append(c.Namespaces, own); to.Public() {
+			c.Everybody = true
+			return
+		}
+		for _, ns := range to {
+			if ns != string(visibility.Private) && ns != string(visibility.None) {
+				c.Namespaces = append(c.Namespaces, ns)
+			}
+		}
+	}
+	for _, s := range b.services {
+		exported(s.Namespace, p.serviceExportTo(s))
+		for _, alias := range s.Aliases {
+			// A Service of an alias's namespace has shorter names there.
+			if _, rest, ok := strings.Cut(string(alias), "."); ok {
+				ns, _, _ := strings.Cut(rest, ".")
+				c.Namespaces = append(c.Namespaces, ns)
+			}
+		}
+		c.Namespaces = append(c.Namespaces, p.ruling(s.Hostname)...)
+	}
+	for _, vs := range b.routes {
+		exported(vs.Namespace, vs.exportTo)
+		c.Each = c.Each || vs.asksWho()
+	}
+	slices.Sort(c.Namespaces)
+	c.Namespaces = slices.Compact(c.Namespaces)
+	return c
+}
+
+// asksWho reports whether routes hold for some clients only, by namespace or labels.
+func (m *MergedVirtualService) asksWho() bool {
+	if m.OfGatewayAPI != "" {
+		return true
+	}
+	for _, r := range m.HTTP {
+		for _, match := range r.GetMatch() {
+			if len(match.GetSourceLabels()) > 0 || match.GetSourceNamespace() != "" {
+				return true
+			}
+		}
+	}
+	for _, r := range m.TLS {
+		for _, match := range r.GetMatch() {
+			if len(match.GetSourceLabels()) > 0 || match.GetSourceNamespace() != "" {
+				return true
+			}
+		}
+	}
+	for _, r := range m.TCP {
+		for _, match := range r.GetMatch() {
+			if len(match.GetSourceLabels()) > 0 || match.GetSourceNamespace() != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ruling returns the namespaces in which a DestinationRule that does not hold
+// everywhere may hold for a host.
+func (p *PushContext) ruling(h host.Name) []string {
+	x := p.bearings()
+	if x.ruling == nil {
+		x.ruling = &HostTable[[]string]{}
+		for _, rule := range p.Mesh.DestinationRules {
+			namespaces := []string{rule.Namespace}
+			for _, ns := range rule.Spec.GetExportTo() {
+				if ns != string(visibility.Private) && ns != string(visibility.Public) {
+					namespaces = append(namespaces, ns)
+				}
+			}
+			x.ruling.Add(namespaces, []host.Name{ResolveHost(rule.Spec.GetHost(), rule.Namespace)})
+		}
+	}
+	return slices.Concat(x.ruling.Covering(h)...)
+}
