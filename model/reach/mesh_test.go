@@ -20,15 +20,61 @@ import (
 
 const meshRoot = "../../testdata/mesh"
 
-// eachMesh runs a test on every mesh of testdata.
+// eachMesh runs a test on every mesh of testdata, and on those of the switches of
+// istiod with the switch.
 func eachMesh(t *testing.T, test func(t *testing.T, r *reach.Reach)) {
 	t.Helper()
+	files, err := filepath.Glob(switchRoot + "/*.jsonl")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no meshes of switches: %v", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".jsonl")
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, loadText(t, switchText(t, name)))
+		})
+	}
 	for _, name := range meshNames(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, loadMesh(t, filepath.Join(meshRoot, name, "manifests"), flagsOf(t, name)))
 		})
 	}
+}
+
+const switchRoot = "../../testdata/switches"
+
+// switchText is the mesh of a switch of istiod, with a Deployment of istiod that sets
+// it as the first of its flows says.
+func switchText(t *testing.T, name string) string {
+	t.Helper()
+	var out strings.Builder
+	for _, file := range []string{"base", name} {
+		text, err := os.ReadFile(filepath.Join(switchRoot, file+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Write(text)
+		out.WriteString("---\n")
+	}
+	text, err := os.ReadFile(filepath.Join(switchRoot, name+".jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first struct {
+		Value string
+		With  map[string]string
+	}
+	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&first); err != nil || first.Value == "" {
+		t.Fatalf("%s: %v", name, err)
+	}
+	out.WriteString("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: istiod, namespace: istio-system}\nspec:\n  template:\n    spec:\n" +
+		"      containers:\n      - name: discovery\n        env:\n        - {name: REVISION, value: default}\n        - " + jsonText(map[string]string{"name": name, "value": first.Value}) + "\n")
+	for other, value := range first.With {
+		out.WriteString("        - " + jsonText(map[string]string{"name": other, "value": value}) + "\n")
+	}
+	return out.String()
 }
 
 func meshNames(t *testing.T) []string {

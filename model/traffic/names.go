@@ -29,7 +29,11 @@ func (s *Simulation) Names(w *model.Workload, about func(name string) bool) (nam
 	}
 	switch s.capture(w).Mode {
 	case capture.Sidecar:
-		return s.sidecar(w, false).names(about)
+		names, any = s.sidecar(w, false).names(about)
+		if hasClusterSet(s.mesh.ConfigFor(w)) {
+			names = append(names, "*"+clusterSetSuffix)
+		}
+		return names, any
 	case capture.None, capture.Undecided:
 		return nil, false
 	default:

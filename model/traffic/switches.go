@@ -36,10 +36,17 @@ func (p *proxy) switched(name, what string) *model.Unmodelled {
 // made by others.
 func clusterSet(config *model.MeshConfig, name string) *model.Unmodelled {
 	name = strings.ToLower(strings.TrimSuffix(stripPort(name), "."))
-	if !strings.HasSuffix(name, ".svc.clusterset.local") || !config.Enabled("ENABLE_MCS_HOST") || !config.Enabled("ENABLE_MCS_SERVICE_DISCOVERY") {
+	if !strings.HasSuffix(name, clusterSetSuffix) || !hasClusterSet(config) {
 		return nil
 	}
 	return config.Switch("ENABLE_MCS_HOST").Unmodelled(fmt.Sprintf("whether %s is registered depends on ServiceImports, which are not simulated", name))
+}
+
+// clusterSetSuffix ends the names of Services in a set of clusters.
+const clusterSetSuffix = ".svc.clusterset.local"
+
+func hasClusterSet(config *model.MeshConfig) bool {
+	return config.Enabled("ENABLE_MCS_HOST") && config.Enabled("ENABLE_MCS_SERVICE_DISCOVERY")
 }
 
 // draining reports whether EDS leaves an endpoint out because its label says that it
