@@ -64,7 +64,7 @@ func (c *Command) traceMany(cmd *cobra.Command, f *traceFlags, args []string) er
 		}
 		question, answer := decodeFlow(line, err)
 		if answer == nil {
-			answer = sim.Trace(question)
+			answer = sim.Explain(question)
 			answer.ID = question.ID
 		}
 		switch f.format {

@@ -85,7 +85,7 @@ func (c *Command) runTrace(cmd *cobra.Command, f *traceFlags, args []string) err
 	if question.Bypass && question.ConnectTo == "" {
 		return c.traceBypasses(f, in, sim, question)
 	}
-	answer := sim.Trace(question)
+	answer := sim.Explain(question)
 	makesNoSense := answer.Reason == flow.NoSuchWorkload || answer.Reason == flow.BadFlow
 	if makesNoSense && f.format == "text" {
 		return badQuestion(in, question, answer)
@@ -119,7 +119,7 @@ func (c *Command) traceBypasses(f *traceFlags, in *loaded, sim *traffic.Simulati
 		if to := ways[i].ConnectTo; to != "" {
 			ways[i].ID = "straight to " + to
 		}
-		answers = append(answers, sim.Trace(ways[i]))
+		answers = append(answers, sim.Explain(ways[i]))
 	}
 	if r := answers[0].Reason; r == flow.NoSuchWorkload || r == flow.BadFlow {
 		return badQuestion(in, question, answers[0])

@@ -94,7 +94,6 @@ func (s *Simulation) Capture(w *model.Workload) *capture.Capture {
 // outcome unknown and reason no_such_workload or bad_flow.
 func (s *Simulation) Trace(f flow.Flow) *flow.Trace {
 	t := s.Verdict(f)
-	defer s.explainSwitches(f, t)
 	if t.Guarantee = s.guarantee(f, t); t.Guarantee == Enforced {
 		t.Assumptions = append(t.Assumptions, "it stays so whatever the process does if "+EnforcedIf)
 	}

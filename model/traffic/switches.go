@@ -145,9 +145,11 @@ func ingressOn(s *model.Sidecar, port int) *networking.IstioIngressListener {
 	return nil
 }
 
-// explainSwitches says in front of a trace which of istiod's switches decide it: those
-// without which the flow would fare otherwise.
-func (s *Simulation) explainSwitches(f flow.Flow, t *flow.Trace) {
+// Explain is [Simulation.Trace] with a hop in front for each of istiod's switches that
+// decides the flow: without which it would fare otherwise. Where any is set, it takes
+// as much longer as there are.
+func (s *Simulation) Explain(f flow.Flow) *flow.Trace {
+	t := s.Trace(f)
 	var own *flow.Trace // t may stand for several choices of istiod
 	for _, config := range s.mesh.Configs() {
 		for _, set := range config.Switched() {
@@ -172,6 +174,7 @@ func (s *Simulation) explainSwitches(f flow.Flow, t *flow.Trace) {
 			t.Hops = append([]flow.Hop{hop}, t.Hops...)
 		}
 	}
+	return t
 }
 
 // without returns the simulation under another value of a switch: its default.

@@ -99,13 +99,13 @@ func TestSwitches(t *testing.T) {
 				env := map[string]string{}
 				maps.Copy(env, c.With)
 				mesh, _ := switchMesh(t, name, env)
-				got := traffic.New(mesh).Trace(c.Flow)
+				got := traffic.New(mesh).Explain(c.Flow)
 				if d := differences(c.Default, verdict(got)); len(d) > 0 {
 					t.Errorf("%s by default: %s%s", c.ID, strings.Join(d, "; "), hopsText(got))
 				}
 				env[name] = c.Value
 				mesh, lines := switchMesh(t, name, env)
-				got = traffic.New(mesh).Trace(c.Flow)
+				got = traffic.New(mesh).Explain(c.Flow)
 				if d := differences(c.Set, verdict(got)); len(d) > 0 {
 					t.Errorf("%s with %s: %s%s", c.ID, c.Value, strings.Join(d, "; "), hopsText(got))
 				}
@@ -187,7 +187,7 @@ spec: {hosts: [api.example.com], resolution: DNS, ports: [{number: 80, name: htt
 		"old/cart": "allowed ",
 		"new/cart": "blocked istiod of revision new is started with PILOT_ENABLE_ABSOLUTE_FQDN_VHOST_DOMAIN=false: by default (true) the flow would be allowed (ok)",
 	} {
-		trace := sim.Trace(flow.Flow{From: from, Host: "api.example.com", Port: 80, Scheme: flow.HTTP, Headers: map[string]string{"Host": "api.example.com."}})
+		trace := sim.Explain(flow.Flow{From: from, Host: "api.example.com", Port: 80, Scheme: flow.HTTP, Headers: map[string]string{"Host": "api.example.com."}})
 		said := ""
 		if strings.Contains(trace.Hops[0].Decision, "is started with") {
 			said = trace.Hops[0].Decision
