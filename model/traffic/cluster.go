@@ -73,8 +73,10 @@ type upstreamTLS struct {
 	// sni is sent as server name; with autoSNI it is the Host header.
 	sni     string
 	autoSNI bool
-	sans    []string
-	because []flow.Because
+	// announced: HTTP in it is announced as in mesh TLS, whoever's the certificate is.
+	announced bool
+	sans      []string
+	because   []flow.Because
 }
 
 func clusterName(port int, subset, hostname string) string {
@@ -398,7 +400,10 @@ func (p *proxy) applyTLS(c *cluster, rule *model.MergedDestinationRule, subset *
 	}
 	sni := settings.GetSni()
 	if mode := settings.GetMode(); (mode == networking.ClientTLSSettings_ISTIO_MUTUAL || mode == networking.ClientTLSSettings_MUTUAL) && p.ownCertificates(c.service, true) {
-		c.tls = &upstreamTLS{mode: networking.ClientTLSSettings_MUTUAL, sni: sni, autoSNI: sni == "", sans: settings.GetSubjectAltNames(), because: from}
+		// A rule of mode MUTUAL keeps the announcement out (istio
+		// pilot/pkg/networking/util/util.go AddALPNOverrideToMetadata).
+		c.tls = &upstreamTLS{mode: networking.ClientTLSSettings_MUTUAL, sni: sni, autoSNI: sni == "", announced: mode == networking.ClientTLSSettings_ISTIO_MUTUAL,
+			sans: settings.GetSubjectAltNames(), because: from}
 		return
 	}
 	switch settings.GetMode() {
@@ -492,19 +497,17 @@ func (p *proxy) inferTLS(c *cluster, rule *model.MergedDestinationRule, subset *
 			return
 		}
 	}
-	if c.kind != toOriginal {
+	own := p.ownCertificates(c.service, false)
+	if c.kind != toOriginal && !own {
 		c.autoMTLS = true
 		return
 	}
-	c.tls = &upstreamTLS{mode: p.meshMode(c.service), sni: meshSNI(c, subset), sans: p.push.ServiceIdentities(c.service)}
-}
-
-// meshMode is the TLS that a proxy adds by itself: that of the mesh.
-func (p *proxy) meshMode(s *model.Service) networking.ClientTLSSettings_TLSmode {
-	if p.ownCertificates(s, false) {
-		return networking.ClientTLSSettings_MUTUAL
+	c.tls = &upstreamTLS{mode: networking.ClientTLSSettings_ISTIO_MUTUAL, sni: meshSNI(c, subset), sans: p.push.ServiceIdentities(c.service)}
+	if own {
+		// All endpoints get it, marked or not (istio cluster_tls.go
+		// applyUpstreamTLSSettings).
+		c.tls.mode, c.tls.announced = networking.ClientTLSSettings_MUTUAL, true
 	}
-	return networking.ClientTLSSettings_ISTIO_MUTUAL
 }
 
 // infersMTLS reports whether mesh TLS is used towards endpoints that take it

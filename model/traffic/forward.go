@@ -282,7 +282,7 @@ func (p *proxy) originate(c *cluster, conn connection, text string, e *model.End
 	n := nextHop{conn: conn, text: text, weight: 1}
 	settings := c.tls
 	if settings == nil && c.autoMTLS && e != nil && p.marked(c, e) {
-		settings = &upstreamTLS{mode: p.meshMode(c.service), sni: strings.ReplaceAll(c.name, "|", "_."), sans: p.push.ServiceIdentities(c.service)}
+		settings = &upstreamTLS{mode: networking.ClientTLSSettings_ISTIO_MUTUAL, sni: strings.ReplaceAll(c.name, "|", "_."), sans: p.push.ServiceIdentities(c.service)}
 	}
 	n.conn.added = flow.UpstreamNone
 	if settings == nil {
@@ -303,6 +303,7 @@ func (p *proxy) originate(c *cluster, conn connection, text string, e *model.End
 		n.text += ", with mesh TLS"
 	case networking.ClientTLSSettings_MUTUAL:
 		layer.origin, n.conn.added = proxyMutual, flow.UpstreamMutual
+		layer.announced = settings.announced && layer.http
 		n.text += ", with TLS and a client certificate from this proxy"
 	default:
 		layer.origin, n.conn.added = proxySimple, flow.UpstreamSimple

@@ -296,7 +296,7 @@ type inboundMatch struct {
 // (listener_inbound.go buildTLSInspector).
 func inboundChain(mode model.MutualTLSMode, kind portKind, c *connection) inboundMatch {
 	outer := c.outer()
-	mesh := outer != nil && outer.origin == meshTLS
+	mesh := outer != nil && outer.announcesMesh()
 	http := kind == kindHTTP
 	switch mode {
 	case model.MTLSStrict:

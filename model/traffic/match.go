@@ -122,7 +122,7 @@ func byProtocol(chains []*chain, c *connection) *chain {
 			return nil
 		}
 	}
-	mesh := c.outer() != nil && c.outer().origin == meshTLS
+	mesh := c.outer() != nil && c.outer().announcesMesh()
 	var any *chain
 	for _, f := range chains {
 		switch {

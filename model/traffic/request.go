@@ -113,9 +113,13 @@ type tlsLayer struct {
 	ofClient bool
 	// expects are the identities of which the sender takes one, none for any.
 	expects []string
-	// http: the sender of mesh TLS says (by ALPN) that HTTP is inside.
-	http bool
+	// http: the sender of mesh TLS says (by ALPN) that HTTP is inside. announced: the
+	// sender of other TLS says so, too, as of the mesh.
+	http, announced bool
 }
+
+// announcesMesh reports whether a layer is announced (by ALPN) as the mesh's.
+func (l *tlsLayer) announcesMesh() bool { return l.origin == meshTLS || l.announced }
 
 // connection is what arrives at a proxy or leaves one.
 type connection struct {
