@@ -3,6 +3,7 @@ package analyzers
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"istio.io/istio/pkg/config/host"
 
@@ -32,14 +33,21 @@ func (in *intent) reportNearSelectors() {
 	}
 	for _, h := range order {
 		service := in.service(h)
-		if service == nil || len(service.Selector) == 0 {
+		if service == nil {
+			in.reportNearService(h, of[h])
 			continue
 		}
-		var candidates []*model.Workload
+		if len(service.Selector) == 0 {
+			continue
+		}
+		var candidates, abroad []*model.Workload
 		var key string
 		selected := false
 		for _, w := range p.Mesh.Workloads {
 			if w.Namespace != service.Namespace {
+				if p.Reach.Sim.Capture(w).Mode == capture.Router && hasLabels(w.Labels, service.Selector) {
+					abroad = append(abroad, w)
+				}
 				continue
 			}
 			missing := lacks(w.Labels, service.Selector)
@@ -52,6 +60,16 @@ func (in *intent) reportNearSelectors() {
 				}
 			}
 		}
+		if !selected && len(candidates) == 0 && len(abroad) == 1 {
+			w := abroad[0]
+			p.Report(Finding{
+				Object: w.Object, Field: "metadata.namespace", Severity: Warning, Label: "not the Service's namespace",
+				Related: []Related{{service.Object, "spec.selector", fmt.Sprintf("%s selects pods of its own namespace", service.Object)}},
+				Help:    "a Service selects pods of its own namespace only",
+				Message: fmt.Sprintf("%s has the labels that %s, to which routes of the mesh send %s, selects, but lies in another namespace, and the Service selects no pod of the input; put the two into one namespace",
+					w, service.Object, upTo3(of[h])),
+			})
+		}
 		if selected || len(candidates) != 1 {
 			continue
 		}
@@ -63,6 +81,36 @@ func (in *intent) reportNearSelectors() {
 			Message: fmt.Sprintf("%s, to which routes of the mesh send %s, selects no pod of the input: it asks for %s=%s, and %s, which has its other labels, is labelled %s=%s; make the two agree",
 				service.Object, upTo3(of[h]), key, service.Selector[key], w, key, w.Labels[key]),
 		})
+	}
+}
+
+// reportNearService reports routes of the mesh to a Service that the input does not
+// have, of a name that is nearly that of one which it has.
+func (in *intent) reportNearService(h host.Name, hosts []string) {
+	name, rest, _ := strings.Cut(string(h), ".")
+	namespace, _, _ := strings.Cut(rest, ".")
+	if model.ServiceHost(name, namespace) != h {
+		return
+	}
+	var meant []*model.Service
+	for _, s := range in.push.Services() {
+		if s.Kubernetes() && (s.Name == name && near(s.Namespace, namespace) || s.Namespace == namespace && near(s.Name, name)) {
+			meant = append(meant, s)
+		}
+	}
+	if len(meant) != 1 {
+		return
+	}
+	for _, s := range in.steerings {
+		if host.Name(s.Destination.GetHost()) != h {
+			continue
+		}
+		in.pass.Report(Finding{
+			Object: s.Object, Field: s.To + ".host", Severity: Warning, Label: "no such Service in the input",
+			Related: []Related{{meant[0].Object, "metadata.name", fmt.Sprintf("%s is there", meant[0].Object)}},
+			Message: fmt.Sprintf("%s sends %s to %s, of which the input has nothing; is %s meant?", s.Route.Title(), upTo3(hosts), h, meant[0].Hostname),
+		})
+		return
 	}
 }
 

@@ -3,12 +3,14 @@ package analyzers
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
 // reportPeersWithoutNamespace reports peers with a podSelector alone, which is about
@@ -17,7 +19,11 @@ import (
 func reportPeersWithoutNamespace(p *Pass, np *model.NetworkPolicy, pods podsOf) {
 	for i, rule := range np.Spec.Spec.Egress {
 		for j, peer := range rule.To {
-			if peer.PodSelector == nil || peer.NamespaceSelector != nil || peer.IPBlock != nil || len(peer.PodSelector.MatchLabels) == 0 {
+			if peer.PodSelector == nil || peer.IPBlock != nil || len(peer.PodSelector.MatchLabels) == 0 {
+				continue
+			}
+			if peer.NamespaceSelector != nil {
+				pods.reportNearLabel(p, np, i, j)
 				continue
 			}
 			meant := pods.elsewhere(np.Namespace, peer.PodSelector)
@@ -69,6 +75,33 @@ func (pods podsOf) elsewhere(namespace string, selector *metav1.LabelSelector) *
 		return nil
 	}
 	return pods.proxies[i]
+}
+
+// reportNearLabel reports a peer whose namespaceSelector selects the namespace of a
+// gateway or waypoint, and whose podSelector selects no pod of the input, but that
+// proxy if one value were written a little otherwise.
+func (pods podsOf) reportNearLabel(p *Pass, np *model.NetworkPolicy, i, j int) {
+	peer := np.Spec.Spec.Egress[i].To[j]
+	for _, w := range p.Mesh.Workloads {
+		if (w.PodUnknown != "" || selectsPod(peer.PodSelector, w)) && selectsNamespace(p, peer.NamespaceSelector, w.Namespace) {
+			return
+		}
+	}
+	for _, w := range pods.proxies {
+		missing := lacks(w.Labels, peer.PodSelector.MatchLabels)
+		if len(missing) != 1 || len(peer.PodSelector.MatchExpressions) > 0 || !selectsNamespace(p, peer.NamespaceSelector, w.Namespace) {
+			continue
+		}
+		key := missing[0]
+		if got, value := w.Labels[key], peer.PodSelector.MatchLabels[key]; near(got, value) {
+			field := fmt.Sprintf("spec.egress[%d].to[%d].podSelector", i, j) + strings.TrimPrefix(manifest.FieldPath("x", "matchLabels", key), "x")
+			p.Report(Finding{Object: np.Object, Field: field, Label: "no pod has this label", Severity: Error,
+				Related: []Related{{w.Object, w.Field("metadata.labels"), "the labels of " + w.ID()}},
+				Message: fmt.Sprintf("NetworkPolicy %s rule %d allows nothing by its podSelector: no pod there is labelled %s=%s, as %s is labelled %s=%s; write %q",
+					np.ID(), i, key, value, w.ID(), key, got, got)})
+			return
+		}
+	}
 }
 
 // selectsNamespace reports whether a selector certainly selects a namespace.

@@ -23,7 +23,7 @@ var _ = register(&Analyzer{
 			"differs from a label of one in a letter or two, or spells its name in other words (`istio: system`), " +
 			"or while the podSelector beside it selects pods of one namespace of the input. And a policy whose own podSelector selects no pod of its namespace, " +
 			"although some pod there has nearly that label. And an egress rule with a podSelector alone that selects no pod of the policy's namespace, while a gateway or waypoint of another one has the labels " +
-			"(a warning where another element of `to` allows the whole namespace).",
+			"(a warning where another element of `to` allows the whole namespace), or one whose podSelector misses a gateway or waypoint of the namespaces that it selects by a letter or two.",
 		Why: "`namespaceSelector` looks at labels, not at names. A namespace has the label `kubernetes.io/metadata.name` by itself and no other. " +
 			"The rule allows nothing, and what it was for (DNS, istiod, the egress gateway) stays closed. A `podSelector` without `namespaceSelector` in the same element is about the policy's own namespace; two elements are alternatives.",
 		Bad:  egressDoc(selectorDoc("name")),

@@ -210,7 +210,7 @@ func portsEssence(value any) []any {
 var idleKeys = map[string]bool{
 	"sidecar.istio.io/rewriteAppHTTPProbers": true, "sidecar.istio.io/statsInclusionPrefixes": true, "sidecar.istio.io/extraStatTags": true,
 	"sidecar.istio.io/proxyCPU": true, "sidecar.istio.io/proxyCPULimit": true, "sidecar.istio.io/proxyMemory": true, "sidecar.istio.io/proxyMemoryLimit": true,
-	"sidecar.istio.io/logLevel": true, "sidecar.istio.io/componentLogLevel": true,
+	"sidecar.istio.io/logLevel": true, "sidecar.istio.io/componentLogLevel": true, "sidecar.istio.io/nativeSidecar": true,
 }
 
 // ofIstio returns the labels or annotations that Istio reads, or a network
