@@ -335,7 +335,7 @@ func (c *crossing) identity() identity {
 // send asks what becomes of a request and whether the gateway takes it in; nil
 // if it does not. The trace has no guarantee: Report adds that of a witness.
 func (g *egressGateway) send(p *Pass, class []*model.Workload, f flow.Flow) *crossing {
-	c := &crossing{Class: class, Flow: f, Trace: p.Reach.Sim.Verdict(f)}
+	c := &crossing{Class: class, Flow: f, Trace: p.Reach.Verdict(f, class[0])}
 	if c.Servers = g.takenBy(c.Trace); len(c.Servers) == 0 {
 		return nil
 	}

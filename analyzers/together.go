@@ -78,7 +78,7 @@ func follow(in *intent, loops []*inquiry, done func(i int) bool) iter.Seq2[*atte
 						continue
 					}
 					f := m.flow
-					t := r.Sim.Verdict(f) // Report adds the guarantee of a witness: it takes longer than the rest
+					t := r.Verdict(f, x.Class[0]) // Report adds the guarantee of a witness: it takes longer than the rest
 					if !yield(&attempt{Class: x.Class, To: x.To, Flow: f, Trace: t, By: takenBy(covering, t, &f)}, by) {
 						return
 					}

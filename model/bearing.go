@@ -224,7 +224,8 @@ func (m *MergedVirtualService) everyDestination() []host.Name {
 }
 
 // servicesBearing are those of [PushContext.servicesExportedTo] that bear on a
-// connection, in the same order, with one that opens its port for each protocol.
+// connection, in the same order, with one that opens its port for each protocol: one
+// that everybody sees, if there is one.
 func (p *PushContext) servicesBearing(namespace string, b *Bearing) []*Service {
 	x := p.bearings()
 	var out []*Service
@@ -236,11 +237,9 @@ func (p *PushContext) servicesBearing(namespace string, b *Bearing) []*Service {
 				out = append(out, s)
 			}
 		}
-		if u := x.uses[usedPort{ns, b.port, b.dnsCapture}]; u != nil {
-			for _, s := range []*Service{u.http.first, u.tls.first} {
-				if s != nil && !slices.Contains(out[from:], s) {
-					out = append(out, s)
-				}
+		for _, s := range x.openers(ns, b) {
+			if s != nil && !slices.Contains(out[from:], s) {
+				out = append(out, s)
 			}
 		}
 		slices.SortFunc(out[from:], func(s, t *Service) int { return cmp.Compare(x.rank[s], x.rank[t]) })

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/reach"
 )
 
@@ -49,6 +50,37 @@ func TestMatrixSaysWhatSingleRequestsSay(t *testing.T) {
 	}
 	if tuples < 1000 || alike == 0 {
 		t.Errorf("%d tuples, %d rectangles of several destinations: too few to say anything", tuples, alike)
+	}
+}
+
+// A verdict that is told of one client for another is the one that he gets himself,
+// word by word.
+func TestVerdictsOfOthersAreOnesOwn(t *testing.T) {
+	random := seeded(t)
+	alike, others := 0, 0
+	for range 30 {
+		r := loadText(t, randomMesh(random))
+		traced := map[string]bool{}
+		for _, d := range r.Universe() {
+			for _, class := range r.Classes() {
+				for _, scheme := range []flow.Scheme{flow.HTTP, flow.TLS, flow.TCP} {
+					f := flow.Flow{From: reach.From(class[0]), Host: d.Host, Port: d.Port, Scheme: scheme}
+					got, want := jsonText(r.Verdict(f, class[0])), jsonText(r.Sim.Verdict(f))
+					if got != want {
+						t.Fatalf("%s: got\n%s\nwant\n%s", jsonText(f), got, want)
+					}
+					if key := fmt.Sprint(d, scheme); traced[key] {
+						alike++
+					} else {
+						traced[key] = true
+						others++
+					}
+				}
+			}
+		}
+	}
+	if alike == 0 || others == 0 {
+		t.Error("no flows to compare")
 	}
 }
 
@@ -108,7 +140,7 @@ apiVersion: v1
 kind: Service
 metadata: {name: egress, namespace: istio-system}
 spec: {selector: {istio: egressgateway}, ports: [{name: http2, port: 80, targetPort: 8080}, {name: tls, port: 443, targetPort: 8443}]}`)
-	namespaces := []string{"a", "b", "c"}
+	namespaces := []string{"a", "b", "c", "team-one", "team-two"}
 	hosts := []string{"one.example.com", "two.example.com", "three.example.org", "*.example.net", "deep.x.example.net"}
 	for _, ns := range namespaces {
 		add(`apiVersion: v1

@@ -125,6 +125,7 @@ type Reach struct {
 	*columns
 	*rows
 	*cohorts
+	traced verdicts
 	*about
 }
 
@@ -139,6 +140,7 @@ type tuple struct {
 func New(sim *traffic.Simulation) *Reach {
 	r := &Reach{Mesh: sim.Mesh(), Sim: sim, answers: map[tuple][]Answer{}, strangers: map[tuple][]Answer{}, samples: map[string]*requests{}}
 	r.about = &about{}
+	r.traced.trees = map[flowKey]*traced{}
 	r.columns, r.rows, r.cohorts = &columns{}, newRows(), newCohorts()
 	r.classify()
 	return r

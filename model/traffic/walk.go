@@ -329,7 +329,7 @@ func (w *walker) captured(c *capture.Capture, conn connection, v capture.Verdict
 		return t
 	}
 	hop.At = flow.AtSidecar
-	hop.Decision = fmt.Sprintf("the sidecar of %s %s takes the connection (%s)", w.client.Kind, w.client.ID(), c.Why)
+	hop.Decision = takes(w.client, c.Why)
 	hop.Because = append(slices.Clone(c.Because), v.Because...)
 	return after([]flow.Hop{hop}, w.outbound(w.sim.sidecarFor(w.client, w.v6, &conn), conn))
 }

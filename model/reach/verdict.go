@@ -1,0 +1,136 @@
+package reach
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/traffic"
+)
+
+// verdicts are traces of flows that several clients may send alike.
+type verdicts struct {
+	trees map[flowKey]*traced
+	kept  int
+}
+
+// mostVerdicts bounds the traces that are kept: those who ask go from host to host.
+const mostVerdicts = 2048
+
+// flowKey is what flows of the members of a cohort to a destination have in common.
+type flowKey struct {
+	among   *cohort
+	place   int
+	scheme  flow.Scheme
+	request string
+}
+
+// traced is a tree of the questions that were asked about a flow, with traces at the
+// ends.
+type traced struct {
+	question traffic.Question
+	next     map[reply]*traced
+	trace    *flow.Trace
+	of       *model.Workload
+	// fixed are the hops of the trace that do not speak of the client, as far as it
+	// was compared with that of another.
+	fixed []bool
+}
+
+// Verdict is the simulation's verdict of a flow of a client, without its guarantee;
+// where a client that fares alike has sent the same before, it is not traced anew.
+func (r *Reach) Verdict(f flow.Flow, w *model.Workload) *flow.Trace {
+	first := r.first(w)
+	m := r.member[first]
+	if m == nil || !m.wide || f.DstIP != "" || f.ConnectTo != "" || f.Bypass || f.From != From(first) {
+		return r.Sim.Verdict(f)
+	}
+	r.lay()
+	places := r.byHost[strings.ToLower(f.Host)]
+	i := slices.IndexFunc(places, func(i int) bool { return r.Universe()[i].Port == f.Port })
+	if i < 0 {
+		return r.Sim.Verdict(f)
+	}
+	place, among := places[i], r.wideCohort(m)
+	if among.each.has(place) || slices.Contains(among.elsewhere[place], first.Namespace) || r.resolvingFor(first).has(place) || !among.names(r, place, f) {
+		return r.Sim.Verdict(f)
+	}
+	key := flowKey{among, place, f.Scheme, requestText(f)}
+	t := r.traced.trees[key]
+	if t == nil {
+		t = &traced{}
+		r.traced.trees[key] = t
+	}
+	root := t
+	for t != nil && t.trace == nil && t.next != nil {
+		t = t.next[r.replyTo(t.question, first)]
+	}
+	if t != nil && t.trace != nil {
+		if t.of == first {
+			out := *t.trace
+			return &out
+		}
+		if out, ok := r.Sim.As(t.trace, f, t.of, first, t.fixed); ok {
+			return out
+		}
+		out := r.Sim.Verdict(f)
+		if t.fixed == nil && t.of.Namespace != first.Namespace {
+			t.fixed = traffic.Fixed(t.trace, out)
+		}
+		return out
+	}
+	if r.traced.kept++; r.traced.kept > mostVerdicts {
+		clear(r.traced.trees)
+		r.traced.kept = 1
+	}
+	trace, questions := r.Sim.Examine(f)
+	at := root
+	for _, q := range questions {
+		if at.next == nil {
+			at.question, at.next = q, map[reply]*traced{}
+		}
+		answer := r.replyTo(at.question, first)
+		if at.next[answer] == nil {
+			at.next[answer] = &traced{}
+		}
+		at = at.next[answer]
+	}
+	at.trace, at.of = trace, first
+	out := *trace
+	return &out
+}
+
+// names reports whether a flow asks for no other names than the outlook of a cohort
+// was taken of.
+func (x *cohort) names(r *Reach, place int, f flow.Flow) bool {
+	d := r.Universe()[place]
+	own := func(name string) bool {
+		name, _, _ = strings.Cut(strings.ToLower(name), ":")
+		return name == strings.ToLower(d.Host)
+	}
+	if f.SNI != "" && !own(f.SNI) {
+		return false
+	}
+	for name, value := range f.Headers {
+		if name = strings.ToLower(name); (name == "host" || name == ":authority") && !own(value) {
+			return false
+		}
+	}
+	return true
+}
+
+// requestText is the same for flows that hold the same request.
+func requestText(f flow.Flow) string {
+	if f.Method == "" && f.Path == "" && f.SNI == "" && len(f.Headers) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q %q %q", f.Method, f.Path, f.SNI)
+	for _, name := range slices.Sorted(maps.Keys(f.Headers)) {
+		fmt.Fprintf(&b, " %q:%q", name, f.Headers[name])
+	}
+	return b.String()
+}
