@@ -354,15 +354,54 @@ func enforced(policy *model.AuthorizationPolicy) bool {
 	return policy.Spec.GetAction() != security.AuthorizationPolicy_AUDIT && !model.DryRun(policy)
 }
 
-// attachedTo returns the workloads that a policy applies to.
+// attachedTo returns the workloads that a policy applies to, in the order of the input.
 func attachedTo(p *Pass, policy *model.AuthorizationPolicy) []*model.Workload {
 	var out []*model.Workload
-	for _, w := range p.Mesh.Workloads {
+	for _, w := range p.selectable(policy) {
 		if (policy.Namespace == w.Namespace || policy.Namespace == p.Mesh.Config.GetRootNamespace()) && model.Attached(policy.Namespace, policy.Spec, w) {
 			out = append(out, w)
 		}
 	}
 	return out
+}
+
+// selectable returns the workloads to which a policy may apply at all, and others.
+func (p *Pass) selectable(policy *model.AuthorizationPolicy) []*model.Workload {
+	if p.shared == nil {
+		return p.Mesh.Workloads
+	}
+	x := p.shared.workloads
+	if x == nil {
+		x = indexWorkloads(p.Mesh.Workloads)
+		p.shared.workloads = x
+	}
+	if policy.Namespace != p.Mesh.Config.GetRootNamespace() {
+		return x.byNamespace[policy.Namespace]
+	}
+	if len(model.TargetRefs(policy.Spec)) > 0 {
+		return p.Mesh.Workloads
+	}
+	for k, v := range policy.Spec.GetSelector().GetMatchLabels() {
+		return x.byLabel[[2]string{k, v}] // any of the labels will do
+	}
+	return p.Mesh.Workloads
+}
+
+// workloadIndex finds workloads, each list in the order of the input.
+type workloadIndex struct {
+	byNamespace map[string][]*model.Workload
+	byLabel     map[[2]string][]*model.Workload
+}
+
+func indexWorkloads(list []*model.Workload) *workloadIndex {
+	x := &workloadIndex{map[string][]*model.Workload{}, map[[2]string][]*model.Workload{}}
+	for _, w := range list {
+		x.byNamespace[w.Namespace] = append(x.byNamespace[w.Namespace], w)
+		for k, v := range w.Labels {
+			x.byLabel[[2]string{k, v}] = append(x.byLabel[[2]string{k, v}], w)
+		}
+	}
+	return x
 }
 
 // only returns the rule with one of its operations alone.

@@ -230,8 +230,5 @@ func (s *steering) speaks(scheme flow.Scheme) bool {
 
 // registers reports whether a service has a destination, for whomever.
 func (in *intent) registers(d reach.Destination) bool {
-	h := host.Name(strings.ToLower(d.Host))
-	return slices.ContainsFunc(in.push.Services(), func(s *model.Service) bool {
-		return s.PortByNumber(d.Port) != nil && h.SubsetOf(host.Name(strings.ToLower(string(s.Hostname))))
-	})
+	return slices.ContainsFunc(in.known(in.push, host.Name(strings.ToLower(d.Host))), func(s *model.Service) bool { return s.PortByNumber(d.Port) != nil })
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	security "istio.io/api/security/v1beta1"
 	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
@@ -63,7 +62,7 @@ func runSidecarGap(p *Pass) {
 	}
 	var found byKey[hiddenService]
 	shown := map[hiddenService][]Related{}
-	named, policed := indexHosts(in.allowedHosts()), map[string]policedUse{}
+	policed := map[string]policedUse{}
 	for _, class := range p.Reach.Classes() {
 		w := class[0]
 		push := in.pushFor(w)
@@ -76,12 +75,9 @@ func runSidecarGap(p *Pass) {
 			usual = in.policedClients(w.Namespace)
 			policed[w.Namespace] = usual
 		}
-		scope, mentioned := in.scopeOf(push, w.Namespace, sidecar), indexHosts(in.mentioned(push, w.Namespace, sidecar), usual.hosts)
-		for _, d := range in.visibleTo(push, w.Namespace) {
+		scope := in.scopeOf(push, w.Namespace, sidecar)
+		for _, d := range in.spokenOf(push, in.mentioned(push, w.Namespace, sidecar), usual.hosts) {
 			h := host.Name(strings.ToLower(d.Host))
-			if !named.covers(d.Host) && !mentioned.covers(d.Host) {
-				continue
-			}
 			s, port := in.hiddenBy(push, scope, h, d.Port)
 			if s == nil {
 				continue
@@ -133,20 +129,6 @@ func runSidecarGap(p *Pass) {
 	}
 }
 
-// allowedHosts are those of ALLOW rules.
-func (in *intent) allowedHosts() []host.Name {
-	var out []host.Name
-	for _, policy := range in.push.Mesh.AuthorizationPolicies {
-		if policy.Spec.GetAction() != security.AuthorizationPolicy_ALLOW || !enforced(policy) {
-			continue
-		}
-		for _, n := range hostsOf(policy) {
-			out = append(out, host.Name(strings.ToLower(bareHost(n.Value))))
-		}
-	}
-	return out
-}
-
 // mentioned are the hosts of which a namespace's routes or its Sidecar speak.
 func (in *intent) mentioned(push *model.PushContext, namespace string, sidecar *model.Sidecar) []host.Name {
 	routed := in.mentions[push]
@@ -174,41 +156,55 @@ func (in *intent) mentioned(push *model.PushContext, namespace string, sidecar *
 	return out
 }
 
-// scopeKey is a namespace as a control plane sees it.
-type scopeKey struct {
-	push      *model.PushContext
-	namespace string
+// entered are the destinations of the universe that ServiceEntries register.
+type entered struct {
+	list []reach.Destination
+	// byHost are places in the list; granted are those that some rule names which
+	// asks who sends.
+	byHost  map[host.Name][]int
+	granted []int
 }
 
-// enteredDestination is a destination that ServiceEntries register.
-type enteredDestination struct {
-	reach.Destination
-	by []*model.Service
-}
-
-// visibleTo returns the destinations of the universe that ServiceEntries register
-// which are exported to a namespace.
-func (in *intent) visibleTo(push *model.PushContext, namespace string) []reach.Destination {
-	key := scopeKey{push, namespace}
-	out, ok := in.visible[key]
-	if ok {
-		return out
-	}
-	entered, ok := in.entered[push]
-	if !ok {
+// spokenOf returns the destinations which ServiceEntries register and that some lists
+// of hosts cover, or that rules name which ask who sends; in the order of the
+// universe.
+func (in *intent) spokenOf(push *model.PushContext, lists ...[]host.Name) []reach.Destination {
+	x := in.entered[push]
+	if x == nil {
+		x = &entered{byHost: map[host.Name][]int{}}
 		for _, d := range in.pass.Reach.Universe() {
-			if by := in.declaring(push, host.Name(strings.ToLower(d.Host))); len(by) > 0 {
-				entered = append(entered, enteredDestination{d, by})
+			h := host.Name(strings.ToLower(d.Host))
+			if len(in.declaring(push, h)) == 0 {
+				continue
+			}
+			if len(in.wantedBy(push).rulesFor(h)) > 0 {
+				x.granted = append(x.granted, len(x.list))
+			}
+			x.byHost[h] = append(x.byHost[h], len(x.list))
+			x.list = append(x.list, d)
+		}
+		in.entered[push] = x
+	}
+	places := slices.Clone(x.granted)
+	for _, list := range lists {
+		for _, h := range list {
+			h = host.Name(strings.ToLower(string(h)))
+			places = append(places, x.byHost[h]...)
+			if !h.IsWildCarded() {
+				continue
+			}
+			for i, d := range x.list {
+				if host.Name(strings.ToLower(d.Host)).SubsetOf(h) {
+					places = append(places, i)
+				}
 			}
 		}
-		in.entered[push] = entered
 	}
-	for _, d := range entered {
-		if slices.ContainsFunc(d.by, func(s *model.Service) bool { return push.Visible(s, namespace) }) {
-			out = append(out, d.Destination)
-		}
+	slices.Sort(places)
+	var out []reach.Destination
+	for _, i := range slices.Compact(places) {
+		out = append(out, x.list[i])
 	}
-	in.visible[key] = out
 	return out
 }
 

@@ -32,6 +32,8 @@ type egressGateway struct {
 	servers []*model.GatewayServer
 	// byObject are the servers by the Gateway that they are of, see serversOf.
 	byObject map[*manifest.Object][]*model.GatewayServer
+	// cited are the servers by the decisions that cite them, see citedBy.
+	cited map[citedKey][]*model.GatewayServer
 	// destinations are those of the universe that are sent here.
 	destinations []reach.Destination
 	// places are those of their hosts in destinations, see named.
@@ -349,11 +351,14 @@ func (g *egressGateway) takenBy(t *flow.Trace) []*model.GatewayServer {
 		if h.At != flow.AtGateway || h.Proxy != g.ID() || h.FilterChain == "" {
 			continue
 		}
-		for _, b := range h.Because {
-			for _, s := range g.serversOf(b.Object) {
-				if strings.HasPrefix(b.Field, s.Field+".") && !slices.Contains(out, s) {
-					out = append(out, s)
-				}
+		cited := g.citedBy(h.Because)
+		if len(out) == 0 {
+			out = cited
+			continue
+		}
+		for _, s := range cited {
+			if !slices.Contains(out, s) {
+				out = append(out, s)
 			}
 		}
 	}
@@ -365,6 +370,45 @@ func (g *egressGateway) takenBy(t *flow.Trace) []*model.GatewayServer {
 		}
 	}
 	return out
+}
+
+// citedBy returns the servers that a decision of the gateway cites, in its order. A
+// port that many servers share cites all of them each time, in the same list.
+func (g *egressGateway) citedBy(because []flow.Because) []*model.GatewayServer {
+	if len(because) == 0 {
+		return nil
+	}
+	key := citedKey{&because[0], len(because)}
+	out, known := g.cited[key]
+	if known {
+		return out
+	}
+	seen := map[*model.GatewayServer]bool{}
+	for _, b := range because {
+		for _, s := range g.serversOf(b.Object) {
+			if strings.HasPrefix(b.Field, s.Field+".") && !seen[s] {
+				seen[s] = true
+				out = append(out, s)
+			}
+		}
+	}
+	out = slices.Clip(out)
+	if len(because) >= longList {
+		if g.cited == nil {
+			g.cited = map[citedKey][]*model.GatewayServer{}
+		}
+		g.cited[key] = out
+	}
+	return out
+}
+
+// longList is how long a list of citations is that is worth remembering.
+const longList = 8
+
+// citedKey is a list by where it is.
+type citedKey struct {
+	first  *flow.Because
+	number int
 }
 
 // serversOf returns the servers of a Gateway, in their order.

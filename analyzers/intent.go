@@ -11,7 +11,6 @@ import (
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
-	"github.com/egresslint/egresslint/model/reach"
 )
 
 // intent is what the manifests mean to control. A way around a control is only
@@ -39,10 +38,9 @@ type intent struct {
 	servers map[podPort]*podServers
 	// routes are VirtualServices by their object, see mergedRoute.
 	routes map[*model.PushContext]map[*manifest.Object]*model.MergedVirtualService
-	// visible are the destinations that ServiceEntries register for a namespace, see
-	// visibleTo; mentions are the hosts of which its routes speak, see mentioned.
-	visible  map[scopeKey][]reach.Destination
-	entered  map[*model.PushContext][]enteredDestination
+	// entered are the destinations that ServiceEntries register, see spokenOf; mentions
+	// are the hosts of which the routes of a namespace speak, see mentioned.
+	entered  map[*model.PushContext]*entered
 	mentions map[*model.PushContext]map[string][]host.Name
 	// bound are the hosts with waypoints, see waypointHosts.
 	bound *[]waypointHost
@@ -51,7 +49,10 @@ type intent struct {
 	byHost   model.HostTable[*steering]
 	services map[*model.PushContext]*model.HostTable[*model.Service]
 	declared map[*model.PushContext]*model.HostTable[*model.Service]
-	wanted   map[*model.PushContext]*wanted
+	lowered  map[*model.PushContext]*model.HostTable[*model.Service]
+	// citations are the servers of gateways that decisions cite, see cited.
+	citations map[citedKey]map[model.Place]bool
+	wanted    map[*model.PushContext]*wanted
 }
 
 // policing is a place that shows that a policy of an egress gateway is about a
@@ -84,8 +85,9 @@ func readIntent(p *Pass) *intent {
 		entries: map[*manifest.Object]*model.ServiceEntry{},
 		pushes:  map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
 		merged:   map[*model.Workload]*model.MergedGateway{},
-		services: map[*model.PushContext]*model.HostTable[*model.Service]{}, declared: map[*model.PushContext]*model.HostTable[*model.Service]{},
-		wanted: map[*model.PushContext]*wanted{}, visible: map[scopeKey][]reach.Destination{}, entered: map[*model.PushContext][]enteredDestination{}, mentions: map[*model.PushContext]map[string][]host.Name{},
+		services: map[*model.PushContext]*model.HostTable[*model.Service]{}, declared: map[*model.PushContext]*model.HostTable[*model.Service]{}, lowered: map[*model.PushContext]*model.HostTable[*model.Service]{},
+		citations: map[citedKey]map[model.Place]bool{},
+		wanted:    map[*model.PushContext]*wanted{}, entered: map[*model.PushContext]*entered{}, mentions: map[*model.PushContext]map[string][]host.Name{},
 		servers: map[podPort]*podServers{},
 		routes:  map[*model.PushContext]map[*manifest.Object]*model.MergedVirtualService{},
 	}

@@ -149,29 +149,57 @@ func (in *intent) gatewayOf(pod *model.Workload) *model.MergedGateway {
 // server returns the server that took the connection, as the gateway's decisions
 // cite it; the one for the host where they cite several, nil if they cite none.
 func (in *intent) server(l *leg, t *flow.Trace, h string) *model.GatewayServer {
-	cited := map[model.Place]bool{}
+	var all []map[model.Place]bool
 	for _, hop := range t.Hops {
-		for _, b := range hop.Because {
-			if server, _, ok := strings.Cut(b.Field, "]."); ok && hop.At == flow.AtGateway && b.Object.Kind == "Gateway" {
-				cited[model.Place{Object: b.Object, Field: server + "]"}] = true
+		if hop.At == flow.AtGateway {
+			if places := in.citedServers(hop.Because); len(places) > 0 {
+				all = append(all, places)
 			}
 		}
 	}
 	x := in.podServers(l)
-	if x == nil || len(cited) == 0 {
+	if x == nil || len(all) == 0 {
 		return nil
 	}
+	cited := func(s *model.GatewayServer) bool {
+		return slices.ContainsFunc(all, func(places map[model.Place]bool) bool { return places[serverPlace(s, "")] })
+	}
 	for _, s := range x.byHost.Covering(host.Name(h)) {
-		if cited[serverPlace(s, "")] && serves(s, host.Name(h)) {
+		if cited(s) && serves(s, host.Name(h)) {
 			return s
 		}
 	}
 	for _, s := range x.all {
-		if cited[serverPlace(s, "")] {
+		if cited(s) {
 			return s
 		}
 	}
 	return nil
+}
+
+// citedServers returns the servers of Gateways that a decision cites; many share a
+// port, and each decision about it cites them in the same list.
+func (in *intent) citedServers(because []flow.Because) map[model.Place]bool {
+	if len(because) == 0 {
+		return nil
+	}
+	key := citedKey{&because[0], len(because)}
+	out, known := in.citations[key]
+	if known {
+		return out
+	}
+	for _, b := range because {
+		if server, _, ok := strings.Cut(b.Field, "]."); ok && b.Object.Kind == "Gateway" {
+			if out == nil {
+				out = map[model.Place]bool{}
+			}
+			out[model.Place{Object: b.Object, Field: server + "]"}] = true
+		}
+	}
+	if len(because) >= longList {
+		in.citations[key] = out
+	}
+	return out
 }
 
 // podServers are the servers on a port of a gateway's pod.

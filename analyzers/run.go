@@ -120,6 +120,8 @@ type shared struct {
 	controls *controls
 	gateways []*egressGateway
 	found    bool
+	// workloads finds workloads: see selectable.
+	workloads *workloadIndex
 }
 
 // explainedBy lists for a rule the rules whose finding at the same place says

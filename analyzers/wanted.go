@@ -41,6 +41,20 @@ func (in *intent) declaring(push *model.PushContext, h host.Name) []*model.Servi
 	return x.Covering(h)
 }
 
+// known returns the services that cover a host in lower case, whatever the case in
+// which they write theirs, oldest first.
+func (in *intent) known(push *model.PushContext, h host.Name) []*model.Service {
+	x := in.lowered[push]
+	if x == nil {
+		x = &model.HostTable[*model.Service]{}
+		for _, s := range push.Services() {
+			x.Add(s, []host.Name{host.Name(strings.ToLower(string(s.Hostname)))})
+		}
+		in.lowered[push] = x
+	}
+	return x.Covering(h)
+}
+
 // wanted finds what shows that clients mean to call a host.
 type wanted struct {
 	// routes are the VirtualServices for sidecars.

@@ -13,7 +13,9 @@ import (
 type HostTable[T any] struct {
 	all   []T
 	exact map[host.Name][]int
-	wild  []wildcardPlace
+	// wild are the places of hosts "*.rest" by ".rest", odd those of other wildcards.
+	wild map[string][]int
+	odd  []wildcardPlace
 }
 
 type wildcardPlace struct {
@@ -24,14 +26,17 @@ type wildcardPlace struct {
 // Add adds a thing with the hosts that it is about, wildcards among them.
 func (x *HostTable[T]) Add(thing T, hosts []host.Name) {
 	if x.exact == nil {
-		x.exact = map[host.Name][]int{}
+		x.exact, x.wild = map[host.Name][]int{}, map[string][]int{}
 	}
 	i := len(x.all)
 	x.all = append(x.all, thing)
 	for _, h := range hosts {
 		x.exact[h] = append(x.exact[h], i)
-		if h.IsWildCarded() {
-			x.wild = append(x.wild, wildcardPlace{h, i})
+		switch {
+		case strings.HasPrefix(string(h), "*."):
+			x.wild[string(h[1:])] = append(x.wild[string(h[1:])], i)
+		case h.IsWildCarded():
+			x.odd = append(x.odd, wildcardPlace{h, i})
 		}
 	}
 }
@@ -43,7 +48,17 @@ func (x *HostTable[T]) Empty() bool { return len(x.all) == 0 }
 // the order in which they were added.
 func (x *HostTable[T]) Covering(h host.Name) []T {
 	places := slices.Clone(x.exact[h])
-	for _, w := range x.wild {
+	if len(x.wild) > 0 {
+		for rest := strings.TrimPrefix(string(h), "*"); ; {
+			dot := strings.IndexByte(rest, '.')
+			if dot < 0 {
+				break
+			}
+			places = append(places, x.wild[rest[dot:]]...)
+			rest = rest[dot+1:]
+		}
+	}
+	for _, w := range x.odd {
 		if h.SubsetOf(w.host) {
 			places = append(places, w.place)
 		}
