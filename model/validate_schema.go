@@ -3,18 +3,13 @@ package model
 import (
 	_ "embed"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"math/big"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-
-	"github.com/santhosh-tekuri/jsonschema/v6"
-	"github.com/santhosh-tekuri/jsonschema/v6/kind"
-	"golang.org/x/text/language"
-	"golang.org/x/text/message"
+	"unicode/utf8"
 
 	"github.com/egresslint/egresslint/model/manifest"
 )
@@ -42,28 +37,6 @@ var crdKinds = sync.OnceValue(func() map[string]crdKind {
 	}
 	return kinds
 })
-
-// compiledSchemas has a *jsonschema.Schema for each kind that was asked for.
-var compiledSchemas sync.Map
-
-func schemaOf(name string) *jsonschema.Schema {
-	if s, ok := compiledSchemas.Load(name); ok {
-		return s.(*jsonschema.Schema)
-	}
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(crdKinds()[name].Schema)))
-	if err != nil {
-		panic(fmt.Sprintf("validate_schema.json, %s: %v", name, err))
-	}
-	c := jsonschema.NewCompiler()
-	// OpenAPI 3.0 speaks the dialect of draft 4.
-	c.DefaultDraft(jsonschema.Draft4)
-	url := "mem:" + name
-	if err := c.AddResource(url, doc); err != nil {
-		panic(fmt.Sprintf("validate_schema.json, %s: %v", name, err))
-	}
-	s, _ := compiledSchemas.LoadOrStore(name, c.MustCompile(url))
-	return s.(*jsonschema.Schema)
-}
 
 // complaint is one reason for which an object is refused.
 type complaint struct {
@@ -100,121 +73,153 @@ func pruneNulls(v any) bool {
 // does not have, missing fields, alternatives given together. Complaints are in
 // the order of their fields.
 func checkSchema(name string, tree map[string]any) []complaint {
-	if fastSchemaOf(name).fits(tree) {
-		return nil
-	}
 	s := schemaOf(name)
-	err := s.Validate(any(tree))
-	if err == nil {
+	if s.fits(tree) {
 		return nil
 	}
-	var invalid *jsonschema.ValidationError
-	if !errors.As(err, &invalid) {
-		return []complaint{{message: err.Error()}}
-	}
-	var out []complaint
-	var collect func(e *jsonschema.ValidationError)
-	collect = func(e *jsonschema.ValidationError) {
-		if _, ok := e.ErrorKind.(*kind.OneOf); ok {
-			out = append(out, complaint{fieldOf(tree, e.InstanceLocation), exclusive(s, e.InstanceLocation)})
-			return
-		}
-		if len(e.Causes) == 0 {
-			out = append(out, complaint{fieldOf(tree, e.InstanceLocation), schemaMessage(e)})
-		}
-		for _, cause := range e.Causes {
-			collect(cause)
-		}
-	}
-	collect(invalid)
+	out := s.complain(nil, tree, "")
 	slices.SortStableFunc(out, func(a, b complaint) int { return strings.Compare(a.field, b.field) })
 	return out
 }
 
-var english = message.NewPrinter(language.English)
-
-func schemaMessage(e *jsonschema.ValidationError) string {
-	switch k := e.ErrorKind.(type) {
-	case *kind.Type:
-		return fmt.Sprintf("must be of type %s, not %s", strings.Join(k.Want, " or "), k.Got)
-	case *kind.Enum:
+// complain adds what is wrong with a value at a field.
+func (s *crdSchema) complain(out []complaint, v any, field string) []complaint {
+	say := func(format string, args ...any) {
+		out = append(out, complaint{field, fmt.Sprintf(format, args...)})
+	}
+	if got := jsonType(v); s.kind != "" && s.kind != got && !(s.kind == "integer" && isWhole(v)) {
+		say("must be of type %s, not %s", s.kind, got)
+		return out
+	}
+	if text, isText := v.(string); s.enum != nil && !(isText && slices.Contains(s.enum, text)) {
 		var supported []string
-		for _, v := range k.Want {
-			supported = append(supported, fmt.Sprintf("%q", fmt.Sprint(v)))
+		for _, value := range s.enum {
+			supported = append(supported, fmt.Sprintf("%q", value))
 		}
-		return fmt.Sprintf("unsupported value %q: supported values: %s", fmt.Sprint(k.Got), strings.Join(supported, ", "))
-	case *kind.Required:
-		return "required field is missing: " + strings.Join(k.Missing, ", ")
-	case *kind.Minimum:
-		return fmt.Sprintf("must be at least %s, not %s", rational(k.Want), rational(k.Got))
-	case *kind.Maximum:
-		return fmt.Sprintf("must be at most %s, not %s", rational(k.Want), rational(k.Got))
-	case *kind.MinLength: // 1 wherever Istio has it
-		return "must not be empty"
-	case *kind.MaxLength:
-		return fmt.Sprintf("must have at most %d characters, not %d", k.Want, k.Got)
-	case *kind.MinItems:
-		return "must not be empty"
-	case *kind.MaxItems:
-		return fmt.Sprintf("must have at most %d items, not %d", k.Want, k.Got)
-	case *kind.Pattern:
-		return fmt.Sprintf("value %q must match %s", k.Got, k.Want)
+		say("unsupported value %q: supported values: %s", fmt.Sprint(v), strings.Join(supported, ", "))
+		return out
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		return s.complainOfObject(out, v, field)
+	case []any:
+		if s.minItems != nil && len(v) < *s.minItems {
+			say("must not be empty") // 1 wherever Istio has it
+		}
+		if s.maxItems != nil && len(v) > *s.maxItems {
+			say("must have at most %d items, not %d", *s.maxItems, len(v))
+		}
+		for i, e := range v {
+			if s.items != nil {
+				out = s.items.complain(out, e, item(field, i))
+			}
+		}
+	case string:
+		n := utf8.RuneCountInString(v)
+		if s.minLength != nil && n < *s.minLength {
+			say("must not be empty") // 1 wherever Istio has it
+		}
+		if s.maxLength != nil && n > *s.maxLength {
+			say("must have at most %d characters, not %d", *s.maxLength, n)
+		}
+		if s.pattern != nil && !s.pattern.MatchString(v) {
+			say("value %q must match %s", v, s.pattern)
+		}
+	case int64, float64:
+		n := asFloat(v)
+		if s.minimum != nil && n < *s.minimum {
+			say("must be at least %s, not %s", shortest(*s.minimum), shortest(n))
+		}
+		if s.maximum != nil && n > *s.maximum {
+			say("must be at most %s, not %s", shortest(*s.maximum), shortest(n))
+		}
+	}
+	return out
+}
+
+func (s *crdSchema) complainOfObject(out []complaint, v map[string]any, field string) []complaint {
+	if s.minProperties != nil && len(v) < *s.minProperties {
+		out = append(out, complaint{field, "must not be empty"}) // 1 wherever Istio has it
+	}
+	if s.maxProperties != nil && len(v) > *s.maxProperties {
+		out = append(out, complaint{field, fmt.Sprintf("must have at most %d entries, not %d", *s.maxProperties, len(v))})
+	}
+	var missing []string
+	for _, name := range s.required {
+		if _, has := v[name]; !has {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		out = append(out, complaint{field, "required field is missing: " + strings.Join(missing, ", ")})
+	}
+	for _, name := range sortedKeys(v) {
+		of := s.properties[name]
+		if of == nil {
+			of = s.others
+		}
+		if of != nil {
+			out = of.complain(out, v[name], child(field, name))
+		}
+	}
+	for _, names := range s.exclusive {
+		if !atMostOne(v, names) {
+			out = append(out, complaint{field, "at most one of these may be set: " + strings.Join(slices.Concat(s.exclusive...), ", ")})
+		}
+	}
+	return out
+}
+
+// atMostOne reports that an object has no two of some fields.
+func atMostOne(v map[string]any, names []string) bool {
+	n := 0
+	for _, name := range names {
+		if _, has := v[name]; has {
+			n++
+		}
+	}
+	return n <= 1
+}
+
+// jsonType names what a value is in JSON.
+func jsonType(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "boolean"
+	case string:
+		return "string"
+	case []any:
+		return "array"
+	case map[string]any:
+		return "object"
 	default:
-		return k.LocalizedString(english)
+		return "number"
 	}
 }
 
-// rational writes a number of a schema or a document.
-func rational(r *big.Rat) string {
-	f, _ := r.Float64()
-	return strconv.FormatFloat(f, 'g', -1, 64)
+func isWhole(v any) bool {
+	switch v := v.(type) {
+	case int64:
+		return true
+	case float64:
+		return v == math.Trunc(v)
+	default:
+		return false
+	}
 }
 
-// exclusive words the failure of a oneOf, which CRDs use for fields of which
-// at most one may be set.
-func exclusive(s *jsonschema.Schema, location []string) string {
-	for _, token := range location {
-		switch {
-		case s == nil:
-		case s.Properties[token] != nil:
-			s = s.Properties[token]
-		default:
-			next, _ := s.AdditionalProperties.(*jsonschema.Schema)
-			if next == nil {
-				next, _ = s.Items.(*jsonschema.Schema)
-			}
-			s = next
-		}
+func asFloat(v any) float64 {
+	if i, ok := v.(int64); ok {
+		return float64(i)
 	}
-	if s == nil {
-		return "at most one of its alternatives may be set"
-	}
-	var names []string
-	for _, of := range append([]*jsonschema.Schema{s}, s.AllOf...) {
-		for _, alternative := range of.OneOf {
-			names = append(names, alternative.Required...)
-		}
-	}
-	return "at most one of these may be set: " + strings.Join(names, ", ")
+	f, _ := v.(float64)
+	return f
 }
 
-// fieldOf turns the tokens of a JSON pointer into a field path.
-func fieldOf(tree any, tokens []string) string {
-	field := ""
-	for _, token := range tokens {
-		switch v := tree.(type) {
-		case []any:
-			field += "[" + token + "]"
-			if i, err := strconv.Atoi(token); err == nil && i < len(v) {
-				tree = v[i]
-			}
-		case map[string]any:
-			field = child(field, token)
-			tree = v[token]
-		}
-	}
-	return field
-}
+// shortest writes a number of a schema or a document.
+func shortest(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
 
 // child is the field path of a key of the mapping at field.
 func child(field, key string) string { return join(field, manifest.FieldPath(key)) }

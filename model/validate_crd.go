@@ -9,14 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// Most objects fit the schema of their kind. fastSchema is that schema in a form
-// in which this is found out quickly; where it is not sure, the schema itself is
-// asked, which has the messages too (checkSchema).
-type fastSchema struct {
+// crdSchema is the schema of a kind, in the little of OpenAPI that Istio's CRDs
+// use. Most objects fit, which is found out quickly (fits); what is wrong with the
+// others is worded by complain.
+type crdSchema struct {
 	kind       string // "object", "array", … or "" for anything
-	properties map[string]*fastSchema
-	others     *fastSchema // of properties that are not listed, nil for anything
-	items      *fastSchema
+	properties map[string]*crdSchema
+	others     *crdSchema // of properties that are not listed, nil for anything
+	items      *crdSchema
 	required   []string
 	// exclusive are fields of which at most one may be there.
 	exclusive                    [][]string
@@ -26,28 +26,30 @@ type fastSchema struct {
 	minLength, maxLength         *int
 	minItems, maxItems           *int
 	minProperties, maxProperties *int
-	unsure                       bool
+	// unsure is set where there is more in the schema than is understood here, which
+	// a test excludes.
+	unsure bool
 }
 
-// fastSchemas has a *fastSchema for each kind that was asked for.
-var fastSchemas sync.Map
+// crdSchemas has a *crdSchema for each kind that was asked for.
+var crdSchemas sync.Map
 
-func fastSchemaOf(kind string) *fastSchema {
-	if s, ok := fastSchemas.Load(kind); ok {
-		return s.(*fastSchema)
+func schemaOf(kind string) *crdSchema {
+	if s, ok := crdSchemas.Load(kind); ok {
+		return s.(*crdSchema)
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(crdKinds()[kind].Schema, &raw); err != nil {
 		panic(fmt.Sprintf("validate_schema.json, %s: %v", kind, err))
 	}
-	s, _ := fastSchemas.LoadOrStore(kind, newFastSchema(raw))
-	return s.(*fastSchema)
+	s, _ := crdSchemas.LoadOrStore(kind, newSchema(raw))
+	return s.(*crdSchema)
 }
 
-// newFastSchema compiles a schema. A schema with a keyword that is not known
+// newSchema compiles a schema. A schema with a keyword that is not known
 // here is sure of nothing.
-func newFastSchema(raw map[string]json.RawMessage) *fastSchema {
-	s := &fastSchema{}
+func newSchema(raw map[string]json.RawMessage) *crdSchema {
+	s := &crdSchema{}
 	for keyword, value := range raw {
 		var into any
 		switch keyword {
@@ -82,7 +84,7 @@ func newFastSchema(raw map[string]json.RawMessage) *fastSchema {
 		case "properties":
 			var properties map[string]json.RawMessage
 			s.unsure = s.unsure || json.Unmarshal(value, &properties) != nil
-			s.properties = make(map[string]*fastSchema, len(properties))
+			s.properties = make(map[string]*crdSchema, len(properties))
 			for name, p := range properties {
 				s.properties[name] = subSchema(p)
 			}
@@ -95,20 +97,8 @@ func newFastSchema(raw map[string]json.RawMessage) *fastSchema {
 			}
 			s.unsure = s.unsure || err != nil
 			continue
-		case "oneOf":
-			s.atMostOne(value)
-			continue
-		case "allOf":
-			var all []map[string]json.RawMessage
-			s.unsure = s.unsure || json.Unmarshal(value, &all) != nil
-			for _, one := range all {
-				if len(one) == 1 && one["oneOf"] != nil {
-					s.atMostOne(one["oneOf"])
-				} else {
-					s.unsure = true
-				}
-			}
-			continue
+		case "oneOf", "allOf":
+			continue // below, in their order
 		case "nullable", "x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-map-keys", "x-kubernetes-list-type":
 			continue // nothing to the validator either
 		default:
@@ -117,20 +107,34 @@ func newFastSchema(raw map[string]json.RawMessage) *fastSchema {
 		}
 		s.unsure = s.unsure || json.Unmarshal(value, into) != nil
 	}
+	if one := raw["oneOf"]; one != nil {
+		s.atMostOne(one)
+	}
+	if raw["allOf"] != nil {
+		var all []map[string]json.RawMessage
+		s.unsure = s.unsure || json.Unmarshal(raw["allOf"], &all) != nil
+		for _, one := range all {
+			if len(one) == 1 && one["oneOf"] != nil {
+				s.atMostOne(one["oneOf"])
+			} else {
+				s.unsure = true
+			}
+		}
+	}
 	return s
 }
 
-func subSchema(value json.RawMessage) *fastSchema {
+func subSchema(value json.RawMessage) *crdSchema {
 	var raw map[string]json.RawMessage
 	if json.Unmarshal(value, &raw) != nil {
-		return &fastSchema{unsure: true}
+		return &crdSchema{unsure: true}
 	}
-	return newFastSchema(raw)
+	return newSchema(raw)
 }
 
 // atMostOne reads a oneOf in the only form that Istio's CRDs have: none of some
 // fields, or exactly one of them.
-func (s *fastSchema) atMostOne(value json.RawMessage) {
+func (s *crdSchema) atMostOne(value json.RawMessage) {
 	type alternative struct {
 		Required []string `json:"required"`
 		Not      *struct {
@@ -158,7 +162,7 @@ func (s *fastSchema) atMostOne(value json.RawMessage) {
 }
 
 // fits reports that a value surely fits the schema.
-func (s *fastSchema) fits(v any) bool {
+func (s *crdSchema) fits(v any) bool {
 	if s.unsure {
 		return false
 	}
@@ -189,7 +193,7 @@ func (s *fastSchema) fits(v any) bool {
 	}
 }
 
-func (s *fastSchema) fitsObject(v map[string]any) bool {
+func (s *crdSchema) fitsObject(v map[string]any) bool {
 	if !between(len(v), s.minProperties, s.maxProperties) {
 		return false
 	}
@@ -199,13 +203,7 @@ func (s *fastSchema) fitsObject(v map[string]any) bool {
 		}
 	}
 	for _, names := range s.exclusive {
-		n := 0
-		for _, name := range names {
-			if _, has := v[name]; has {
-				n++
-			}
-		}
-		if n > 1 {
+		if !atMostOne(v, names) {
 			return false
 		}
 	}
