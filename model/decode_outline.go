@@ -41,7 +41,7 @@ var workloadOutlines = sync.OnceValue(func() map[string]*manifest.Outline {
 			}},
 		}
 	}
-	whole, there := &manifest.Outline{}, &manifest.Outline{Others: func(string) *manifest.Outline { return dropped }}
+	whole, there := &manifest.Outline{}, &manifest.Outline{Stays: true, Others: func(string) *manifest.Outline { return dropped }}
 	return map[string]*manifest.Outline{
 		"spec.template": controller(map[string]*manifest.Outline{"selector": there, "workloadRef": whole, "template": template}),
 		"spec.jobTemplate.spec.template": controller(map[string]*manifest.Outline{"jobTemplate": {

@@ -24,25 +24,31 @@ import (
 // hasCorner finds corners in a text; others are found by the nodes. Every
 // document comes by here, so it is no regular expression.
 func hasCorner(text []byte) bool {
-	for i := 1; i < len(text); i++ {
-		switch text[i] {
-		case ',', ']', '}':
-			if text[i-1] == ':' {
-				return true
-			}
-		case '/':
-			if text[i-1] == '\\' {
-				return true
-			}
-		case '?':
-			if i+1 < len(text) && isBlank(text[i+1]) {
-				return true
-			}
-			before := bytes.TrimRight(text[:i], " \t\r\n")
-			if n := len(before); n > 0 && strings.IndexByte("[{,", before[n-1]) >= 0 {
-				return true
-			}
+	for rest := text; ; {
+		i := bytes.IndexByte(rest, ':')
+		if i < 0 || i+1 == len(rest) {
+			break
 		}
+		if rest = rest[i+1:]; rest[0] == ',' || rest[0] == ']' || rest[0] == '}' {
+			return true
+		}
+	}
+	if bytes.Contains(text, []byte(`\/`)) {
+		return true
+	}
+	for i := bytes.IndexByte(text, '?'); i >= 0; {
+		if i > 0 && i+1 < len(text) && isBlank(text[i+1]) {
+			return true
+		}
+		before := bytes.TrimRight(text[:i], " \t\r\n")
+		if n := len(before); n > 0 && strings.IndexByte("[{,", before[n-1]) >= 0 {
+			return true
+		}
+		next := bytes.IndexByte(text[i+1:], '?')
+		if next < 0 {
+			break
+		}
+		i += 1 + next
 	}
 	return false
 }

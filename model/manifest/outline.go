@@ -16,6 +16,8 @@ type Outline struct {
 	Drop bool
 	Fits *Shape
 
+	// Stays says of a collection of which all is dropped that its key is not.
+	Stays bool
 	// Fields are the outlines of the values of a mapping, Others gives those of
 	// the keys that are not among them. Items is that of the items of a list.
 	Fields map[string]*Outline

@@ -20,6 +20,7 @@ type skimmer struct {
 	sieved sieve
 	stack  []level
 	line   int
+	from   int // where in the text the line begins
 	// pending says that the key or "-" of the last line has its value below.
 	pending bool
 }
@@ -34,7 +35,7 @@ const (
 func (k *skimmer) lines() bool {
 	size := len(k.text)
 	for first := true; len(k.text) > 0; first = false {
-		from := size - len(k.text)
+		k.from = size - len(k.text)
 		line := k.next()
 		indent, content := cut(line)
 		if len(content) == 0 || content[0] == '#' {
@@ -42,7 +43,7 @@ func (k *skimmer) lines() bool {
 				return false
 			}
 			if k.sieve != nil && len(content) > 0 {
-				k.sieve.leaveOut(from, size-len(k.text))
+				k.sieve.leaveOut(k.from, size-len(k.text))
 			}
 			continue
 		}
@@ -56,7 +57,7 @@ func (k *skimmer) lines() bool {
 			return false
 		}
 		if k.sieve != nil && k.sieve.drop {
-			k.sieve.leaveOut(from, size-len(k.text))
+			k.sieve.leaveOut(k.from, size-len(k.text))
 		}
 	}
 	return len(k.stack) > 0
@@ -76,8 +77,14 @@ func (k *skimmer) next() []byte {
 
 // cut returns how far a line is indented, and the rest without blanks at the end.
 func cut(line []byte) (indent int, content []byte) {
-	content = bytes.TrimLeft(line, " ")
-	return len(line) - len(content), bytes.TrimRight(content, " ")
+	for indent < len(line) && line[indent] == ' ' {
+		indent++
+	}
+	end := len(line)
+	for end > indent && line[end-1] == ' ' {
+		end--
+	}
+	return indent, line[indent:end]
 }
 
 // isASCII reports that there is nothing but printable ASCII.
@@ -132,9 +139,17 @@ func (k *skimmer) place(indent int, content []byte) bool {
 		if indent > top.indent || indent == top.indent && item {
 			return false
 		}
-		k.stack = k.stack[:len(k.stack)-1]
+		k.close()
 	}
 	return false
+}
+
+// close closes the innermost collection.
+func (k *skimmer) close() {
+	if k.sieve != nil {
+		k.sieve.closed(k)
+	}
+	k.stack = k.stack[:len(k.stack)-1]
 }
 
 // entry reads an item or a key with its value.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"math"
 	"reflect"
-	"slices"
 )
 
 // A sieve goes through the lines of a plain document and blanks those that its
@@ -41,6 +40,11 @@ type part struct {
 
 	s   *Shape // of what is dropped; nil if anything fits
 	any bool
+
+	// from is where the line of the key begins whose value it is; -1 if that stays.
+	from int
+	// kept says that something of a collection is kept.
+	kept bool
 }
 
 // dropping is a value that is being dropped, in levels from depth on.
@@ -66,6 +70,9 @@ func (k *skimmer) sift(text []byte, o *Outline) (rest []byte, ok bool) {
 	}
 	if k.pending {
 		v.absent(k)
+	}
+	for len(k.stack) > 0 {
+		k.close()
 	}
 	n := 0
 	for _, d := range v.dropped {
@@ -111,12 +118,17 @@ func (v *sieve) leaveOut(from, to int) {
 	}
 }
 
-// takeBack keeps what was dropped since a mark, in the levels from one on.
-func (v *sieve) takeBack(k *skimmer, m mark, level int) {
+// undo keeps what was dropped since a mark.
+func (v *sieve) undo(m mark) {
 	v.dropped = v.dropped[:m.n]
 	if m.n > 0 {
 		v.dropped[m.n-1].to = m.to
 	}
+}
+
+// takeBack keeps what was dropped since a mark, in the levels from one on.
+func (v *sieve) takeBack(k *skimmer, m mark, level int) {
+	v.undo(m)
 	for i := level; i < len(k.stack); i++ {
 		k.stack[i].part = part{}
 	}
@@ -130,6 +142,25 @@ func (v *sieve) keep(k *skimmer) { v.takeBack(k, v.in.mark, v.in.depth) }
 func (v *sieve) absent(k *skimmer) {
 	if v.in.active && !v.below.any {
 		v.keep(k) // null fits most types
+	}
+	if !v.in.active {
+		k.stack[len(k.stack)-1].part.kept = true
+	}
+}
+
+// closed is told that the innermost collection ends. Where nothing of it is kept,
+// its key is dropped too: a collection that says nothing is as good as none.
+func (v *sieve) closed(k *skimmer) {
+	n := len(k.stack) - 1
+	p := &k.stack[n].part
+	switch {
+	case n == 0 || v.in.active && n >= v.in.depth:
+	case p.kept || p.o == nil || p.from < 0:
+		k.stack[n-1].part.kept = true
+	default:
+		to := v.dropped[len(v.dropped)-1].to
+		v.undo(p.mark)
+		v.leaveOut(p.from, to)
 	}
 }
 
@@ -163,7 +194,8 @@ func (v *sieve) item(k *skimmer) part {
 	case list.o == nil:
 		return part{}
 	default:
-		return part{o: list.o.Items, unless: list.unless, level: list.level, mark: list.mark}
+		list.kept = true // with the line that begins the item
+		return part{o: list.o.Items, unless: list.unless, level: list.level, mark: list.mark, kept: true, from: -1}
 	}
 }
 
@@ -206,6 +238,7 @@ func (v *sieve) key(k *skimmer, key, value []byte, form form) bool {
 		if o := top.o.field(key); o != nil {
 			v.begin(k, o, value, form)
 		}
+		top.kept = top.kept || !v.drop && v.below.o == nil
 	}
 	return !keepsBlanks(value, form)
 }
@@ -224,8 +257,12 @@ func (o *Outline) field(key []byte) *Outline {
 // begin looks at the value of the last key, which has an outline.
 func (v *sieve) begin(k *skimmer, o *Outline, value []byte, form form) {
 	switch {
+	case !o.Drop && form == emptyForm:
+		v.below = part{o: o, mark: v.mark(), from: k.from}
+		if v.first || o.Stays {
+			v.below.from = -1
+		}
 	case !o.Drop:
-		v.below = part{o: o, mark: v.mark()}
 	case form == emptyForm:
 		v.in = dropping{true, len(k.stack), v.mark(), o.Unless}
 		v.below = part{s: o.Fits, any: o.Fits == nil}
@@ -266,10 +303,13 @@ func (v *sieve) fitsForm(s *Shape, value []byte, form form) bool {
 // fits reports that a type surely takes a value of one line.
 func (v *sieve) fits(s *Shape, value []byte) bool {
 	s = s.target()
-	text, isText := unquoted(value)
+	inQuotes := value[0] == '"' || value[0] == '\''
+	isText := inQuotes || value[0] != '[' && isPlainText(value)
 	switch {
+	case s.self && inQuotes:
+		return v.takes(s, value[1:len(value)-1], true)
 	case s.self:
-		return value[0] != '[' && v.takes(s, text, isText)
+		return value[0] != '[' && v.takes(s, value, isText)
 	case s.kind == reflect.String:
 		return isText
 	case isText:
@@ -282,7 +322,7 @@ func (v *sieve) fits(s *Shape, value []byte) bool {
 		}
 		return true
 	}
-	switch n := plain(text).(type) {
+	switch n := plain(string(value)).(type) {
 	case bool:
 		return s.kind == reflect.Bool
 	case int64:
@@ -303,12 +343,11 @@ type taking struct {
 const maxTakings = 1024
 
 // takes asks a type that decodes itself. Most of what it is asked was asked before.
-func (v *sieve) takes(s *Shape, text string, isText bool) bool {
-	t := taking{s, text, isText}
-	took, known := v.taken[t]
-	if known {
+func (v *sieve) takes(s *Shape, value []byte, isText bool) bool {
+	if took, known := v.taken[taking{s, string(value), isText}]; known {
 		return took
 	}
+	text := string(value)
 	var data []byte
 	if isText {
 		data = appendString(nil, text)
@@ -319,11 +358,10 @@ func (v *sieve) takes(s *Shape, text string, isText bool) bool {
 		}
 		data, _ = json.Marshal(n) // a number
 	}
-	took = reflect.New(s.typ).Interface().(json.Unmarshaler).UnmarshalJSON(data) == nil
+	took := reflect.New(s.typ).Interface().(json.Unmarshaler).UnmarshalJSON(data) == nil
 	if v.taken == nil || len(v.taken) == maxTakings {
 		v.taken = map[taking]bool{}
 	}
-	t.text = string(slices.Clone([]byte(text)))
-	v.taken[t] = took
+	v.taken[taking{s, text, isText}] = took
 	return took
 }

@@ -123,6 +123,12 @@ func (l *loader) look(t *task, k *skimmer) {
 		len(text) > l.opts.MaxDocumentBytes || l.opts.MaxDepth < 2*maxSkimmedDepth {
 		return
 	}
+	defer func() {
+		if recover() != nil { // no input may end the program; what was not looked at is parsed
+			t.skimmed, t.rest = nil, nil
+			*k = skimmer{}
+		}
+	}()
 	o := Object{APIVersion: value(text, "apiVersion"), Kind: value(text, "kind")}
 	if l.opts.Unread != nil && o.Kind != "Template" && l.opts.Unread(&o, text) { // before every line is looked at
 		t.skimmed = l.skim(t, k, text)
