@@ -47,6 +47,7 @@ func (c *Command) traceMany(cmd *cobra.Command, f *traceFlags, args []string) er
 		return err
 	}
 	sim := traffic.New(in.mesh)
+	c.garbage.point(true)
 	lines := lineReader{r: bufio.NewReaderSize(input, 64<<10)}
 	out := bufio.NewWriter(c.Stdout)
 	o := options(colored(f.color, c.Stdout), f.verbose)

@@ -91,7 +91,6 @@ func (c *Command) load(cmd *cobra.Command, f *inputFlags, args []string) (*loade
 	files := manifest.Options{Paths: paths, Namespace: f.namespace, Stdin: c.Stdin, MeshConfig: f.meshConfig}
 	if c.garbage != nil {
 		files.Rest = c.garbage.rest
-		defer c.garbage.read()
 	}
 	mesh, set, err := model.Load(context.Background(), files, model.Options{
 		AssumeInjected:  f.assumeInjected,
@@ -109,6 +108,7 @@ func (c *Command) load(cmd *cobra.Command, f *inputFlags, args []string) (*loade
 		}
 	}
 	set.Objects = nil // the mesh has those that decide something
+	c.garbage.point(false)
 	return l, nil
 }
 

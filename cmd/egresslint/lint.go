@@ -94,7 +94,9 @@ func (c *Command) runLint(cmd *cobra.Command, f *lintFlags, args []string) error
 	}
 	result := &report.Lint{Input: in.input(), Rules: ran(config), Lines: in.set}
 	done := c.progress("deciding")
-	findings := analyzers.Run(in.mesh, reach.New(traffic.New(in.mesh)), config)
+	rows := reach.New(traffic.New(in.mesh))
+	c.garbage.point(true)
+	findings := analyzers.Run(in.mesh, rows, config)
 	done()
 	if known != nil {
 		if gone := known.Apply(findings); gone > 0 {

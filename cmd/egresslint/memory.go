@@ -21,11 +21,14 @@ const leastHeap, perByte = 36 << 20, 2
 // leastPercent is the least of what the heap may grow by, whatever is alive.
 const leastPercent = 50
 
-// collector collects garbage seldom.
+// collector collects garbage seldom, and as long as what is made stays for the most
+// part, only at points where nothing else is going on: a collection beside other work
+// takes several times as long, and keeps what was made meanwhile.
 type collector struct {
 	// size is what the heap may grow to.
-	size    atomic.Uint64
-	reading atomic.Bool
+	size atomic.Uint64
+	// atPoints says that collections are due at such points.
+	atPoints atomic.Bool
 }
 
 // collectSparsely begins with that: with each collection, the percentage of the
@@ -44,11 +47,11 @@ func collectSparsely() *collector {
 	return c
 }
 
-// adjust sets the percentage of the next collection. While the input is read, that
-// is to begin by rest.
+// adjust sets the percentage of the next collection. Where that is due at a point,
+// it leaves time to get there.
 func (c *collector) adjust() {
 	size := c.size.Load()
-	if c.reading.Load() {
+	if c.atPoints.Load() {
 		size *= 2
 	}
 	live := max(measured("/gc/heap/live:bytes"), 4<<20) // as the least heap of the runtime
@@ -72,7 +75,7 @@ func (c *collector) rest(p manifest.Progress) func() {
 	if p.Files > 0 {
 		size += perByte * uint64(p.Bytes) * uint64(p.Of) / uint64(p.Files) //nolint:gosec // none is negative
 	}
-	if !c.reading.Swap(true) || c.size.Swap(size) < size/2 {
+	if !c.atPoints.Swap(true) || c.size.Swap(size) < size/2 {
 		c.adjust()
 	}
 	if measured("/memory/classes/heap/objects:bytes") < size {
@@ -81,13 +84,17 @@ func (c *collector) rest(p manifest.Progress) func() {
 	return runtime.GC
 }
 
-// read is told that all is read. Nothing else is going on then either: what is made
-// next is kept for the most part.
-func (c *collector) read() {
-	if c.reading.Swap(false) {
-		if measured("/memory/classes/heap/objects:bytes") > c.size.Load()/2 {
-			runtime.GC()
-		}
-		c.adjust()
+// point is told that nothing else is going on. last says that from here on little
+// stays of what is made.
+func (c *collector) point(last bool) {
+	if c == nil || !c.atPoints.Load() {
+		return
 	}
+	if last {
+		c.atPoints.Store(false)
+	}
+	if measured("/memory/classes/heap/objects:bytes") > c.size.Load()/2 {
+		runtime.GC()
+	}
+	c.adjust()
 }

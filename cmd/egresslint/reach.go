@@ -73,7 +73,9 @@ func (c *Command) runReach(cmd *cobra.Command, f *reachFlags, args []string) err
 		return err
 	}
 	done := c.progress("deciding")
-	matrix := reach.New(traffic.New(in.mesh)).Matrix(query)
+	rows := reach.New(traffic.New(in.mesh))
+	c.garbage.point(true)
+	matrix := rows.Matrix(query)
 	done()
 	if len(matrix.Workloads) == 0 && len(f.from) > 0 {
 		return fmt.Errorf("--from %q: no workload of the input matches; 'egresslint reach PATH' lists them", f.from)

@@ -82,6 +82,7 @@ func (c *Command) runTrace(cmd *cobra.Command, f *traceFlags, args []string) err
 		return err
 	}
 	sim := traffic.New(in.mesh)
+	c.garbage.point(true)
 	if question.Bypass && question.ConnectTo == "" {
 		return c.traceBypasses(f, in, sim, question)
 	}
