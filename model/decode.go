@@ -75,6 +75,12 @@ func (d *decoding) value() any {
 
 // istio decodes an object of one of Istio's kinds.
 func (d *decoding) istio(k *istioKind) any {
+	if object, plain := d.doc.Plain(); plain && object.IsMapping() {
+		if spec, ok := k.admitPlain(d.object, object); ok {
+			d.unknownFields("metadata", metav1.ObjectMeta{})
+			return spec
+		}
+	}
 	tree, err := d.tree()
 	if err != nil {
 		return d.refuse(&rejection{"the API server", []complaint{{"", err.Error()}}})
@@ -284,13 +290,16 @@ func (d *decoding) unknownMesh(path string) { d.unknownFields(path, &meshconfig.
 // unknownTopLevel reports fields beside spec: a spec that lost its indentation.
 func (d *decoding) unknownTopLevel(tree map[string]any) {
 	for _, key := range sortedKeys(tree) {
-		switch key {
-		case "apiVersion", "kind", "metadata", "spec", "status":
-		default:
+		if !isTopLevel(key) {
 			field := child("", key)
 			d.unknownField(manifest.Field{Path: field, Name: key, Position: d.doc.KeyPosition(field)})
 		}
 	}
+}
+
+// isTopLevel tells the fields that an object of one of Istio's kinds has.
+func isTopLevel(key string) bool {
+	return slices.Contains([]string{"apiVersion", "kind", "metadata", "spec", "status"}, key)
 }
 
 func (d *decoding) unknownField(f manifest.Field) {

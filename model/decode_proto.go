@@ -2,27 +2,26 @@ package model
 
 import (
 	"math"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
-// fill sets the fields of an empty message from the values of a document, as
-// istiod's decoder does (istio pkg/util/protomarshal UnmarshalAllowUnknown),
-// without the JSON that it wants. It returns false, and a message of no use,
-// where there is anything but the plain case (a null, a number in quotes, a field
-// by its protobuf name, two alternatives, a wrong type …): that is for istiod's
-// own decoder, which has the error messages too.
-func fill(m protoreflect.Message, fields map[string]any) bool {
+// fill sets the fields of an empty message from a mapping, as istiod's decoder does
+// (istio pkg/util/protomarshal UnmarshalAllowUnknown), without the JSON that it
+// wants. It returns false, and a message of no use, where there is anything but the
+// plain case (a null, a number in quotes, an unknown field, a field by its protobuf
+// name, two alternatives, a wrong type …): that is for istiod's own decoder, which
+// has the error messages too.
+func fill(m protoreflect.Message, fields manifest.Value) bool {
 	known := m.Descriptor().Fields()
-	for key, v := range fields {
+	for i := range fields.Len() {
+		key, v := fields.Entry(i)
 		field := known.ByJSONName(key)
 		if field == nil {
-			if known.ByName(protoreflect.Name(key)) != nil || strings.HasPrefix(key, "[") {
-				return false
-			}
-			continue // unknown: dropped
+			return false
 		}
 		if of := field.ContainingOneof(); of != nil && m.WhichOneof(of) != nil {
 			return false
@@ -34,17 +33,16 @@ func fill(m protoreflect.Message, fields map[string]any) bool {
 	return true
 }
 
-func fillField(m protoreflect.Message, field protoreflect.FieldDescriptor, v any) bool {
+func fillField(m protoreflect.Message, field protoreflect.FieldDescriptor, v manifest.Value) bool {
 	switch {
 	case field.IsList():
-		items, ok := v.([]any)
-		if !ok {
+		if !v.IsList() {
 			return false
 		}
 		value := m.NewField(field)
 		list := value.List()
-		for _, item := range items {
-			element, ok := fillValue(list.NewElement, field, item)
+		for i := range v.Len() {
+			element, ok := fillValue(list.NewElement, field, v.Item(i))
 			if !ok {
 				return false
 			}
@@ -53,12 +51,12 @@ func fillField(m protoreflect.Message, field protoreflect.FieldDescriptor, v any
 		m.Set(field, value)
 		return true
 	case field.IsMap():
-		entries, ok := v.(map[string]any)
-		if !ok || field.MapKey().Kind() != protoreflect.StringKind {
+		if !v.IsMapping() || field.MapKey().Kind() != protoreflect.StringKind {
 			return false
 		}
 		value := m.NewField(field)
-		for key, item := range entries {
+		for i := range v.Len() {
+			key, item := v.Entry(i)
 			element, ok := fillValue(value.Map().NewValue, field.MapValue(), item)
 			if !ok {
 				return false
@@ -76,23 +74,28 @@ func fillField(m protoreflect.Message, field protoreflect.FieldDescriptor, v any
 }
 
 // fillValue makes one value of a field's type; fresh gives an empty message.
-func fillValue(fresh func() protoreflect.Value, field protoreflect.FieldDescriptor, v any) (protoreflect.Value, bool) {
+func fillValue(fresh func() protoreflect.Value, field protoreflect.FieldDescriptor, v manifest.Value) (protoreflect.Value, bool) {
 	var none protoreflect.Value
+	if field.Kind() == protoreflect.MessageKind {
+		value := fresh()
+		return value, fillMessage(value.Message(), v)
+	}
+	scalar, _ := v.Scalar()
 	switch field.Kind() {
 	case protoreflect.StringKind:
-		s, ok := v.(string)
+		s, ok := scalar.(string)
 		return protoreflect.ValueOfString(s), ok
 	case protoreflect.BoolKind:
-		b, ok := v.(bool)
+		b, ok := scalar.(bool)
 		return protoreflect.ValueOfBool(b), ok
 	case protoreflect.Int32Kind:
-		i, ok := v.(int64)
+		i, ok := scalar.(int64)
 		return protoreflect.ValueOfInt32(int32(i)), ok && i >= math.MinInt32 && i <= math.MaxInt32
 	case protoreflect.Uint32Kind:
-		i, ok := v.(int64)
+		i, ok := scalar.(int64)
 		return protoreflect.ValueOfUint32(uint32(i)), ok && i >= 0 && i <= math.MaxUint32
 	case protoreflect.EnumKind:
-		name, ok := v.(string)
+		name, ok := scalar.(string)
 		if !ok {
 			return none, false
 		}
@@ -101,25 +104,21 @@ func fillValue(fresh func() protoreflect.Value, field protoreflect.FieldDescript
 			return none, false
 		}
 		return protoreflect.ValueOfEnum(value.Number()), true
-	case protoreflect.MessageKind:
-		value := fresh()
-		return value, fillMessage(value.Message(), v)
 	default:
 		return none, false
 	}
 }
 
-func fillMessage(m protoreflect.Message, v any) bool {
+func fillMessage(m protoreflect.Message, v manifest.Value) bool {
 	name := m.Descriptor().FullName()
 	if name.Parent() != "google.protobuf" {
-		fields, ok := v.(map[string]any)
-		return ok && fill(m, fields)
+		return v.IsMapping() && fill(m, v)
 	}
 	switch name.Name() {
 	case "BoolValue", "StringValue", "UInt32Value", "Int32Value":
 		return fillField(m, m.Descriptor().Fields().ByName("value"), v)
 	case "Duration":
-		text, ok := v.(string)
+		text, ok := v.Text()
 		d, err := time.ParseDuration(text)
 		if !ok || err != nil {
 			return false

@@ -94,6 +94,37 @@ func (k *istioKind) admit(o *manifest.Object, tree map[string]any) (proto.Messag
 	return nil, r
 }
 
+// admitPlain does the same as admit for an object of which everything is as it is in
+// most objects: it is plain and served, fits its schema, has no unknown fields and is
+// valid. ok is false for all others.
+func (k *istioKind) admitPlain(o *manifest.Object, object manifest.Value) (_ proto.Message, ok bool) {
+	silence()
+	_, version, _ := strings.Cut(o.APIVersion, "/")
+	spec, has := object.Field("spec")
+	if !has || !spec.IsMapping() || !slices.Contains(crdKinds()[o.Kind].Versions, version) {
+		return nil, false
+	}
+	for i := range object.Len() {
+		if key, _ := object.Entry(i); !isTopLevel(key) {
+			return nil, false
+		}
+	}
+	if !schemaOf(o.Kind).fits(object) {
+		return nil, false
+	}
+	defer func() { // as in read
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	msg := k.newSpec()
+	if !fill(msg.ProtoReflect(), spec) {
+		return nil, false
+	}
+	msg, messages := k.check(o, msg)
+	return msg, len(messages) == 0
+}
+
 // read decodes and validates a spec. It returns what is wrong with it, nothing
 // if it is valid.
 func (k *istioKind) read(o *manifest.Object, spec any) (_ proto.Message, messages []string) {
@@ -105,10 +136,6 @@ func (k *istioKind) read(o *manifest.Object, spec any) (_ proto.Message, message
 		}
 	}()
 	msg := k.newSpec()
-	if fields, ok := spec.(map[string]any); ok && fill(msg.ProtoReflect(), fields) {
-		return k.check(o, msg)
-	}
-	msg = k.newSpec()
 	if spec != nil {
 		data, err := json.Marshal(spec)
 		if err != nil {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"unicode/utf8"
+
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
 // crdSchema is the schema of a kind, in the little of OpenAPI that Istio's CRDs
@@ -162,23 +164,25 @@ func (s *crdSchema) atMostOne(value json.RawMessage) {
 }
 
 // fits reports that a value surely fits the schema.
-func (s *crdSchema) fits(v any) bool {
-	if s.unsure {
+func (s *crdSchema) fits(v manifest.Value) bool {
+	switch {
+	case s.unsure:
 		return false
-	}
-	switch v := v.(type) {
-	case map[string]any:
+	case v.IsMapping():
 		return (s.kind == "object" || s.kind == "") && s.enum == nil && s.fitsObject(v)
-	case []any:
-		if s.kind != "array" && s.kind != "" || s.enum != nil || !between(len(v), s.minItems, s.maxItems) {
+	case v.IsList():
+		if s.kind != "array" && s.kind != "" || s.enum != nil || !between(v.Len(), s.minItems, s.maxItems) {
 			return false
 		}
-		for _, item := range v {
-			if s.items != nil && !s.items.fits(item) {
+		for i := range v.Len() {
+			if s.items != nil && !s.items.fits(v.Item(i)) {
 				return false
 			}
 		}
 		return true
+	}
+	scalar, _ := v.Scalar()
+	switch v := scalar.(type) {
 	case string:
 		return (s.kind == "string" || s.kind == "") && (s.enum == nil || slices.Contains(s.enum, v)) &&
 			(s.pattern == nil || s.pattern.MatchString(v)) &&
@@ -193,21 +197,28 @@ func (s *crdSchema) fits(v any) bool {
 	}
 }
 
-func (s *crdSchema) fitsObject(v map[string]any) bool {
-	if !between(len(v), s.minProperties, s.maxProperties) {
+func (s *crdSchema) fitsObject(v manifest.Value) bool {
+	if !between(v.Len(), s.minProperties, s.maxProperties) {
 		return false
 	}
 	for _, name := range s.required {
-		if _, has := v[name]; !has {
+		if _, has := v.Field(name); !has {
 			return false
 		}
 	}
 	for _, names := range s.exclusive {
-		if !atMostOne(v, names) {
+		n := 0
+		for i := range v.Len() {
+			if name, _ := v.Entry(i); slices.Contains(names, name) {
+				n++
+			}
+		}
+		if n > 1 {
 			return false
 		}
 	}
-	for name, value := range v {
+	for i := range v.Len() {
+		name, value := v.Entry(i)
 		of := s.properties[name]
 		if of == nil {
 			of = s.others

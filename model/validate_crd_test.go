@@ -16,6 +16,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"sigs.k8s.io/yaml"
+
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
 // TestSchemasAreUnderstood holds that there is nothing in the schemas of Istio's
@@ -58,7 +60,7 @@ func TestComplaintsAreTrue(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, doc := range strings.Split(string(text), "\n---") {
-			for range 30 {
+			for range 10 {
 				tree := integers(unmarshalled(doc))
 				object, _ := tree.(map[string]any)
 				name, _ := object["kind"].(string)
@@ -69,7 +71,11 @@ func TestComplaintsAreTrue(t *testing.T) {
 					spoil(r, object["spec"], odd())
 				}
 				asked++
-				fits, quick := validator(t, name).Validate(tree) == nil, schemaOf(name).fits(tree)
+				fits, quick := validator(t, name).Validate(tree) == nil, false
+				withValue(t, tree, r.IntN(2) == 0, func(v manifest.Value) {
+					v, _ = v.Field("tree")
+					quick = schemaOf(name).fits(v)
+				})
 				got, want := checkSchema(name, object), complaintsOf(validator(t, name).Validate(tree), tree)
 				if quick && !fits || !slices.EqualFunc(got, want, alike) {
 					t.Fatalf("%s, %s: fits %v for sure: %v\nwrong: %v\nbut by its schema wrong: %v", file, name, tree, quick, got, want)
