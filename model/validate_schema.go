@@ -83,11 +83,11 @@ func (s *crdSchema) complain(out []complaint, v any, field string) []complaint {
 	say := func(format string, args ...any) {
 		out = append(out, complaint{field, fmt.Sprintf(format, args...)})
 	}
-	if got := jsonType(v); s.kind != "" && s.kind != got && !(s.kind == "integer" && isWhole(v)) {
+	if got := jsonType(v); s.kind != "" && s.kind != got && (s.kind != "integer" || !isWhole(v)) {
 		say("must be of type %s, not %s", s.kind, got)
 		return out
 	}
-	if text, isText := v.(string); s.enum != nil && !(isText && slices.Contains(s.enum, text)) {
+	if text, isText := v.(string); s.enum != nil && (!isText || !slices.Contains(s.enum, text)) {
 		var supported []string
 		for _, value := range s.enum {
 			supported = append(supported, fmt.Sprintf("%q", value))

@@ -15,9 +15,11 @@ type Value struct{ node *yaml.Node }
 // and keys that are no text or stand twice in a mapping.
 func (d *Document) Plain() (object Value, ok bool) { return Value{d.root}, d.plain }
 
-// IsMapping reports whether v is a mapping, IsList whether it is a list.
+// IsMapping reports whether v is a mapping.
 func (v Value) IsMapping() bool { return v.node.Kind == yaml.MappingNode }
-func (v Value) IsList() bool    { return v.node.Kind == yaml.SequenceNode }
+
+// IsList reports whether v is a list.
+func (v Value) IsList() bool { return v.node.Kind == yaml.SequenceNode }
 
 // Len is the number of entries of a mapping or of items of a list.
 func (v Value) Len() int {
