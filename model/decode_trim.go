@@ -85,10 +85,10 @@ func trimSpec(pod *corev1.PodSpec) {
 	}
 }
 
-// trimPod returns a pod's spec without what else has no bearing on egress. Others
-// may have the same, so that it must not be changed.
+// trimPod returns a pod's spec without what else has no bearing on egress, which it
+// takes out of spec. Others may have the same, so that it must not be changed.
 func trimPod(spec *corev1.PodSpec) *corev1.PodSpec {
-	pod := *spec
+	pod := spec
 	pod.ServiceAccountName, pod.DeprecatedServiceAccount = "", "" // as Workload.ServiceAccount
 	// Of volumes those of the node count: they may lead out of the pod.
 	ofNode := func(v corev1.Volume) bool { return v.HostPath != nil }
@@ -100,7 +100,7 @@ func trimPod(spec *corev1.PodSpec) *corev1.PodSpec {
 	pod.SecurityContext = unlessEmpty(pod.SecurityContext)
 	trimContainers(pod.Containers)
 	trimContainers(pod.InitContainers)
-	return shared(&pod)
+	return shared(pod)
 }
 
 func trimContainers(containers []corev1.Container) {
@@ -141,7 +141,7 @@ var (
 // What is shared: so many specs, of so many bytes.
 const maxShared, maxSharedBytes = 4096, 512
 
-// shared returns a value of the same content that others have too.
+// shared returns a value of the same content that others have too, or a copy.
 func shared[T any, P interface {
 	*T
 	Marshal() ([]byte, error)
@@ -151,17 +151,24 @@ func shared[T any, P interface {
 	}
 	content, err := v.Marshal()
 	if err != nil || len(content) > maxSharedBytes {
-		return v
+		return copied(v)
 	}
 	key := reflect.TypeFor[T]().Name() + string(content)
 	if known, ok := sharedSpecs.Load(key); ok {
 		return known.(P)
 	}
+	v = copied(v)
 	if sharedCount.Add(1) > maxShared {
 		return v
 	}
 	known, _ := sharedSpecs.LoadOrStore(key, v)
 	return known.(P)
+}
+
+// copied takes a value out of what it is a part of.
+func copied[T any](v *T) *T {
+	c := *v
+	return &c
 }
 
 // readContainer tells the containers of Istio, of which image, arguments and

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -128,16 +129,21 @@ func (d *decoding) patch(lacks string) any {
 	return refused{}
 }
 
+// scratchTemplates are for pod templates on the way to a workload.
+var scratchTemplates = sync.Pool{New: func() any { return &corev1.PodTemplateSpec{} }}
+
 // podTemplate decodes the template at a field path, "" for the object itself.
 func (d *decoding) podTemplate(place string) any {
-	template := &corev1.PodTemplateSpec{}
+	template := scratchTemplates.Get().(*corev1.PodTemplateSpec)
+	defer scratchTemplates.Put(template) // the workload has what it holds
+	*template = corev1.PodTemplateSpec{}
 	var err error
 	filled, unknown := false, true
 	if place != "" {
 		filled, unknown = d.doc.Fill(place, template, podTemplateShape())
 	}
 	if !filled {
-		template, unknown = &corev1.PodTemplateSpec{}, true
+		*template, unknown = corev1.PodTemplateSpec{}, true
 		if place == "" {
 			err = d.doc.Unmarshal(template)
 		} else {

@@ -63,7 +63,10 @@ type step struct {
 // anything but dots and opening brackets. What is not well formed at the end is
 // taken as a key that will not be found.
 func parsePath(path string) []step {
-	var steps []step
+	if path == "" {
+		return nil
+	}
+	steps := make([]step, 0, 1+strings.Count(path, ".")+strings.Count(path, "["))
 	for path != "" {
 		switch {
 		case path[0] == '.':
