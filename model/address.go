@@ -21,8 +21,8 @@ import (
 type addressBook struct {
 	// listed are all addresses and prefixes in Services and ServiceEntries.
 	listed []netip.Prefix
-	// taken is the union of listed, once all are there.
-	taken    *netipx.IPSet
+	// taken is the union of listed, sorted, once all are there.
+	taken    []netipx.IPRange
 	clusterI map[*KubeService][]string
 	pods     map[*Workload]netip.Addr
 	owner    map[netip.Addr]*Workload
@@ -45,7 +45,7 @@ func newAddressBook(mesh *Mesh, config *MeshConfig) *addressBook {
 		b.list(svc.Spec.Spec.ClusterIP)
 		b.list(svc.Spec.Spec.ExternalIPs...)
 	}
-	b.taken = addressSet(b.listed)
+	b.taken = addressSet(b.listed).Ranges()
 	services := slices.Clone(mesh.KubeServices)
 	slices.SortStableFunc(services, func(x, y *KubeService) int {
 		return cmp.Or(strings.Compare(x.Namespace, y.Namespace), strings.Compare(x.Name, y.Name))
@@ -75,8 +75,14 @@ func newAddressBook(mesh *Mesh, config *MeshConfig) *addressBook {
 	}
 	next = netip.MustParseAddr("240.240.0.1")
 	allocates := config.Enabled("PILOT_ENABLE_IP_AUTOALLOCATE")
-	if prefix, err := netip.ParsePrefix(config.Setting("PILOT_IP_AUTOALLOCATE_IPV4_PREFIX")); err == nil && allocates {
+	if prefix, err := netip.ParsePrefix(config.Setting("PILOT_IP_AUTOALLOCATE_IPV4_PREFIX")); err == nil && prefix.Addr().Is4() && allocates {
 		next = firstHost(prefix)
+	}
+	given := map[string]bool{}
+	for _, addresses := range b.clusterI {
+		for _, a := range addresses {
+			given[a] = true
+		}
 	}
 	for _, entry := range mesh.ServiceEntries {
 		if !autoAllocates(entry, allocates) {
@@ -85,6 +91,11 @@ func newAddressBook(mesh *Mesh, config *MeshConfig) *addressBook {
 		for _, h := range entry.Spec.GetHosts() {
 			if host.Name(h).IsWildCarded() && (!allocates || entry.Spec.GetResolution() != networking.ServiceEntry_DYNAMIC_DNS) {
 				continue
+			}
+			for next = b.unlisted(next); b.owner[next] != nil || given[next.String()]; next = b.unlisted(next.Next()) {
+			}
+			if !next.IsValid() {
+				break // the range is used up
 			}
 			b.autos[entry.ID()+"/"+h] = next.String()
 			next = next.Next()
@@ -112,12 +123,20 @@ func (b *addressBook) list(addresses ...string) {
 	}
 }
 
-// unlisted returns the first address from a on that no manifest lists.
+// unlisted returns the first address from a on that no manifest lists; a itself where
+// they list all.
 func (b *addressBook) unlisted(a netip.Addr) netip.Addr {
-	for b.taken.Contains(a) {
-		a = a.Next()
+	from, _ := slices.BinarySearchFunc(b.taken, a, func(r netipx.IPRange, a netip.Addr) int { return r.To().Compare(a) })
+	next := a
+	for _, r := range b.taken[from:] {
+		if !r.Contains(next) {
+			break
+		}
+		if next = r.To().Next(); !next.IsValid() || next.Is4() != a.Is4() {
+			return a
+		}
 	}
-	return a
+	return next
 }
 
 func (b *addressBook) clusterIPs(svc *KubeService) []string { return b.clusterI[svc] }

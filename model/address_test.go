@@ -88,3 +88,23 @@ func TestMadeUpAddresses(t *testing.T) {
 		t.Error("public addresses are not one for each name")
 	}
 }
+
+// Whoever lists all addresses gets no answer worth waiting for, and no panic.
+func TestUnlistedAddresses(t *testing.T) {
+	const entry = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: all, namespace: shop}\nspec: {hosts: [all.example.com], addresses: [LIST], ports: [{number: 80, name: tcp, protocol: TCP}]}\n" +
+		"---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: auto, namespace: shop}\nspec: {hosts: [auto.example.com], resolution: DNS, ports: [{number: 81, name: tcp, protocol: TCP}]}\n" +
+		"---\napiVersion: v1\nkind: Pod\nmetadata: {name: cart, namespace: shop}\nspec: {containers: [{name: cart, image: i}]}\n"
+	for list, want := range map[string][2]string{
+		"198.51.100.1":           {"10.244.0.1", "240.240.0.1"},
+		"10.244.0.0/30":          {"10.244.0.4", "240.240.0.1"},
+		"0.0.0.0/1":              {"128.0.0.0", "240.240.0.1"},
+		"0.0.0.0/1, 128.0.0.0/1": {"10.244.0.1", "240.240.0.1"},
+		"240.240.0.1":            {"10.244.0.1", "240.240.0.2"},
+	} {
+		p := pushOf(t, strings.Replace(entry, "LIST", list, 1))
+		got := [2]string{p.PodAddress(p.Mesh.Workloads[0]).String(), p.Resolve("shop", "auto.example.com", true).Addr.String()}
+		if got != want {
+			t.Errorf("%s: %v, want %v", list, got, want)
+		}
+	}
+}

@@ -27,7 +27,19 @@ func (c *MeshConfig) reads(definition string) bool {
 // Reads reports whether istiod reads objects of the kind of o. Kinds of Kubernetes
 // itself it always does.
 func (c *MeshConfig) Reads(o *manifest.Object) bool {
-	return c.Setting("PILOT_IGNORE_RESOURCES") == "" || !strings.Contains(o.Group(), ".") || c.reads(definitionOf(o.Group(), o.Kind))
+	if c.Setting("PILOT_IGNORE_RESOURCES") == "" || !strings.Contains(o.Group(), ".") {
+		return true
+	}
+	definition := definitionOf(o.Group(), o.Kind)
+	if c.reading == nil { // a configuration that Build did not make
+		return c.reads(definition)
+	}
+	if known, ok := c.reading.Load(definition); ok {
+		return known.(bool)
+	}
+	read := c.reads(definition)
+	c.reading.Store(definition, read)
+	return read
 }
 
 // definitionOf names the CustomResourceDefinition of a kind.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	"istio.io/istio/pkg/config/mesh"
@@ -39,8 +40,10 @@ type MeshConfig struct {
 	// Environment are the environment variables of istiod that the input sets
 	// (PILOT_…, ENABLE_…).
 	Environment map[string]string
-	// environmentAt is what sets each of them.
+	// environmentAt is what sets each of them, reading what [MeshConfig.Reads] found
+	// out about kinds.
 	environmentAt map[string]Place
+	reading       *sync.Map
 
 	// origins are the places where fields may be set; the first that has a
 	// field decides it.

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"istio.io/istio/pkg/config/mesh"
 
@@ -211,7 +212,7 @@ func (c *configuring) settle(revision string) (*MeshConfig, *installation) {
 	if chosen == nil && len(mine) == 0 && c.istiods[revision] == nil {
 		return nil, nil
 	}
-	config := &MeshConfig{Revision: revision}
+	config := &MeshConfig{Revision: revision, reading: &sync.Map{}}
 	fields := map[string]any{}
 	base := mesh.DefaultMeshConfig()
 	if chosen != nil {

@@ -81,8 +81,15 @@ type Switch struct {
 	Place
 }
 
-// String returns "NAME=value".
-func (s *Switch) String() string { return s.Name + "=" + s.Value }
+// String returns "NAME=value" for messages, on one line and not too long.
+func (s *Switch) String() string {
+	const most = 80
+	value := []rune(printable(s.Value))
+	if len(value) > most {
+		value = append(value[:most], '…')
+	}
+	return s.Name + "=" + string(value)
+}
 
 // Default returns what the variable is without being set.
 func (s *Switch) Default() string { return switches[s.Name] }
@@ -90,7 +97,7 @@ func (s *Switch) Default() string { return switches[s.Name] }
 // Unmodelled says that something is not known because of the switch; what is a
 // clause.
 func (s *Switch) Unmodelled(what string) *Unmodelled {
-	return &Unmodelled{Why: fmt.Sprintf("istiod is started with %s: %s", printable(s.String()), what), Place: s.Place}
+	return &Unmodelled{Why: fmt.Sprintf("istiod is started with %s: %s", s, what), Place: s.Place}
 }
 
 // Setting returns one of istiod's switches as a control plane has it: what the
@@ -165,6 +172,7 @@ func (m *Mesh) WithoutSwitch(of *MeshConfig, name string) *Mesh {
 	c := *of
 	c.Environment = maps.Clone(of.Environment)
 	delete(c.Environment, name)
+	c.reading = &sync.Map{}
 	out := *m
 	out.Revisions = maps.Clone(m.Revisions)
 	for revision, other := range m.Revisions {

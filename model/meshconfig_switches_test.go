@@ -75,6 +75,14 @@ func TestWhereAProfileSetsSwitches(t *testing.T) {
 	}
 }
 
+// What a switch is set to is anybody's text.
+func TestTextOfSwitches(t *testing.T) {
+	s := &Switch{Name: "A", Value: "x\x1b[31m\n" + strings.Repeat("long ", 100)}
+	if text := s.String(); len(text) > 100 || strings.ContainsAny(text, "\x1b\n") || !strings.HasPrefix(text, "A=x") {
+		t.Errorf("%q", text)
+	}
+}
+
 // Each control plane has its own switches.
 func TestSwitchesOfRevisions(t *testing.T) {
 	const istiod = `apiVersion: apps/v1

@@ -154,8 +154,8 @@ func Assumption(a model.InjectionAssumption) string {
 // (istio pilot/pkg/serviceregistry/kube/controller/namespacecontroller.go).
 func (s *subject) unwatched() string {
 	if only := s.config.Setting("ISTIO_WATCH_NAMESPACE"); only != "" && only != s.ns.Name {
-		return fmt.Sprintf("namespace %s is not the one that istiod watches (ISTIO_WATCH_NAMESPACE=%s), and its pods are taken to start all the same: "+
-			"istiod does not keep the ConfigMap istio-ca-root-cert there", s.ns.Name, only)
+		return fmt.Sprintf("namespace %s is not the one that istiod watches (%s), and its pods are taken to start all the same: "+
+			"istiod does not keep the ConfigMap istio-ca-root-cert there", s.ns.Name, s.config.Switch("ISTIO_WATCH_NAMESPACE"))
 	}
 	selectors := s.config.GetDiscoverySelectors()
 	if len(selectors) == 0 || !s.ns.Declared {

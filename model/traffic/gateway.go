@@ -168,6 +168,9 @@ func (p *proxy) tcpChain(s *model.GatewayServer) *chain {
 				c.what = fmt.Sprintf("%s opens TLS (%s) and forwards what is inside as %s says", s.Title(), s.GetTls().GetMode(), vs.Title())
 				c.because[0] = serverBecause(s, "tls.mode")[0]
 			}
+			if u := p.readsRedis(s.Protocol()); u != nil {
+				c.opaque = u.Why
+			}
 			return c
 		}
 	}

@@ -145,14 +145,27 @@ func ingressOn(s *model.Sidecar, port int) *networking.IstioIngressListener {
 	return nil
 }
 
+// mostSwitches bounds the switches that [Simulation.Explain] looks at for one flow,
+// those of the client's own control plane first.
+const mostSwitches = 24
+
 // Explain is [Simulation.Trace] with a hop in front for each of istiod's switches that
 // decides the flow: without which it would fare otherwise. Where any is set, it takes
 // as much longer as there are.
 func (s *Simulation) Explain(f flow.Flow) *flow.Trace {
 	t := s.Trace(f)
+	configs := s.mesh.Configs()
+	if client, _ := s.find(f.From); client != nil {
+		first := s.mesh.ConfigFor(client)
+		configs = slices.Insert(slices.DeleteFunc(configs, func(c *model.MeshConfig) bool { return c == first }), 0, first)
+	}
 	var own *flow.Trace // t may stand for several choices of istiod
-	for _, config := range s.mesh.Configs() {
+	tried := 0
+	for _, config := range configs {
 		for _, set := range config.Switched() {
+			if tried++; tried > mostSwitches {
+				return t
+			}
 			if own == nil {
 				own, _ = s.trace(f)
 			}
@@ -191,7 +204,9 @@ func (s *Simulation) without(config *model.MeshConfig, name string) *Simulation 
 		if s.unswitched == nil {
 			s.unswitched = map[string]*Simulation{}
 		}
-		s.unswitched[key] = o
+		if len(s.unswitched) < 2*mostSwitches {
+			s.unswitched[key] = o
+		}
 	}
 	return o
 }
