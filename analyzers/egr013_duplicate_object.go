@@ -16,7 +16,7 @@ var duplicateObject = register(&Analyzer{
 		Title: "The same object is defined twice",
 		What: "Two documents have the same kind, namespace and name (the API version does not count). " +
 			"With the same content, or with differences that bear on nothing here (images, replicas, how requests for a Service are split), that is a note, because the answers are the same whichever counts; " +
-			"with other differences it is a warning. It stays a note where no answer hangs on which counts: the definitions stand in different files and the input holds no workload, or in directories that are by their names parts of a kustomization (`overlays`, `components`), " +
+			"with other differences it is a warning. It stays a note where no answer hangs on which counts: the definitions stand in different files and the input holds no workload, or in directories that are by their names parts of a kustomization (`base`, `overlays`, `components`), " +
 			"or they are of a workload, a Service or a namespace and nothing in the input controls egress. The last one counts, " +
 			"in the order of the given paths and of the names of files.",
 		Why: "In a cluster there is one object: the one that was applied last, which nobody can tell from the manifests. " +
@@ -126,7 +126,7 @@ func decides(p *Pass, kind string, x manifest.Problem) bool {
 // parts of Kustomize's, of which one takes the place of another or changes it.
 func putTogether(x manifest.Problem) bool {
 	a, b := path.Dir(x.Position.File), path.Dir(x.Other.File)
-	return a != b && slices.ContainsFunc(strings.Split(a+"/"+b, "/"), func(part string) bool { return part == "overlays" || part == "components" })
+	return a != b && slices.ContainsFunc(strings.Split(a+"/"+b, "/"), func(part string) bool { return part == "base" || part == "overlays" || part == "components" })
 }
 
 // controlled are kinds that hold what is controlled, and no control.

@@ -93,7 +93,7 @@ func (pods podsOf) reportNearLabel(p *Pass, np *model.NetworkPolicy, i, j int) {
 			continue
 		}
 		key := missing[0]
-		if got, value := w.Labels[key], peer.PodSelector.MatchLabels[key]; near(got, value) {
+		if got, value := w.Labels[key], peer.PodSelector.MatchLabels[key]; near(got, value) && !asksFor(p, w.Namespace, key, value) {
 			field := fmt.Sprintf("spec.egress[%d].to[%d].podSelector", i, j) + strings.TrimPrefix(manifest.FieldPath("x", "matchLabels", key), "x")
 			p.Report(Finding{Object: np.Object, Field: field, Label: "no pod has this label", Severity: Error,
 				Related: []Related{{w.Object, w.Field("metadata.labels"), "the labels of " + w.ID()}},
@@ -102,6 +102,14 @@ func (pods podsOf) reportNearLabel(p *Pass, np *model.NetworkPolicy, i, j int) {
 			return
 		}
 	}
+}
+
+// asksFor reports whether a Service of a namespace selects by a label as well: then
+// it is the label of the pods that is misspelt (EGR308).
+func asksFor(p *Pass, namespace, key, value string) bool {
+	return slices.ContainsFunc(p.Reach.Sim.Push().Services(), func(s *model.Service) bool {
+		return s.Kubernetes() && s.Namespace == namespace && s.Selector[key] == value
+	})
 }
 
 // selectsNamespace reports whether a selector certainly selects a namespace.
