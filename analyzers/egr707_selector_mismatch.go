@@ -59,6 +59,9 @@ func runSelectorMismatch(p *Pass) {
 		meant     *model.Namespace
 		key, hint string
 	}
+	if len(p.Mesh.NetworkPolicies) == 0 {
+		return
+	}
 	pods := readPods(p)
 	known := map[string]answer{} // policies of many namespaces are copies
 	for _, np := range p.Mesh.NetworkPolicies {

@@ -66,12 +66,16 @@ type lostSubset struct {
 
 func runSubsetMissing(p *Pass) {
 	in := intentOf(p)
-	in.reportEmptySubsets()
-	var found byKey[lostSubset]
-	for a := range in.failing(flow.NoCluster) {
+	var found, empty byKey[lostSubset]
+	for a := range in.failing(flow.NoCluster, flow.NoEndpoints) {
 		if k, ok := in.lostSubset(a); ok {
 			found.add(k, a)
+		} else if k, ok := in.emptySubset(a); ok {
+			empty.add(k, a)
 		}
+	}
+	for _, k := range empty.keys {
+		p.Report(emptyFinding(k, empty.of[k]))
 	}
 	for _, k := range found.keys {
 		p.Report(subsetFinding(k, found.of[k]))

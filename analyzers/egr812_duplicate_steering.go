@@ -63,11 +63,15 @@ type rivalry struct {
 
 func runDuplicateSteering(p *Pass) {
 	in := intentOf(p)
+	if len(in.steerings) == 0 {
+		return
+	}
 	var found byKey[rivalry]
 	without := map[*model.MergedVirtualService]*traffic.Simulation{}
 	tried := map[[2]*model.MergedVirtualService]bool{}
+	byHost := in.meshRoutesByHost()
 	for _, s := range in.steerings {
-		for _, rival := range in.rivalsOf(s) {
+		for _, rival := range in.rivalsOf(s, byHost) {
 			pair := [2]*model.MergedVirtualService{s.Route, rival}
 			if tried[pair] || len(tried) >= maxRemoved {
 				continue
@@ -113,21 +117,37 @@ func runDuplicateSteering(p *Pass) {
 	}
 }
 
-// rivalsOf returns the other VirtualServices for sidecars that have exactly a host of
-// a steering and do not send it to the same Service.
-func (in *intent) rivalsOf(s *steering) []*model.MergedVirtualService {
+// meshRoutesByHost are the VirtualServices for sidecars by the hosts that they name.
+func (in *intent) meshRoutesByHost() map[host.Name][]*model.MergedVirtualService {
+	out := map[host.Name][]*model.MergedVirtualService{}
+	for _, vs := range in.push.VirtualServices() {
+		if vs.OfGatewayAPI != "" || !slices.Contains(vs.Gateways, model.MeshGateway) {
+			continue
+		}
+		for _, h := range vs.Hosts {
+			out[lower(h)] = append(out[lower(h)], vs)
+		}
+	}
+	return out
+}
+
+// rivalsOf returns the other VirtualServices of those by host that have exactly a
+// host of a steering and do not send it to the same Service.
+func (in *intent) rivalsOf(s *steering, byHost map[host.Name][]*model.MergedVirtualService) []*model.MergedVirtualService {
 	if s.Route.OfGatewayAPI != "" {
 		return nil
 	}
 	var out []*model.MergedVirtualService
-	for _, vs := range in.push.VirtualServices() {
-		if vs == s.Route || vs.OfGatewayAPI != "" || vs.Object == s.Route.Object || !slices.Contains(vs.Gateways, model.MeshGateway) || sharedHost(s, vs) == "" {
-			continue
-		}
-		if !slices.ContainsFunc(in.steerings, func(x *steering) bool {
-			return x.Route == vs && x.Destination.GetHost() == s.Destination.GetHost()
-		}) {
-			out = append(out, vs)
+	for _, h := range s.Hosts {
+		for _, vs := range byHost[h] {
+			if vs.Object == s.Route.Object || slices.Contains(out, vs) {
+				continue
+			}
+			if !slices.ContainsFunc(in.covering(string(h)), func(x *steering) bool {
+				return x.Route == vs && x.Destination.GetHost() == s.Destination.GetHost()
+			}) {
+				out = append(out, vs)
+			}
 		}
 	}
 	return out
