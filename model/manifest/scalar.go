@@ -167,6 +167,11 @@ func number(s string) any {
 				return f
 			}
 		}
+		if binary, ok := strings.CutPrefix(digits, "0b"); ok { // with a sign: "0b-1"
+			if i, err := strconv.ParseInt(binary, 2, 64); err == nil {
+				return i
+			}
+		}
 	}
 	return s
 }
