@@ -6,11 +6,11 @@ import (
 	"strings"
 
 	"istio.io/istio/pkg/config/host"
-	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/kube/networkingv1"
 	"github.com/egresslint/egresslint/model/manifest"
 )
 

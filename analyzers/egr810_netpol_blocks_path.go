@@ -7,11 +7,11 @@ import (
 
 	"istio.io/istio/pkg/config/host"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/kube/networkingv1"
 	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/model/netpol"
 	"github.com/egresslint/egresslint/model/reach"

@@ -8,10 +8,10 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 
 	"istio.io/istio/pkg/config/visibility"
 
+	"github.com/egresslint/egresslint/model/kube/discoveryv1"
 	"github.com/egresslint/egresslint/model/manifest"
 )
 

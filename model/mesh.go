@@ -7,8 +7,6 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
@@ -16,6 +14,8 @@ import (
 	networkingv1beta1 "istio.io/api/networking/v1beta1"
 	security "istio.io/api/security/v1beta1"
 
+	"github.com/egresslint/egresslint/model/kube/discoveryv1"
+	"github.com/egresslint/egresslint/model/kube/networkingv1"
 	"github.com/egresslint/egresslint/model/manifest"
 )
 

@@ -4,8 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/egresslint/egresslint/model/kube/networkingv1"
 )
 
 func TestNetworkPolicies(t *testing.T) {

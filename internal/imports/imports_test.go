@@ -15,6 +15,7 @@ const module = "github.com/egresslint/egresslint/"
 // layers lists the packages from the bottom up; a package may import only those
 // of earlier lines.
 var layers = [][]string{
+	{"model/kube/networkingv1", "model/kube/discoveryv1"},
 	{"model/manifest"},
 	{"model/flow", "model"},
 	{"model/capture", "model/netpol"},

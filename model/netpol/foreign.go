@@ -1,8 +1,7 @@
 package netpol
 
 import (
-	networkingv1 "k8s.io/api/networking/v1"
-
+	"github.com/egresslint/egresslint/model/kube/networkingv1"
 	"github.com/egresslint/egresslint/model/manifest"
 )
 

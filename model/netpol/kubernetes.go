@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"slices"
 
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/kube/networkingv1"
 )
 
 // Isolating returns the NetworkPolicies that certainly select a pod and restrict

@@ -4,9 +4,9 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/kube/networkingv1"
 )
 
 // memo keeps what was answered: the flows of one workload ask few questions, each

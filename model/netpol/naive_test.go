@@ -4,10 +4,10 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/kube/networkingv1"
 )
 
 // naive decides as the Kubernetes documentation puts it, "Network Policies",

@@ -1,6 +1,7 @@
 package netpol
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -8,11 +9,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/kube/networkingv1"
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
@@ -281,7 +282,8 @@ func describe(mesh *model.Mesh) string {
 		out += fmt.Sprintf("%s %v %v\n", w.ID(), w.Labels, w.Pod.Containers[0].Ports)
 	}
 	for _, np := range mesh.NetworkPolicies {
-		out += fmt.Sprintf("%s %s\n", np.ID(), np.Spec.Spec.String())
+		text, _ := json.Marshal(np.Spec.Spec) // of strings and numbers
+		out += fmt.Sprintf("%s %s\n", np.ID(), text)
 	}
 	return out
 }
