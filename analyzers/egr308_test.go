@@ -1,6 +1,7 @@
 package analyzers_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,6 +88,37 @@ func TestGatewayDisabledInOneOfTwo(t *testing.T) {
 		lines := analyzertest.RunText(t, manifests, "EGR308")
 		if want := name == "once"; slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "disables gateway") }) != want {
 			t.Errorf("defined %s, reported %v: %q", name, !want, lines)
+		}
+	}
+}
+
+// TestBoundToRefusedGateway leaves a Gateway that is there and refused to EGR011.
+func TestBoundToRefusedGateway(t *testing.T) {
+	const manifests = `apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: %s, namespace: perimeter}
+spec:
+  selector: {app: way-out}
+  servers: [{port: {number: 443, name: tls, protocol: TLS}, hosts: [api.carrier.example]}]
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: entrance, namespace: perimeter}
+spec:
+  selector: {app: entrance}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: [shop.example]}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: api, namespace: perimeter}
+spec:
+  hosts: [api.carrier.example]
+  gateways: [way-out]
+  http: [{route: [{destination: {host: api.carrier.example}}]}]
+`
+	for name, want := range map[string]int{"way-out": 0, "way-in": 1} {
+		if lines := analyzertest.RunText(t, fmt.Sprintf(manifests, name), "EGR308"); len(lines) != want {
+			t.Errorf("with Gateway %s refused: %q", name, lines)
 		}
 	}
 }
