@@ -89,7 +89,7 @@ func (g *egressGateway) doors() []door {
 				seen[e.Port] = true
 				d := door{gateway: g, to: fmt.Sprintf("%s/%s:%d", s.Namespace, s.Kube.Name, port.Number)}
 				for _, server := range g.servers {
-					if server.Port == e.Port {
+					if server.Port == e.Port && len(d.requests) < maxAtDoor {
 						d.requests = append(d.requests, g.unasked(server)...)
 					}
 				}

@@ -81,6 +81,8 @@ type gathered struct {
 	workloads map[unmet][]*model.Workload
 	proofs    map[unmet]*proof
 	needs     map[string][]netpol.Need
+	// others: policies beside those of the workloads may have a say.
+	others *bool
 }
 
 func (g *gathered) add(u unmet, class []*model.Workload, witness *proof) {
@@ -126,9 +128,13 @@ func (g *gathered) needsOf(p *Pass, w *model.Workload, proxy netpol.Proxy, polic
 	for _, np := range policies {
 		key += " " + np.Name
 	}
-	if len(p.Mesh.ClusterNetworkPolicies)+len(p.Mesh.Unmodelled) > 0 || slices.ContainsFunc(p.Mesh.NetworkPolicies, func(np *model.NetworkPolicy) bool {
-		return np.Namespace == "kube-system" || np.Namespace == p.Mesh.Config.GetRootNamespace()
-	}) {
+	if g.others == nil {
+		others := len(p.Mesh.ClusterNetworkPolicies)+len(p.Mesh.Unmodelled) > 0 || slices.ContainsFunc(p.Mesh.NetworkPolicies, func(np *model.NetworkPolicy) bool {
+			return np.Namespace == "kube-system" || np.Namespace == p.Mesh.Config.GetRootNamespace()
+		})
+		g.others = &others
+	}
+	if *g.others {
 		key = reach.From(w)
 	}
 	if _, known := g.needs[key]; !known {

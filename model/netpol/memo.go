@@ -15,6 +15,8 @@ type memo struct {
 	mu       sync.Mutex
 	pods     map[podKey]Verdict
 	internet map[internetKey][]piece
+	// serving are the workloads with some labels.
+	serving map[string][]*model.Workload
 }
 
 // podKey is a question about two pods.

@@ -1,6 +1,8 @@
 package netpol
 
 import (
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/egresslint/egresslint/model"
@@ -84,14 +86,25 @@ func (p *Policies) Needs(from *model.Workload, proxy Proxy, path ...Stop) []Need
 // serving returns the workloads that have labels, or the assumed one where the
 // input has none.
 func (p *Policies) serving(assumed *model.Workload, labels map[string]string) (list []*model.Workload, isAssumed bool) {
-	for _, w := range p.mesh.Workloads {
-		has := true
-		for k, v := range labels {
-			has = has && w.Labels[k] == v
+	m := &p.memo
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := fmt.Sprint(labels)
+	list, known := m.serving[key]
+	if !known {
+		for _, w := range p.mesh.Workloads {
+			has := true
+			for k, v := range labels {
+				has = has && w.Labels[k] == v
+			}
+			if has {
+				list = append(list, w)
+			}
 		}
-		if has {
-			list = append(list, w)
+		if m.serving == nil {
+			m.serving = map[string][]*model.Workload{}
 		}
+		m.serving[key] = list
 	}
 	if len(list) == 0 {
 		return []*model.Workload{assumed}, true
