@@ -7,6 +7,7 @@ import (
 
 	"istio.io/istio/pkg/config/host"
 
+	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/model/reach"
@@ -116,7 +117,7 @@ func (in *intent) hostsBeside() []host.Name {
 	var out []host.Name
 	for _, e := range in.push.Mesh.ServiceEntries {
 		hosts := in.entryHosts(e.Object)
-		if slices.ContainsFunc(in.steerings, func(s *steering) bool { return overlap(hosts, s.Hosts) }) {
+		if slices.ContainsFunc(model.LowerHosts(hosts), func(h host.Name) bool { return len(in.byHost.Overlapping(h)) > 0 }) {
 			out = append(out, hosts...)
 		}
 	}

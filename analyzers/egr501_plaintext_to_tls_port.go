@@ -100,9 +100,7 @@ func runPlaintextToTLS(p *Pass) {
 // a ServiceEntry has a targetPort.
 func (in *intent) redirected(d reach.Destination) bool {
 	h := host.Name(strings.ToLower(d.Host))
-	return !tlsPort(d.Port) && (slices.ContainsFunc(in.push.VirtualServices(), func(vs *model.MergedVirtualService) bool {
-		return slices.Contains(vs.Gateways, model.MeshGateway) && overlap(vs.Hosts, []host.Name{h})
-	}) || slices.ContainsFunc(in.registering(in.push, h), func(s *model.Service) bool {
+	return !tlsPort(d.Port) && (len(in.wantedBy(in.push).routes.Covering(h)) > 0 || slices.ContainsFunc(in.registering(in.push, h), func(s *model.Service) bool {
 		port := s.PortByNumber(d.Port)
 		return s.Entry != nil && port != nil && outgoing(s, port) == 443
 	}))

@@ -97,9 +97,25 @@ func Run(mesh *model.Mesh, r *reach.Reach, config Config) []Finding {
 		findings = append(findings, idle...)
 	}
 	findings = config.grade(findings)
-	slices.SortStableFunc(findings, func(a, b Finding) int {
-		return cmp.Or(a.Place().Compare(b.Place()), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.Message, b.Message))
+	return sorted(findings)
+}
+
+// sorted sorts findings by place, rule and message.
+func sorted(findings []Finding) []Finding {
+	type placed struct {
+		Finding
+		at manifest.Position
+	}
+	list := make([]placed, len(findings))
+	for i := range findings {
+		list[i] = placed{findings[i], findings[i].Place()}
+	}
+	slices.SortStableFunc(list, func(a, b placed) int {
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.Message, b.Message))
 	})
+	for i := range list {
+		findings[i] = list[i].Finding
+	}
 	return findings
 }
 

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -63,7 +62,26 @@ func (x *HostTable[T]) Covering(h host.Name) []T {
 			places = append(places, w.place)
 		}
 	}
-	slices.SortFunc(places, cmp.Compare[int])
+	return x.at(places)
+}
+
+// Overlapping returns the things with a host that has a name in common with h, each
+// once, in the order in which they were added.
+func (x *HostTable[T]) Overlapping(h host.Name) []T {
+	if !h.IsWildCarded() {
+		return x.Covering(h)
+	}
+	var places []int
+	for other, list := range x.exact {
+		if other.Matches(h) {
+			places = append(places, list...)
+		}
+	}
+	return x.at(places)
+}
+
+func (x *HostTable[T]) at(places []int) []T {
+	slices.Sort(places)
 	var out []T
 	for _, i := range slices.Compact(places) {
 		out = append(out, x.all[i])

@@ -4,6 +4,8 @@
 package reach
 
 import (
+	"slices"
+
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/traffic"
@@ -116,6 +118,7 @@ type Reach struct {
 	Sim  *traffic.Simulation
 
 	classes  [][]*model.Workload
+	clients  []*model.Workload
 	class    map[*model.Workload]*model.Workload
 	universe []Destination
 	// answers are those with conditions, strangers those without guarantees of
@@ -152,13 +155,14 @@ func (r *Reach) Trace(f flow.Flow) *flow.Trace { return r.Sim.Trace(f) }
 // Clients returns the workloads whose egress is asked for: all but gateways,
 // sorted by namespace, name and kind.
 func (r *Reach) Clients() []*model.Workload {
-	var out []*model.Workload
-	for _, w := range r.Mesh.Workloads {
-		if r.class[w] != nil {
-			out = append(out, w)
+	if r.clients == nil {
+		for _, w := range r.Mesh.Workloads {
+			if r.class[w] != nil {
+				r.clients = append(r.clients, w)
+			}
 		}
 	}
-	return out
+	return slices.Clone(r.clients)
 }
 
 // Classes returns the clients grouped so that the members of a group cannot be
