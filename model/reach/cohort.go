@@ -54,8 +54,9 @@ type member struct {
 // cohort is some classes.
 type cohort struct {
 	members []*member
-	// trees are by destination of the universe.
+	// trees are by destination of the universe, until all members have their rows.
 	trees map[int]*tree
+	done  int
 
 	// The following is that of wide cohorts: what they see, the destinations of which
 	// all see the same, and those about which each member has to be asked.
@@ -253,8 +254,9 @@ func (r *Reach) settle(x *cohort) {
 		})
 		return true
 	})
-	for _, place := range r.anyName {
-		if x.each.has(place) || x.known.has(place) {
+	for _, port := range r.ports {
+		place, ok := r.anyName[port]
+		if !ok || x.each.has(place) || x.known.has(place) {
 			continue
 		}
 		list := make([]outcome, len(x.members))
@@ -263,6 +265,7 @@ func (r *Reach) settle(x *cohort) {
 		})
 		x.unknown[place] = list
 	}
+	x.trees, x.parts = nil, nil
 }
 
 // spread finds the outcomes of a destination for some members, of whom those are left

@@ -120,6 +120,11 @@ func (r *Reach) row(first *model.Workload) *row {
 		return true
 	})
 	x.groups = slices.DeleteFunc(x.groups, func(g group) bool { return g.set.empty() })
+	if of := r.own[m.own]; of.done+1 == len(of.members) {
+		of.trees = nil
+	} else {
+		of.done++
+	}
 	return x
 }
 

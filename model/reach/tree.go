@@ -37,6 +37,9 @@ func placeholder(i int) string { return "\x00" + strconv.Itoa(i) }
 func (x *cohort) tree(place int) *tree {
 	t := x.trees[place]
 	if t == nil {
+		if x.trees == nil {
+			x.trees = map[int]*tree{}
+		}
 		t = &tree{}
 		x.trees[place] = t
 	}

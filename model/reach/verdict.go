@@ -18,7 +18,7 @@ type verdicts struct {
 }
 
 // mostVerdicts bounds the traces that are kept: those who ask go from host to host.
-const mostVerdicts = 2048
+const mostVerdicts = 512
 
 // flowKey is what flows of the members of a cohort to a destination have in common.
 type flowKey struct {

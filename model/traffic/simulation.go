@@ -209,8 +209,8 @@ func (s *Simulation) sidecarFor(w *model.Workload, v6 bool, conn *connection) *p
 // mostParts bounds the parts of sidecars that are kept, mostBearings what was found
 // to bear on connections.
 const (
-	mostParts    = 1024
-	mostBearings = 16384
+	mostParts    = 64
+	mostBearings = 1024
 )
 
 // partKey is a part of a sidecar's configuration.
