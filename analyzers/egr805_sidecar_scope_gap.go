@@ -76,7 +76,7 @@ func runSidecarGap(p *Pass) {
 			policed[w.Namespace] = usual
 		}
 		scope := in.scopeOf(push, w.Namespace, sidecar)
-		for _, d := range in.spokenOf(push, in.mentioned(push, w.Namespace, sidecar), usual.hosts) {
+		for _, d := range in.spokenOf(push, in.mentioned(push, w.Namespace, sidecar), usual.hosts, in.grantedHosts(push, w)) {
 			h := host.Name(strings.ToLower(d.Host))
 			s, port := in.hiddenBy(push, scope, h, d.Port)
 			if s == nil {
@@ -159,14 +159,12 @@ func (in *intent) mentioned(push *model.PushContext, namespace string, sidecar *
 // entered are the destinations of the universe that ServiceEntries register.
 type entered struct {
 	list []reach.Destination
-	// byHost are places in the list; granted are those that some rule names which
-	// asks who sends.
-	byHost  map[host.Name][]int
-	granted []int
+	// byHost are places in the list.
+	byHost map[host.Name][]int
 }
 
 // spokenOf returns the destinations which ServiceEntries register and that some lists
-// of hosts cover, or that rules name which ask who sends; in the order of the
+// of hosts cover, patterns as policies have them among these; in the order of the
 // universe.
 func (in *intent) spokenOf(push *model.PushContext, lists ...[]host.Name) []reach.Destination {
 	x := in.entered[push]
@@ -177,24 +175,21 @@ func (in *intent) spokenOf(push *model.PushContext, lists ...[]host.Name) []reac
 			if len(in.declaring(push, h)) == 0 {
 				continue
 			}
-			if len(in.wantedBy(push).rulesFor(h)) > 0 {
-				x.granted = append(x.granted, len(x.list))
-			}
 			x.byHost[h] = append(x.byHost[h], len(x.list))
 			x.list = append(x.list, d)
 		}
 		in.entered[push] = x
 	}
-	places := slices.Clone(x.granted)
+	var places []int
 	for _, list := range lists {
 		for _, h := range list {
 			h = host.Name(strings.ToLower(string(h)))
 			places = append(places, x.byHost[h]...)
-			if !h.IsWildCarded() {
+			if !strings.Contains(string(h), "*") {
 				continue
 			}
 			for i, d := range x.list {
-				if host.Name(strings.ToLower(d.Host)).SubsetOf(h) {
+				if affix(string(h), strings.ToLower(d.Host)) {
 					places = append(places, i)
 				}
 			}

@@ -8,7 +8,6 @@ import (
 	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
-	"github.com/egresslint/egresslint/model/reach"
 )
 
 // registering returns the services of a registry that cover a host, oldest
@@ -64,15 +63,17 @@ type wanted struct {
 	rules   []authzRule
 	general []int
 	named   map[string][]int
-	// imports says whether a Sidecar imports any host by name.
-	imports map[*model.Sidecar]bool
+	// somebody are those that can be about clients of one of some namespaces only, by
+	// namespace, anybody the others.
+	somebody map[string][]int
+	anybody  []int
 }
 
 func (in *intent) wantedBy(push *model.PushContext) *wanted {
 	if x := in.wanted[push]; x != nil {
 		return x
 	}
-	x := &wanted{named: map[string][]int{}, imports: map[*model.Sidecar]bool{}}
+	x := &wanted{named: map[string][]int{}, somebody: map[string][]int{}}
 	for _, vs := range push.VirtualServices() {
 		if !slices.Contains(vs.Gateways, model.MeshGateway) {
 			continue
@@ -89,15 +90,6 @@ func (in *intent) wantedBy(push *model.PushContext) *wanted {
 			}
 		}
 	}
-	for _, s := range push.Mesh.Sidecars {
-		for _, e := range s.Spec.GetEgress() {
-			for _, h := range e.GetHosts() {
-				if _, name, _ := strings.Cut(h, "/"); name != "*" {
-					x.imports[s] = true
-				}
-			}
-		}
-	}
 	in.wanted[push] = x
 	return x
 }
@@ -105,6 +97,13 @@ func (in *intent) wantedBy(push *model.PushContext) *wanted {
 func (x *wanted) addRule(r authzRule) {
 	i := len(x.rules)
 	x.rules = append(x.rules, r)
+	if namespaces, ok := r.namespacesOf(); ok {
+		for _, ns := range namespaces {
+			x.somebody[ns] = append(x.somebody[ns], i)
+		}
+	} else {
+		x.anybody = append(x.anybody, i)
+	}
 	for _, n := range r.hosts() {
 		if strings.Contains(n.Value, "*") {
 			x.general = append(x.general, i)
@@ -128,67 +127,4 @@ func (x *wanted) rulesFor(h host.Name) []authzRule {
 		out = append(out, x.rules[i])
 	}
 	return out
-}
-
-// mayWant tells for a client which destinations anything could show that it means to
-// call.
-func (in *intent) mayWant() func(*model.Workload) reach.Places {
-	// meant are the destinations that all clients of a control plane may mean, and by
-	// namespace those that its clients may.
-	type meant struct {
-		all         reach.Places
-		byNamespace map[string]reach.Places
-		united      map[string]reach.Places
-	}
-	found := map[*model.PushContext]*meant{}
-	find := func(x *wanted) *meant {
-		m := &meant{in.pass.Reach.NoPlaces(), map[string]reach.Places{}, map[string]reach.Places{}}
-		for i, d := range in.pass.Reach.Universe() {
-			if len(x.named[strings.ToLower(d.Host)]) > 0 || len(x.general) > 0 {
-				m.all.Add(i)
-				continue
-			}
-			for _, vs := range x.routes.Covering(host.Name(d.Host)) {
-				to := vs.ExportTo()
-				if to.Public() {
-					m.all.Add(i)
-					break
-				}
-				for _, ns := range append([]string{vs.Namespace}, to...) {
-					if !to.VisibleTo(vs.Namespace, ns) {
-						continue
-					}
-					places, ok := m.byNamespace[ns]
-					if !ok {
-						places = in.pass.Reach.NoPlaces()
-						m.byNamespace[ns] = places
-					}
-					places.Add(i)
-				}
-			}
-		}
-		return m
-	}
-	return func(w *model.Workload) reach.Places {
-		push := in.pushFor(w)
-		x := in.wantedBy(push)
-		if s := push.SidecarFor(w.Namespace, w.Labels); s != nil && s.Namespace == w.Namespace && x.imports[s] {
-			return reach.Places{}
-		}
-		m := found[push]
-		if m == nil {
-			m = find(x)
-			found[push] = m
-		}
-		own, ok := m.byNamespace[w.Namespace]
-		if !ok {
-			return m.all
-		}
-		united, ok := m.united[w.Namespace]
-		if !ok {
-			united = m.all.With(own)
-			m.united[w.Namespace] = united
-		}
-		return united
-	}
 }

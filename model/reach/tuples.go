@@ -191,6 +191,12 @@ func (r *Reach) NoPlaces() Places {
 	return Places{newSet(len(r.Universe()))}
 }
 
+// Matching returns the destinations that names, and patterns with "*" at one end, match.
+func (r *Reach) Matching(names []string) Places {
+	r.lay()
+	return Places{r.matching(names, false)}
+}
+
 // Add adds the i-th destination of the universe.
 func (p Places) Add(i int) { p.set.add(i) }
 
