@@ -69,12 +69,9 @@ func measured(name string) uint64 {
 }
 
 // rest is the [manifest.Options] Rest: it collects garbage when the heap has grown
-// to its size, which it tells from what is read so far.
+// to its size.
 func (c *collector) rest(p manifest.Progress) func() {
-	size := uint64(leastHeap)
-	if p.Files > 0 {
-		size += perByte * uint64(p.Bytes) * uint64(p.Of) / uint64(p.Files) //nolint:gosec // none is negative
-	}
+	size := heapSize(p)
 	if !c.atPoints.Swap(true) || c.size.Swap(size) < size/2 {
 		c.adjust()
 	}
@@ -82,6 +79,16 @@ func (c *collector) rest(p manifest.Progress) func() {
 		return nil
 	}
 	return runtime.GC
+}
+
+// heapSize is what the heap may grow to, as far as what is read tells how much there
+// is: one large file among many small ones tells little.
+func heapSize(p manifest.Progress) uint64 {
+	if p.Files <= 0 || p.Bytes < 0 {
+		return leastHeap
+	}
+	input := min(uint64(p.Bytes)/uint64(p.Files)*uint64(p.Of), 4*uint64(p.Bytes)+64<<20)
+	return leastHeap + perByte*input
 }
 
 // point is told that nothing else is going on. last says that from here on little
