@@ -27,7 +27,7 @@ var _ = register(&Analyzer{
 		Good: egressDoc(""),
 		Fix:  "Remove one of the two, or put all routes of the host into one VirtualService. Let only administrators export VirtualServices for hosts outside.",
 		Silent: "VirtualServices of which the manifests give different creation timestamps in favour of the gateway; hosts that overlap by a wildcard only, of which the exact one counts; clients that see only one of the two; " +
-			"routes of the Gateway API; requests that fare alike by both; unknown verdicts.",
+			"routes of the Gateway API; requests that fare alike by both, or stay in the cluster by the other one; unknown verdicts.",
 		Sources: []string{
 			"istio pilot/pkg/model/config.go (sortConfigByCreationTime)",
 			"istio pilot/pkg/networking/core/httproute.go (buildSidecarOutboundVirtualHosts)",
@@ -95,7 +95,7 @@ func runDuplicateSteering(p *Pass) {
 				if !k.counts {
 					direct, through = other, t
 				}
-				if leavesDirectly(direct) && through.Outcome != flow.Unknown && through.Via == flow.ViaGateway {
+				if e := exitOf(direct); e != nil && !inCluster(in.push, e.host) && leavesDirectly(direct) && through.Outcome != flow.Unknown && through.Via == flow.ViaGateway {
 					found.add(k, &attempt{Class: class, To: reach.Destination{Host: f.Host, Port: f.Port}, Flow: f, Trace: t, By: s})
 				}
 			}
