@@ -17,9 +17,7 @@ import (
 // gateway while no client of any namespace sees the ServiceEntry that the routes
 // need: whoever writes them does not mean that.
 func (in *intent) routedForNobody(a *attempt, s *model.Service) []Related {
-	if s.Entry == nil || slices.ContainsFunc(in.pass.Reach.Classes(), func(class []*model.Workload) bool {
-		return in.captured(class[0]) && in.push.Visible(s, class[0].Namespace)
-	}) {
+	if s.Entry == nil || in.seenByClients()(s) {
 		return nil
 	}
 	var out []Related

@@ -59,8 +59,9 @@ func (in *intent) findMeant(push *model.PushContext) *meant {
 	r, x := in.pass.Reach, in.wantedBy(push)
 	m := &meant{r.NoPlaces(), map[string]reach.Places{}}
 	seen := in.seenByClients()
+	public := func(s *steering) bool { return s.Route.ExportTo().Public() }
 	for i, d := range r.Universe() {
-		if len(in.covering(d.Host)) > 0 && slices.ContainsFunc(in.registering(push, host.Name(d.Host)), func(s *model.Service) bool {
+		if slices.ContainsFunc(in.covering(d.Host), public) && slices.ContainsFunc(in.registering(push, host.Name(d.Host)), func(s *model.Service) bool {
 			return s.Entry != nil && s.PortByNumber(d.Port) != nil && !seen(s)
 		}) {
 			m.all.Add(i)
@@ -84,6 +85,16 @@ func (in *intent) findMeant(push *model.PushContext) *meant {
 
 // seenByClients tells whether the sidecar of any client sees a service.
 func (in *intent) seenByClients() func(*model.Service) bool {
+	if x := in.pass.shared; x != nil {
+		if x.seen == nil {
+			x.seen = in.findSeen()
+		}
+		return x.seen
+	}
+	return in.findSeen()
+}
+
+func (in *intent) findSeen() func(*model.Service) bool {
 	namespaces := map[string]bool{}
 	var names []string
 	for _, class := range in.pass.Reach.Classes() {

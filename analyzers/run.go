@@ -136,6 +136,8 @@ type shared struct {
 	controls *controls
 	gateways []*egressGateway
 	found    bool
+	// seen tells what clients see: see seenByClients.
+	seen func(*model.Service) bool
 	// workloads finds workloads: see selectable.
 	workloads *workloadIndex
 }
