@@ -370,11 +370,7 @@ func (p *Pass) selectable(policy *model.AuthorizationPolicy) []*model.Workload {
 	if p.shared == nil {
 		return p.Mesh.Workloads
 	}
-	x := p.shared.workloads
-	if x == nil {
-		x = indexWorkloads(p.Mesh.Workloads)
-		p.shared.workloads = x
-	}
+	x := p.workloads()
 	if policy.Namespace != p.Mesh.Config.GetRootNamespace() {
 		return x.byNamespace[policy.Namespace]
 	}
@@ -385,6 +381,22 @@ func (p *Pass) selectable(policy *model.AuthorizationPolicy) []*model.Workload {
 		return x.byLabel[[2]string{k, v}] // any of the labels will do
 	}
 	return p.Mesh.Workloads
+}
+
+// labelled returns the workloads with a label.
+func (p *Pass) labelled(key, value string) []*model.Workload {
+	return p.workloads().byLabel[[2]string{key, value}]
+}
+
+// workloads finds those of the mesh, indexed once in a run.
+func (p *Pass) workloads() *workloadIndex {
+	if p.shared == nil {
+		return indexWorkloads(p.Mesh.Workloads)
+	}
+	if p.shared.workloads == nil {
+		p.shared.workloads = indexWorkloads(p.Mesh.Workloads)
+	}
+	return p.shared.workloads
 }
 
 // workloadIndex finds workloads, each list in the order of the input.

@@ -143,11 +143,12 @@ func visibleService(push *model.PushContext, h host.Name, namespace string) *mod
 	if s := push.ServiceIn(h, namespace); s != nil {
 		return s
 	}
-	i := slices.IndexFunc(push.Services(), func(s *model.Service) bool { return s.Hostname == h && push.Visible(s, namespace) })
-	if i < 0 {
-		return nil
+	for _, s := range push.ServicesOf(h) {
+		if push.Visible(s, namespace) {
+			return s
+		}
 	}
-	return push.Services()[i]
+	return nil
 }
 
 func subsetFinding(k lostSubset, c *collected) Finding {

@@ -142,9 +142,12 @@ func systemNamespace(p *Pass, namespace string) bool {
 	case slices.Contains([]string{"local-path-storage", "istio-system", "istio-operator", "istio-cni", p.Mesh.Config.GetRootNamespace()}, namespace):
 		return true
 	}
-	return slices.ContainsFunc(p.Mesh.Workloads, func(w *model.Workload) bool {
-		return w.Namespace == namespace && slices.Contains([]string{"istiod", "ztunnel", "istio-cni-node"}, w.Labels["app"])
-	})
+	for _, app := range []string{"istiod", "ztunnel", "istio-cni-node"} {
+		if slices.ContainsFunc(p.labelled("app", app), func(w *model.Workload) bool { return w.Namespace == namespace }) {
+			return true
+		}
+	}
+	return false
 }
 
 // captureIf returns the proxy that a workload would have if its pod were other
