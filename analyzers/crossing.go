@@ -1,0 +1,195 @@
+package analyzers
+
+import (
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
+	"github.com/egresslint/egresslint/model/reach"
+)
+
+// send asks what becomes of a request and whether the gateway takes it in; nil
+// if it does not. The trace has no guarantee: Report adds that of a witness.
+func (g *egressGateway) send(p *Pass, class []*model.Workload, f flow.Flow) *crossing {
+	c := &crossing{Class: class, Flow: f, Trace: p.Reach.Verdict(f, class[0])}
+	if c.Servers = g.takenBy(c.Trace); len(c.Servers) == 0 {
+		return nil
+	}
+	return c
+}
+
+// takenBy returns the servers of the gateway that took a flow in.
+func (g *egressGateway) takenBy(t *flow.Trace) []*model.GatewayServer {
+	var out []*model.GatewayServer
+	for _, h := range t.Hops {
+		if h.At != flow.AtGateway || h.Proxy != g.ID() || h.FilterChain == "" {
+			continue
+		}
+		cited := g.citedBy(h.Because)
+		if len(out) == 0 {
+			out = cited
+			continue
+		}
+		for _, s := range cited {
+			if !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	for i := range t.Branches {
+		for _, s := range g.takenBy(&t.Branches[i].Trace) {
+			if !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
+}
+
+// citedBy returns the servers that a decision of the gateway cites, in its order. A
+// port that many servers share cites all of them each time, in the same list.
+func (g *egressGateway) citedBy(because []flow.Because) []*model.GatewayServer {
+	if len(because) == 0 {
+		return nil
+	}
+	key := citedKey{&because[0], len(because)}
+	out, known := g.cited[key]
+	if known {
+		return out
+	}
+	seen := map[*model.GatewayServer]bool{}
+	for _, b := range because {
+		for _, s := range g.serversOf(b.Object) {
+			if strings.HasPrefix(b.Field, s.Field+".") && !seen[s] {
+				seen[s] = true
+				out = append(out, s)
+			}
+		}
+	}
+	out = slices.Clip(out)
+	if len(because) >= longList {
+		if g.cited == nil {
+			g.cited = map[citedKey][]*model.GatewayServer{}
+		}
+		g.cited[key] = out
+	}
+	return out
+}
+
+// longList is how long a list of citations is that is worth remembering.
+const longList = 8
+
+// citedKey is a list by where it is.
+type citedKey struct {
+	first  *flow.Because
+	number int
+}
+
+// serversOf returns the servers of a Gateway, in their order.
+func (g *egressGateway) serversOf(o *manifest.Object) []*model.GatewayServer {
+	if g.byObject == nil {
+		g.byObject = map[*manifest.Object][]*model.GatewayServer{}
+		for _, s := range g.servers {
+			g.byObject[s.Gateway.Object] = append(g.byObject[s.Gateway.Object], s)
+		}
+	}
+	return g.byObject[o]
+}
+
+// crossings yields the requests that a rule of a policy speaks of and that reach
+// a server of the gateway: of a class of clients to each host of the rule (to
+// every host that is sent to the gateway where the rule names none).
+func (g *egressGateway) crossings(p *Pass, r authzRule, class []*model.Workload) iter.Seq[*crossing] {
+	return func(yield func(*crossing) bool) {
+		hosts := r.hosts()
+		comers := g.comers(p)
+		for _, d := range g.named(hosts) {
+			if i, known := g.classes[class[0]]; known && !slices.Contains(comers[d], i) {
+				continue
+			}
+			for _, f := range r.requests(reach.From(class[0]), d) {
+				if c := g.send(p, class, f); c != nil && !yield(c) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// comers returns for each destination that is sent to the gateway the classes of
+// clients of which some request may come to a gateway, by their place.
+func (g *egressGateway) comers(p *Pass) map[reach.Destination][]int {
+	if g.come != nil {
+		return g.come
+	}
+	g.come, g.classes = map[reach.Destination][]int{}, map[*model.Workload]int{}
+	for i, class := range p.Reach.Classes() {
+		g.classes[class[0]] = i
+	}
+	steered := map[reach.Destination]bool{}
+	for _, d := range g.destinations {
+		steered[d] = true
+	}
+	comes := func(outcome flow.Outcome, via flow.Via) bool {
+		return outcome == flow.Unknown || outcome == flow.Mixed || via == flow.ViaGateway || via == flow.ViaMixed || via == flow.ViaWaypoint
+	}
+	every := func([]*model.Workload) bool { return true }
+	for d, class := range p.Reach.Tuples(func(d reach.Destination) bool { return steered[d] }, every, func(answers []reach.Answer) bool {
+		return slices.ContainsFunc(answers, func(a reach.Answer) bool {
+			return comes(a.Outcome, a.Via) || slices.ContainsFunc(a.When, func(c reach.Condition) bool { return comes(c.Outcome, c.Via) })
+		})
+	}) {
+		g.come[d] = append(g.come[d], g.classes[class[0]])
+	}
+	return g.come
+}
+
+// callers returns the classes of clients of which some request that a rule speaks
+// of may come to a gateway, in their order.
+func (g *egressGateway) callers(p *Pass, r authzRule) [][]*model.Workload {
+	comers := g.comers(p)
+	var places []int
+	for _, d := range g.named(r.hosts()) {
+		places = append(places, comers[d]...)
+	}
+	slices.Sort(places)
+	var out [][]*model.Workload
+	for _, i := range slices.Compact(places) {
+		out = append(out, p.Reach.Classes()[i])
+	}
+	return out
+}
+
+// named returns the destinations that are sent to the gateway and of which a rule
+// speaks: all of them where it names no host.
+func (g *egressGateway) named(hosts []namedHost) []reach.Destination {
+	if len(hosts) == 0 {
+		return g.destinations
+	}
+	covered := func(d reach.Destination) bool {
+		return slices.ContainsFunc(hosts, func(n namedHost) bool { return n.covers(d.Host) })
+	}
+	if slices.ContainsFunc(hosts, func(n namedHost) bool { return strings.Contains(n.Value, "*") }) {
+		return slices.DeleteFunc(slices.Clone(g.destinations), func(d reach.Destination) bool { return !covered(d) })
+	}
+	if g.places == nil {
+		g.places = map[string][]int{}
+		for i, d := range g.destinations {
+			h := strings.ToLower(d.Host)
+			g.places[h] = append(g.places[h], i)
+		}
+	}
+	var places []int
+	for _, n := range hosts {
+		places = append(places, g.places[strings.ToLower(bareHost(n.Value))]...)
+	}
+	slices.Sort(places)
+	var out []reach.Destination
+	for _, i := range slices.Compact(places) {
+		out = append(out, g.destinations[i])
+	}
+	return out
+}
