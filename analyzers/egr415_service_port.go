@@ -134,8 +134,10 @@ func reportServicePort(p *Pass, g *egressGateway, policy *model.AuthorizationPol
 	}
 	f.Message = fmt.Sprintf("%s gives port %q, which is the Service's: %s, as egress gateway %s listens on %d. A request of %s to %q %s; write %q",
 		r, list.values[k], means, g.ID(), pod, upTo3(f.Workloads), w.Flow.Host, fate, strconv.Itoa(pod))
+	shown := 0
 	for _, s := range g.servers {
-		if s.Port == pod {
+		if s.Port == pod && shown < maxNamed {
+			shown++
 			f.Related = append(f.Related, Related{s.Gateway.Object, s.Field + ".port.number", fmt.Sprintf("%s is on port %d of the pod", serverText(s), pod)})
 		}
 	}

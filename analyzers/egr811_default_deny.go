@@ -81,19 +81,6 @@ func runDefaultDeny(p *Pass) {
 // because no ALLOW rule matches, and which no ALLOW rule names. Nil if there is
 // none.
 func (in *intent) closed() []*attempt {
-	open := map[string]bool{}
-	var denied []*attempt
-	for a := range in.steered() {
-		switch {
-		case a.By == nil:
-		case a.Trace.Reason == flow.RBACDenied && a.Trace.Via == flow.ViaGateway:
-			if a.Trace.Rule == nil { // what a DENY rule denies opens nothing either
-				denied = append(denied, a)
-			}
-		default:
-			open[a.name()] = true // or fails for another reason, or is unknown
-		}
-	}
 	exact, patterns := map[string]bool{}, []namedHost(nil) // what policies name
 	for _, policy := range in.push.Mesh.AuthorizationPolicies {
 		if denies(policy) {
@@ -107,10 +94,21 @@ func (in *intent) closed() []*attempt {
 			}
 		}
 	}
-	return slices.DeleteFunc(denied, func(a *attempt) bool {
-		return open[a.name()] || exact[strings.ToLower(a.To.Host)] ||
-			slices.ContainsFunc(patterns, func(n namedHost) bool { return n.covers(a.To.Host) })
-	})
+	open := map[string]bool{}
+	var denied []*attempt
+	for a := range in.steered() {
+		switch {
+		case a.By == nil:
+		case a.Trace.Reason == flow.RBACDenied && a.Trace.Via == flow.ViaGateway:
+			// What a DENY rule denies opens nothing either.
+			if a.Trace.Rule == nil && !exact[strings.ToLower(a.To.Host)] && !slices.ContainsFunc(patterns, func(n namedHost) bool { return n.covers(a.To.Host) }) {
+				denied = append(denied, a)
+			}
+		default:
+			open[a.name()] = true // or fails for another reason, or is unknown
+		}
+	}
+	return slices.DeleteFunc(denied, func(a *attempt) bool { return open[a.name()] })
 }
 
 // opened reports whether some ALLOW rule in force at a gateway lets some request

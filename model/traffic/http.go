@@ -202,10 +202,7 @@ func (w *walker) authorize(p *proxy, ch *chain, who *subject, tcp bool) *flow.Tr
 			rule := d.rule
 			t.Rule = &rule
 		}
-		hop.Decision += ": denied"
-		if who.identity == "" && !tcp {
-			hop.Decision += " (the connection carries no mesh identity)"
-		}
+		hop.Decision = d.denial(who.identity == "" && !tcp)
 		return after([]flow.Hop{hop}, t)
 	default:
 		return &flow.Trace{Outcome: flow.Allowed, Hops: []flow.Hop{hop}}

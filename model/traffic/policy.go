@@ -264,8 +264,9 @@ type decision struct {
 	rule     int
 	text     string
 	because  []flow.Because
-	// joined is what names returns, where it is known.
-	joined string
+	// joined is what names returns, denials what denial does, where that is known.
+	joined  string
+	denials [2]string
 }
 
 // decide evaluates CUSTOM, then DENY, then ALLOW.
@@ -310,6 +311,18 @@ func (t *policyTables) decideLocal(s *subject) decision {
 			text: fmt.Sprintf("rule %d of ALLOW AuthorizationPolicy %s matches", r.index, r.policy.ID())}
 	}
 	return t.refused()
+}
+
+// denial says that it denies a request, anonymous of somebody who is not known.
+func (d *decision) denial(anonymous bool) string {
+	switch {
+	case d.denials[truth(anonymous)] != "":
+		return d.denials[truth(anonymous)]
+	case anonymous:
+		return d.text + ": denied (the connection carries no mesh identity)"
+	default:
+		return d.text + ": denied"
+	}
 }
 
 // names returns the denying policies as the contract has them.

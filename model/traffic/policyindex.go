@@ -144,6 +144,7 @@ func (t *policyTables) refused() decision {
 	d.because = slices.Clip(d.because)
 	d.text = "no rule of the ALLOW AuthorizationPolicies in force (" + strings.Join(names, ", ") + ") matches"
 	d.joined = joinedIDs(t.allowing)
+	d.denials = [2]string{d.denial(false), d.denial(true)}
 	t.refusal = &d
 	return d
 }
