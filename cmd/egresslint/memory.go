@@ -19,7 +19,7 @@ import (
 const leastHeap, perByte = 36 << 20, 2
 
 // leastPercent is the least of what the heap may grow by, whatever is alive.
-const leastPercent = 50
+const leastPercent = 100
 
 // collector collects garbage seldom, and as long as what is made stays for the most
 // part, only at points where nothing else is going on: a collection beside other work
