@@ -216,6 +216,28 @@ func (c *collected) add(a *attempt) {
 	}
 }
 
+// join takes in what others have in common.
+func (c *collected) join(other *collected) {
+	if c.first == nil {
+		c.first = other.first
+	}
+	for _, h := range other.hosts {
+		if !slices.Contains(c.hosts, h) {
+			c.hosts = append(c.hosts, h)
+		}
+	}
+	for _, port := range other.ports {
+		if !slices.Contains(c.ports, port) {
+			c.ports = append(c.ports, port)
+		}
+	}
+	for _, class := range other.classes {
+		if !slices.ContainsFunc(c.classes, func(known []*model.Workload) bool { return known[0] == class[0] }) {
+			c.classes = append(c.classes, class)
+		}
+	}
+}
+
 // workloads are the clients concerned, as findings have them.
 func (c *collected) workloads() []string { return workloadIDs(slices.Concat(c.classes...)) }
 

@@ -106,27 +106,76 @@ func runSidecarGap(p *Pass) {
 			found.add(k, a)
 		}
 	}
-	for _, k := range found.keys {
-		c := found.of[k]
-		w := c.first.Class[0]
-		what := k.object.Namespace + "/" + c.hosts[0]
-		if k.object.Kind == "Service" {
-			what = k.object.Namespace + "/" + string(model.ServiceHost(k.object.Name, k.object.Namespace))
-		}
-		add := fmt.Sprintf("add %q to its hosts", what)
-		if k.object.Kind == "Service" {
-			add = fmt.Sprintf("add an egress entry without port that imports %q", what)
-		}
-		f := Finding{
-			Object: k.sidecar, Field: in.egressField(k.sidecar, w, c.first.To.Port), Severity: Error,
-			Message: fmt.Sprintf("%s does not import %s: %s reach %s on %s, which they are meant to call; %s",
-				k.sidecar, k.object, c.who("cannot", "cannot"), upTo3(c.hosts), portsText(c.ports), add),
-			Label: "leaves out what these workloads are meant to call", Help: add,
-			Fix:     fmt.Sprintf("hosts:\n- %s\n", what),
-			Related: append(shown[k], Related{k.object, "metadata.namespace", fmt.Sprintf("%s is visible to them otherwise", k.object)}),
-		}
-		p.Report(c.finding(f))
+	for _, keys := range bySidecar(found.keys) {
+		p.Report(in.reportHidden(keys, found.of, shown))
 	}
+}
+
+// bySidecar groups what Sidecars do not import: the ServiceEntries of one that lacks
+// more than a finding names, everything else by itself.
+func bySidecar(keys []hiddenService) [][]hiddenService {
+	entries := map[*manifest.Object][]hiddenService{}
+	for _, k := range keys {
+		if k.object.Kind == "ServiceEntry" {
+			entries[k.sidecar] = append(entries[k.sidecar], k)
+		}
+	}
+	var out [][]hiddenService
+	for _, k := range keys {
+		group := entries[k.sidecar]
+		switch {
+		case k.object.Kind != "ServiceEntry" || len(group) <= maxNamed:
+			out = append(out, []hiddenService{k})
+		case group[0] == k:
+			out = append(out, group)
+		}
+	}
+	return out
+}
+
+// reportHidden is the finding about what a Sidecar does not import.
+func (in *intent) reportHidden(keys []hiddenService, found map[hiddenService]*collected, shown map[hiddenService][]Related) Finding {
+	k := keys[0]
+	c, w := &collected{}, found[k].first.Class[0]
+	for _, other := range keys {
+		c.join(found[other])
+	}
+	what := k.object.Namespace + "/" + c.hosts[0]
+	if k.object.Kind == "Service" {
+		what = k.object.Namespace + "/" + string(model.ServiceHost(k.object.Name, k.object.Namespace))
+	}
+	add := fmt.Sprintf("add %q to its hosts", what)
+	if k.object.Kind == "Service" {
+		add = fmt.Sprintf("add an egress entry without port that imports %q", what)
+	}
+	f := Finding{
+		Object: k.sidecar, Field: in.egressField(k.sidecar, w, c.first.To.Port), Severity: Error,
+		Label: "leaves out what these workloads are meant to call", Fix: "hosts:\n",
+	}
+	hidden := k.object.String()
+	if more := len(keys) - 1; more > 0 {
+		hidden += fmt.Sprintf(" and %d more", more)
+		add = fmt.Sprintf("add %q and the others to its hosts", what)
+	}
+	for i, other := range keys {
+		line := what
+		if i > 0 {
+			line = other.object.Namespace + "/" + found[other].hosts[0]
+		}
+		f.Fix += fmt.Sprintf("- %s\n", line)
+		if i < maxNamed {
+			for _, r := range shown[other] {
+				if !slices.Contains(f.Related, r) {
+					f.Related = append(f.Related, r)
+				}
+			}
+			f.Related = append(f.Related, Related{other.object, "metadata.namespace", fmt.Sprintf("%s is visible to them otherwise", other.object)})
+		}
+	}
+	f.Help = add
+	f.Message = fmt.Sprintf("%s does not import %s: %s reach %s on %s, which they are meant to call; %s",
+		k.sidecar, hidden, c.who("cannot", "cannot"), upTo3(c.hosts), portsText(c.ports), add)
+	return c.finding(f)
 }
 
 // mentioned are the hosts of which a namespace's routes or its Sidecar speak.
