@@ -205,15 +205,9 @@ func (c *collected) add(a *attempt) {
 	if c.first == nil {
 		c.first = a
 	}
-	if !slices.Contains(c.hosts, a.name()) {
-		c.hosts = append(c.hosts, a.name())
-	}
-	if !slices.Contains(c.ports, a.To.Port) {
-		c.ports = append(c.ports, a.To.Port)
-	}
-	if !slices.ContainsFunc(c.classes, func(class []*model.Workload) bool { return class[0] == a.Class[0] }) {
-		c.classes = append(c.classes, a.Class)
-	}
+	c.host(a.name())
+	c.port(a.To.Port)
+	c.class(a.Class)
 }
 
 // join takes in what others have in common.
@@ -222,19 +216,31 @@ func (c *collected) join(other *collected) {
 		c.first = other.first
 	}
 	for _, h := range other.hosts {
-		if !slices.Contains(c.hosts, h) {
-			c.hosts = append(c.hosts, h)
-		}
+		c.host(h)
 	}
 	for _, port := range other.ports {
-		if !slices.Contains(c.ports, port) {
-			c.ports = append(c.ports, port)
-		}
+		c.port(port)
 	}
 	for _, class := range other.classes {
-		if !slices.ContainsFunc(c.classes, func(known []*model.Workload) bool { return known[0] == class[0] }) {
-			c.classes = append(c.classes, class)
-		}
+		c.class(class)
+	}
+}
+
+func (c *collected) host(h string) {
+	if !slices.Contains(c.hosts, h) {
+		c.hosts = append(c.hosts, h)
+	}
+}
+
+func (c *collected) port(port int) {
+	if !slices.Contains(c.ports, port) {
+		c.ports = append(c.ports, port)
+	}
+}
+
+func (c *collected) class(class []*model.Workload) {
+	if !slices.ContainsFunc(c.classes, func(known []*model.Workload) bool { return known[0] == class[0] }) {
+		c.classes = append(c.classes, class)
 	}
 }
 

@@ -138,8 +138,7 @@ func runShadowingEntry(p *Pass) {
 // a host of this one.
 func (in *intent) redefines(e *model.ServiceEntry) bool {
 	return slices.ContainsFunc(in.entryHosts(e.Object), func(h host.Name) bool {
-		in.registering(in.push, h)
-		return slices.ContainsFunc(in.services[in.push].Overlapping(h), func(s *model.Service) bool {
+		return slices.ContainsFunc(in.registered(in.push).Overlapping(h), func(s *model.Service) bool {
 			return s.Entry != nil && s.Object != e.Object && s.Namespace != e.Namespace && in.push.Visible(s, e.Namespace)
 		})
 	})

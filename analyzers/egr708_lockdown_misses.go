@@ -18,8 +18,8 @@ var _ = register(&Analyzer{
 			"and no network policy isolates the others.",
 		Why: "A policy holds for the pods that its `podSelector` selects. A workload with another label, often a job or a newer deployment, has the internet to itself, " +
 			"and whoever can start a pod in the namespace can choose its labels.",
-		Bad:  egressDoc(missingDoc("matchLabels: {app: orders}")),
-		Good: egressDoc(missingDoc("")),
+		Bad:  egressDoc(missingDoc("matchLabels: {app: orders}", "shop")),
+		Good: egressDoc(missingDoc("", "shop")),
 		Fix:  "Close the whole namespace with one policy (`podSelector: {}`), and open in further policies what single workloads need.",
 		Silent: "Fewer than half of the workloads are closed (a policy for one application is no lock-down of the namespace); what the policies say is unknown; " +
 			"pods on their host's network, gateways and waypoints.",
@@ -27,9 +27,9 @@ var _ = register(&Analyzer{
 	},
 })
 
-// missingDoc is a policy of a selector, and a second workload beside that of the
-// documentation.
-func missingDoc(selector string) string {
+// missingDoc is a policy of a selector for namespace shop, and a second workload in a
+// namespace, beside that of the documentation.
+func missingDoc(selector, namespace string) string {
 	return `apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
@@ -46,7 +46,7 @@ apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: report
-  namespace: shop
+  namespace: ` + namespace + `
 spec:
   selector:
     matchLabels: {app: report}

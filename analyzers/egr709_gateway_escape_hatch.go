@@ -19,8 +19,8 @@ var _ = register(&Analyzer{
 			"and that is no part of Istio.",
 		Why: "The gateway's namespace is the one that may reach the internet. Whatever else runs there gets out as well, past the gateway and its policies, " +
 			"and whoever may create pods there has a way out that the policies of all other namespaces do not close.",
-		Bad:  egressDoc(hatchDoc("istio-system"), hatchMesh...),
-		Good: egressDoc(hatchDoc("shop"), hatchMesh...),
+		Bad:  egressDoc(missingDoc("", "istio-system"), hatchMesh...),
+		Good: egressDoc(missingDoc("", "shop"), hatchMesh...),
 		Fix:  "Move the workload to a namespace that is closed, or close the namespace of the gateway by a NetworkPolicy for all pods and open it for the pods of the gateway in another one.",
 		Silent: "No namespace is closed; something isolates the workload, or whether it does is unknown; the gateway is in a namespace of its own (what is wrong there with other workloads is EGR101, EGR102, EGR701 and EGR708); the workload is a part of Istio or one of the tools that come with it " +
 			"(Prometheus, Grafana, Kiali, Jaeger, Zipkin and the like), or on its host's network (EGR105); the gateway's pods are not in the input.",
@@ -33,38 +33,6 @@ var _ = register(&Analyzer{
 
 // hatchMesh puts the gateway of the documented mesh into istio-system.
 var hatchMesh = []string{"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: istio-egress\n---\n", "", "istio-egress", "istio-system"}
-
-// hatchDoc is a report workload in a namespace, with namespace shop closed.
-func hatchDoc(namespace string) string {
-	return `apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: inside-only
-  namespace: shop
-spec:
-  podSelector: {}
-  policyTypes: [Egress]
-  egress:
-  - to:
-    - namespaceSelector: {}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: report
-  namespace: ` + namespace + `
-spec:
-  selector:
-    matchLabels: {app: report}
-  template:
-    metadata:
-      labels: {app: report}
-    spec:
-      containers:
-      - name: report
-        image: registry.example/report:1
-`
-}
 
 func runGatewayEscapeHatch(p *Pass) {
 	in := intentOf(p)

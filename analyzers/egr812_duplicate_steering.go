@@ -3,7 +3,6 @@ package analyzers
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"istio.io/istio/pkg/config/host"
 
@@ -125,7 +124,7 @@ func (in *intent) meshRoutesByHost() map[host.Name][]*model.MergedVirtualService
 			continue
 		}
 		for _, h := range vs.Hosts {
-			out[lower(h)] = append(out[lower(h)], vs)
+			out[model.LowerHost(h)] = append(out[model.LowerHost(h)], vs)
 		}
 	}
 	return out
@@ -156,7 +155,7 @@ func (in *intent) rivalsOf(s *steering, byHost map[host.Name][]*model.MergedVirt
 // sharedHost is the first host of a steering that a VirtualService has, "" if none.
 func sharedHost(s *steering, vs *model.MergedVirtualService) host.Name {
 	for _, h := range s.Hosts {
-		if slices.ContainsFunc(vs.Hosts, func(x host.Name) bool { return lower(x) == h }) {
+		if slices.ContainsFunc(vs.Hosts, func(x host.Name) bool { return model.LowerHost(x) == h }) {
 			return h
 		}
 	}
@@ -182,5 +181,3 @@ func leftOutRoute(mesh *model.Mesh, vs *model.MergedVirtualService) *traffic.Sim
 	other.VirtualServices = slices.DeleteFunc(slices.Clone(mesh.VirtualServices), func(x *model.VirtualService) bool { return x.Object == vs.Object })
 	return traffic.New(&other)
 }
-
-func lower(h host.Name) host.Name { return host.Name(strings.ToLower(string(h))) }

@@ -46,10 +46,9 @@ type intent struct {
 	bound *[]waypointHost
 	// byHost finds steerings, services those of registries by host, declared those
 	// of ServiceEntries, and wanted what shows that clients mean to call a host.
-	byHost   model.HostTable[*steering]
-	services map[*model.PushContext]*model.HostTable[*model.Service]
-	declared map[*model.PushContext]*model.HostTable[*model.Service]
-	lowered  map[*model.PushContext]*model.HostTable[*model.Service]
+	byHost                      model.HostTable[*steering]
+	services, declared, lowered serviceTables
+
 	// citations are the servers of gateways that decisions cite, see cited.
 	citations map[citedKey]map[model.Place]bool
 	wanted    map[*model.PushContext]*wanted
@@ -85,7 +84,7 @@ func readIntent(p *Pass) *intent {
 		entries: map[*manifest.Object]*model.ServiceEntry{},
 		pushes:  map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
 		merged:   map[*model.Workload]*model.MergedGateway{},
-		services: map[*model.PushContext]*model.HostTable[*model.Service]{}, declared: map[*model.PushContext]*model.HostTable[*model.Service]{}, lowered: map[*model.PushContext]*model.HostTable[*model.Service]{},
+		services: serviceTables{}, declared: serviceTables{}, lowered: serviceTables{},
 		citations: map[citedKey]map[model.Place]bool{},
 		wanted:    map[*model.PushContext]*wanted{}, entered: map[*model.PushContext]*entered{}, mentions: map[*model.PushContext]map[string][]host.Name{},
 		servers: map[podPort]*podServers{},

@@ -13,45 +13,43 @@ import (
 // registering returns the services of a registry that cover a host, oldest
 // first.
 func (in *intent) registering(push *model.PushContext, h host.Name) []*model.Service {
-	x := in.services[push]
-	if x == nil {
-		x = &model.HostTable[*model.Service]{}
-		for _, s := range push.Services() {
-			x.Add(s, []host.Name{s.Hostname})
-		}
-		in.services[push] = x
-	}
-	return x.Covering(h)
+	return in.registered(push).Covering(h)
+}
+
+// registered finds the services of a registry by their hosts as they are written.
+func (in *intent) registered(push *model.PushContext) *model.HostTable[*model.Service] {
+	return tableOf(in.services, push, func(s *model.Service) (host.Name, bool) { return s.Hostname, true })
 }
 
 // declaring returns the services of ServiceEntries that cover a host whatever the
 // case in which they write theirs, oldest first.
 func (in *intent) declaring(push *model.PushContext, h host.Name) []*model.Service {
-	x := in.declared[push]
-	if x == nil {
-		x = &model.HostTable[*model.Service]{}
-		for _, s := range push.Services() {
-			if s.Entry != nil {
-				x.Add(s, []host.Name{host.Name(strings.ToLower(string(s.Hostname)))})
-			}
-		}
-		in.declared[push] = x
-	}
-	return x.Covering(h)
+	return tableOf(in.declared, push, func(s *model.Service) (host.Name, bool) { return model.LowerHost(s.Hostname), s.Entry != nil }).Covering(h)
 }
 
 // known returns the services that cover a host in lower case, whatever the case in
 // which they write theirs, oldest first.
 func (in *intent) known(push *model.PushContext, h host.Name) []*model.Service {
-	x := in.lowered[push]
+	return tableOf(in.lowered, push, func(s *model.Service) (host.Name, bool) { return model.LowerHost(s.Hostname), true }).Covering(h)
+}
+
+// serviceTables find services by host, by registry.
+type serviceTables map[*model.PushContext]*model.HostTable[*model.Service]
+
+// tableOf returns the table of a registry, made once, of the services that by takes,
+// with the host under which it does.
+func tableOf(tables serviceTables, push *model.PushContext, by func(*model.Service) (host.Name, bool)) *model.HostTable[*model.Service] {
+	x := tables[push]
 	if x == nil {
 		x = &model.HostTable[*model.Service]{}
 		for _, s := range push.Services() {
-			x.Add(s, []host.Name{host.Name(strings.ToLower(string(s.Hostname)))})
+			if h, ok := by(s); ok {
+				x.Add(s, []host.Name{h})
+			}
 		}
-		in.lowered[push] = x
+		tables[push] = x
 	}
-	return x.Covering(h)
+	return x
 }
 
 // wanted finds what shows that clients mean to call a host.

@@ -26,9 +26,6 @@ type Bearing struct {
 	everything bool
 }
 
-// Everything reports whether anything may have a say.
-func (b *Bearing) Everything() bool { return b == nil || b.everything }
-
 // Bearing returns what bears on connections to an address and port that ask for
 // some names, by server name or Host header, in lower case and without port, to
 // proxies with DNS capture or without. It holds whoever connects, but for one thing:
@@ -100,151 +97,73 @@ func (b *bearing) named(name string) {
 	for rest, more := name, true; more; _, rest, more = strings.Cut(rest, ".") {
 		b.add(x.short[rest])
 		for _, suffix := range []string{"", "." + DomainSuffix, ".svc." + DomainSuffix} {
-			full := rest + suffix
-			b.add(x.hosts[full])
-			b.add(x.wild["."+full])
-			b.addRoutes(x.routes.exact[full])
-			b.addRoutes(x.routes.wild["."+full])
+			h := host.Name(rest + suffix)
+			if rest == name {
+				b.add(x.services.Covering(h))
+				b.addRoutes(x.routes.Covering(h))
+			} else {
+				b.add(x.services.Exactly(h))
+				b.addRoutes(x.routes.Exactly(h))
+			}
 		}
 	}
-	b.add(x.others)
-	b.addRoutes(x.routes.others)
 }
 
 // follow adds the routes of the services, the services that share these routes,
 // their routes, and where they all lead.
 func (b *bearing) follow() {
+	x := b.index
 	cover := func() {
 		for s := range b.services {
-			b.addRoutes(b.index.routesOf(s.Hostname))
+			b.addRoutes(x.routes.Overlapping(LowerHost(s.Hostname)))
 		}
 	}
 	cover()
 	for vs := range b.routes {
-		for _, s := range b.index.coveredBy(b.PushContext, vs) {
-			if s.PortByNumber(b.port) != nil {
-				b.services[s] = true
+		for _, h := range vs.Hosts {
+			for _, s := range x.services.Overlapping(LowerHost(h)) {
+				if s.PortByNumber(b.port) != nil {
+					b.services[s] = true
+				}
 			}
 		}
 	}
 	cover()
 	for vs := range b.routes {
-		for _, h := range vs.everyDestination() {
-			b.add(b.index.hosts[strings.ToLower(string(h))])
+		for d := range vs.eachDestination(everyRoute) {
+			b.add(x.services.Exactly(LowerHost(host.Name(d.GetHost()))))
 		}
 	}
 	for s := range b.services { // one of several of a host is chosen
-		b.add(b.PushContext.index.services[s.Hostname])
-		b.add(b.index.hosts[strings.ToLower(string(s.Hostname))])
+		b.add(x.services.Exactly(LowerHost(s.Hostname)))
 	}
-}
-
-// routesOf returns the routes that have a host in common with a service; there may
-// be others among them.
-func (x *bearingIndex) routesOf(h host.Name) []*MergedVirtualService {
-	if out, ok := x.covering[h]; ok {
-		return out
-	}
-	name := strings.ToLower(string(h))
-	var out []*MergedVirtualService
-	if h.IsWildCarded() {
-		for _, vs := range x.routes.all {
-			if slices.ContainsFunc(vs.Hosts, func(o host.Name) bool { return host.Name(strings.ToLower(string(o))).Matches(host.Name(name)) }) {
-				out = append(out, vs)
-			}
-		}
-		x.covering[h] = out
-		return out
-	}
-	out = slices.Concat(x.routes.exact[name], x.routes.others)
-	for rest := name; ; {
-		i := strings.IndexByte(rest, '.')
-		if i < 0 {
-			return out
-		}
-		out = append(out, x.routes.wild[rest[i:]]...)
-		rest = rest[i+1:]
-	}
-}
-
-// coveredBy returns the services that have a host in common with a route.
-func (x *bearingIndex) coveredBy(p *PushContext, vs *MergedVirtualService) []*Service {
-	if out, ok := x.covered[vs]; ok {
-		return out
-	}
-	var out []*Service
-	for _, h := range vs.Hosts {
-		name := host.Name(strings.ToLower(string(h)))
-		if !name.IsWildCarded() {
-			out = append(out, x.hosts[string(name)]...)
-			for rest := string(name); ; {
-				i := strings.IndexByte(rest, '.')
-				if i < 0 {
-					break
-				}
-				out = append(out, x.wild[rest[i:]]...)
-				rest = rest[i+1:]
-			}
-			out = append(out, x.others...)
-			continue
-		}
-		for _, s := range p.services {
-			if name.Matches(host.Name(strings.ToLower(string(s.Hostname)))) {
-				out = append(out, s)
-			}
-		}
-	}
-	x.covered[vs] = out
-	return out
-}
-
-// everyDestination returns the hosts to which routes lead, whoever asks.
-func (m *MergedVirtualService) everyDestination() []host.Name {
-	var out []host.Name
-	for _, r := range m.HTTP {
-		for _, w := range r.GetRoute() {
-			out = append(out, host.Name(w.GetDestination().GetHost()))
-		}
-		for _, mirror := range r.GetMirrors() {
-			out = append(out, host.Name(mirror.GetDestination().GetHost()))
-		}
-		out = append(out, host.Name(r.GetMirror().GetHost()))
-	}
-	for _, r := range m.TCP {
-		for _, w := range r.GetRoute() {
-			out = append(out, host.Name(w.GetDestination().GetHost()))
-		}
-	}
-	for _, r := range m.TLS {
-		for _, w := range r.GetRoute() {
-			out = append(out, host.Name(w.GetDestination().GetHost()))
-		}
-	}
-	return out
 }
 
 // servicesBearing are those of [PushContext.servicesExportedTo] that bear on a
 // connection, in the same order, with one that opens its port for each protocol: one
 // that everybody sees, if there is one.
 func (p *PushContext) servicesBearing(namespace string, b *Bearing) []*Service {
-	x := p.bearings()
-	var out []*Service
-	for _, ns := range []string{namespace, ""} {
-		from := len(out)
-		for _, s := range b.services {
-			exported := p.serviceExportTo(s)
-			if public := exported.Public(); public && ns == "" || !public && ns != "" && !exported.has(visibility.None) && exported.VisibleTo(s.Namespace, ns) {
-				out = append(out, s)
-			}
+	services, all := slices.Clip(b.services), p.openings(namespace, b.port, b.dnsCapture)
+	for _, s := range []*Service{all.http.first, all.tls.first} {
+		if s != nil && !slices.Contains(services, s) {
+			services = append(services, s)
 		}
-		for _, s := range x.openers(ns, b) {
-			if s != nil && !slices.Contains(out[from:], s) {
-				out = append(out, s)
-			}
-		}
-		slices.SortFunc(out[from:], func(s, t *Service) int { return cmp.Compare(x.rank[s], x.rank[t]) })
 	}
-	return out
+	rank := p.bearings().rank
+	if len(services) > len(b.services) {
+		slices.SortFunc(services, func(s, t *Service) int { return cmp.Compare(rank[s], rank[t]) })
+	}
+	var own, public []*Service
+	for _, s := range services {
+		switch exported := p.serviceExportTo(s); {
+		case exported.Public():
+			public = append(public, s)
+		case exported.has(visibility.None):
+		case exported.VisibleTo(s.Namespace, namespace):
+			own = append(own, s)
+		}
+	}
+	return append(own, public...)
 }
 
 // routesBearing are those of [PushContext.VirtualServicesForGateway] for sidecars

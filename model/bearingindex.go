@@ -14,20 +14,17 @@ type bearingIndex struct {
 	// publicOf are the services that everybody sees, by namespace.
 	publicOf map[string][]*Service
 	age      map[*MergedVirtualService]int
-	// hosts has the services by host name and by alias, in lower case, short has
-	// Kubernetes Services by their bare name.
-	hosts, short map[string][]*Service
-	// wild are the services with a wildcard: by what follows "*" where that begins
-	// with a dot, else in others.
-	wild   map[string][]*Service
-	others []*Service
+	// services are found by host name and by alias, in lower case, Kubernetes Services
+	// by their bare name, too; routes of sidecars by host and server name.
+	services HostTable[*Service]
+	short    map[string][]*Service
+	routes   HostTable[*MergedVirtualService]
 	// addresses has the services by address, blocks those of a CIDR.
 	addresses map[netip.Addr][]*Service
 	blocks    []*Service
 	// endpoints are the services by the addresses of their endpoints where their
 	// listeners are.
 	endpoints map[netip.Addr][]*Service
-	routes    routesByHost
 	// subnets: a route asks for destination subnets, which makes listeners choose
 	// by address first.
 	subnets bool
@@ -35,18 +32,8 @@ type bearingIndex struct {
 	// company, because of which Envoy may refuse the listener; 0 stands for all.
 	contested map[int]bool
 	uses      map[usedPort]*portUse
-	// covered and covering are what was found for hosts with a wildcard.
-	covered  map[*MergedVirtualService][]*Service
-	covering map[host.Name][]*MergedVirtualService
 	// ruling are the namespaces that DestinationRules for some hosts are about.
 	ruling *HostTable[[]string]
-}
-
-// routesByHost finds the routes of sidecars by host, in lower case.
-type routesByHost struct {
-	all         []*MergedVirtualService
-	exact, wild map[string][]*MergedVirtualService
-	others      []*MergedVirtualService
 }
 
 func (p *PushContext) bearings() *bearingIndex {
@@ -55,10 +42,7 @@ func (p *PushContext) bearings() *bearingIndex {
 	}
 	x := &bearingIndex{
 		rank: make(map[*Service]int, len(p.services)), age: map[*MergedVirtualService]int{}, publicOf: map[string][]*Service{},
-		hosts: make(map[string][]*Service, len(p.services)), short: map[string][]*Service{}, wild: map[string][]*Service{},
-		addresses: map[netip.Addr][]*Service{}, endpoints: map[netip.Addr][]*Service{}, contested: map[int]bool{},
-		routes:  routesByHost{exact: map[string][]*MergedVirtualService{}, wild: map[string][]*MergedVirtualService{}},
-		covered: map[*MergedVirtualService][]*Service{}, covering: map[host.Name][]*MergedVirtualService{},
+		short: map[string][]*Service{}, addresses: map[netip.Addr][]*Service{}, endpoints: map[netip.Addr][]*Service{}, contested: map[int]bool{},
 	}
 	for i, s := range p.services {
 		x.rank[s] = i
@@ -79,17 +63,10 @@ func (p *PushContext) bearings() *bearingIndex {
 }
 
 func (x *bearingIndex) addService(p *PushContext, s *Service) {
-	for _, h := range append([]host.Name{s.Hostname}, s.Aliases...) {
-		name := strings.ToLower(string(h))
-		switch {
-		case !h.IsWildCarded():
-			x.hosts[name] = append(x.hosts[name], s)
-		case strings.HasPrefix(name, "*."):
-			x.wild[name[1:]] = append(x.wild[name[1:]], s)
-		default:
-			x.others = append(x.others, s)
-		}
-		if bare, rest, _ := strings.Cut(name, "."); strings.HasSuffix(rest, ".svc."+DomainSuffix) {
+	names := LowerHosts(append([]host.Name{s.Hostname}, s.Aliases...))
+	x.services.Add(s, names)
+	for _, h := range names {
+		if bare, rest, _ := strings.Cut(string(h), "."); strings.HasSuffix(rest, ".svc."+DomainSuffix) {
 			x.short[bare] = append(x.short[bare], s)
 		}
 	}
@@ -112,26 +89,12 @@ func (x *bearingIndex) addService(p *PushContext, s *Service) {
 }
 
 func (x *bearingIndex) addRoute(vs *MergedVirtualService) {
-	file := func(h string) {
-		name := strings.ToLower(h)
-		switch {
-		case !strings.HasPrefix(name, "*"):
-			x.routes.exact[name] = append(x.routes.exact[name], vs)
-		case strings.HasPrefix(name, "*."):
-			x.routes.wild[name[1:]] = append(x.routes.wild[name[1:]], vs)
-		default:
-			x.routes.others = append(x.routes.others, vs)
-		}
-	}
-	x.routes.all = append(x.routes.all, vs)
-	for _, h := range vs.Hosts {
-		file(string(h))
-	}
+	hosts := vs.Hosts
 	for _, r := range vs.TLS {
 		for _, m := range r.GetMatch() {
 			x.subnets = x.subnets || len(m.GetDestinationSubnets()) > 0
 			for _, h := range m.GetSniHosts() {
-				file(h)
+				hosts = append(slices.Clip(hosts), host.Name(h))
 			}
 		}
 	}
@@ -140,6 +103,7 @@ func (x *bearingIndex) addRoute(vs *MergedVirtualService) {
 			x.subnets = x.subnets || len(m.GetDestinationSubnets()) > 0
 		}
 	}
+	x.routes.Add(vs, LowerHosts(hosts))
 }
 
 // serverNames are those that one TLS chain asks for.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/host"
 	"istio.io/istio/pkg/config/visibility"
 )
@@ -22,7 +23,7 @@ type Concern struct {
 // Concerns returns whom what bears on a connection concerns, of the sidecars
 // without Sidecar that are not of the root namespace.
 func (p *PushContext) Concerns(b *Bearing) Concern {
-	if b.Everything() {
+	if b.everything {
 		return Concern{Each: true}
 	}
 	var c Concern
@@ -62,28 +63,17 @@ func (m *MergedVirtualService) asksWho() bool {
 	if m.OfGatewayAPI != "" {
 		return true
 	}
-	for _, r := range m.HTTP {
-		for _, match := range r.GetMatch() {
-			if len(match.GetSourceLabels()) > 0 || match.GetSourceNamespace() != "" {
-				return true
-			}
-		}
-	}
-	for _, r := range m.TLS {
-		for _, match := range r.GetMatch() {
-			if len(match.GetSourceLabels()) > 0 || match.GetSourceNamespace() != "" {
-				return true
-			}
-		}
-	}
-	for _, r := range m.TCP {
-		for _, match := range r.GetMatch() {
-			if len(match.GetSourceLabels()) > 0 || match.GetSourceNamespace() != "" {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(m.HTTP, func(r *HTTPRoute) bool { return slices.ContainsFunc(r.GetMatch(), ofSome) }) ||
+		slices.ContainsFunc(m.TLS, func(r *networking.TLSRoute) bool { return slices.ContainsFunc(r.GetMatch(), ofSome) }) ||
+		slices.ContainsFunc(m.TCP, func(r *networking.TCPRoute) bool { return slices.ContainsFunc(r.GetMatch(), ofSome) })
+}
+
+// ofSome reports whether a match asks for a namespace or for labels of the client.
+func ofSome[M interface {
+	GetSourceNamespace() string
+	GetSourceLabels() map[string]string
+}](match M) bool {
+	return match.GetSourceNamespace() != "" || len(match.GetSourceLabels()) > 0
 }
 
 // ruling returns the namespaces in which a DestinationRule that does not hold

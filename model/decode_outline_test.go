@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -205,17 +203,9 @@ func TestOutlineAgrees(t *testing.T) {
 
 // TestOutlineAgreesOnFiles does the same with the project's manifests.
 func TestOutlineAgreesOnFiles(t *testing.T) {
-	files, err := filepath.Glob("../testdata/*/*/*/*.yaml")
-	if err != nil || len(files) < 100 {
-		t.Fatal("no files", err)
-	}
 	var texts []string
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		texts = append(texts, string(text)+"\n---\n"+string(text)) // one document alone is parsed whole
+	for _, text := range projectManifests(t) {
+		texts = append(texts, text+"\n---\n"+text) // one document alone is parsed whole
 	}
 	outlinesAgree(t, texts)
 }

@@ -15,18 +15,7 @@ import (
 // TestUnreadIsNothing holds that Decode makes nothing of the objects that are
 // not read, and has nothing to say about them.
 func TestUnreadIsNothing(t *testing.T) {
-	files, err := filepath.Glob("../testdata/*/*/*/*.yaml")
-	if err != nil || len(files) < 100 {
-		t.Fatal("no files", err)
-	}
-	var texts []string
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		texts = append(texts, string(text))
-	}
+	texts := projectManifests(t)
 	head := "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: %s\n%s"
 	for _, name := range []string{"istio", "istio-canary", "istio-sidecar-injector-x", "istio-cni-config", "app"} {
 		for _, rest := range []string{
@@ -77,4 +66,22 @@ func TestUnreadIsNothing(t *testing.T) {
 	if unreadOnes < 100 {
 		t.Errorf("only %d objects were not read", unreadOnes)
 	}
+}
+
+// projectManifests returns the texts of the project's manifests.
+func projectManifests(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("../testdata/*/*/*/*.yaml")
+	if err != nil || len(files) < 100 {
+		t.Fatal("no files", err)
+	}
+	var texts []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, string(text))
+	}
+	return texts
 }

@@ -49,35 +49,43 @@ func discovers(mesh *Mesh, config *MeshConfig) func(namespace string) bool {
 // discovered returns the mesh without the objects of namespaces that istiod does
 // not watch.
 func (m *Mesh) discovered(watched func(string) bool) *Mesh {
-	out := *m
-	keep(&out.KubeServices, watched)
-	keep(&out.KubeEndpoints, watched)
-	keep(&out.EndpointSlices, watched)
-	keep(&out.ServiceEntries, watched)
-	keep(&out.WorkloadEntries, watched)
-	keep(&out.VirtualServices, watched)
-	keep(&out.DestinationRules, watched)
-	keep(&out.Gateways, watched)
-	keep(&out.Sidecars, watched)
-	keep(&out.EnvoyFilters, watched)
-	keep(&out.ProxyConfigs, watched)
-	keep(&out.AuthorizationPolicies, watched)
-	keep(&out.PeerAuthentications, watched)
-	keep(&out.RequestAuthentications, watched)
-	keep(&out.KubeGateways, watched)
-	keep(&out.KubeHTTPRoutes, watched)
-	keep(&out.KubeGRPCRoutes, watched)
-	keep(&out.KubeTLSRoutes, watched)
-	keep(&out.KubeTCPRoutes, watched)
-	keep(&out.ReferenceGrants, watched)
+	kept := func(o *manifest.Object) bool { return o.Namespace == "" || watched(o.Namespace) }
+	out := m.keeping(kept)
+	keep(&out.KubeServices, kept)
+	keep(&out.KubeEndpoints, kept)
+	keep(&out.EndpointSlices, kept)
 	out.Workloads = slices.DeleteFunc(slices.Clone(m.Workloads), func(w *Workload) bool { return !watched(w.Namespace) })
-	out.Unmodelled = slices.DeleteFunc(slices.Clone(m.Unmodelled), func(o *manifest.Object) bool { return o.Namespace != "" && !watched(o.Namespace) })
+	return out
+}
+
+// keeping returns the mesh with some of the objects that istiod reads from custom
+// resources, those of namespaces.
+func (m *Mesh) keeping(kept func(*manifest.Object) bool) *Mesh {
+	out := *m
+	keep(&out.ServiceEntries, kept)
+	keep(&out.WorkloadEntries, kept)
+	keep(&out.VirtualServices, kept)
+	keep(&out.DestinationRules, kept)
+	keep(&out.Gateways, kept)
+	keep(&out.Sidecars, kept)
+	keep(&out.EnvoyFilters, kept)
+	keep(&out.ProxyConfigs, kept)
+	keep(&out.AuthorizationPolicies, kept)
+	keep(&out.PeerAuthentications, kept)
+	keep(&out.RequestAuthentications, kept)
+	keep(&out.KubeGateways, kept)
+	keep(&out.KubeHTTPRoutes, kept)
+	keep(&out.KubeGRPCRoutes, kept)
+	keep(&out.KubeTLSRoutes, kept)
+	keep(&out.KubeTCPRoutes, kept)
+	keep(&out.ReferenceGrants, kept)
+	out.Unmodelled = slices.DeleteFunc(slices.Clone(m.Unmodelled), func(o *manifest.Object) bool { return !kept(o) })
 	return &out
 }
 
-// keep leaves the objects of watched namespaces, in a new slice.
-func keep[S any](list *[]*Resource[S], watched func(string) bool) {
-	*list = slices.DeleteFunc(slices.Clone(*list), func(r *Resource[S]) bool { return r.Namespace != "" && !watched(r.Namespace) })
+// keep leaves some objects, in a new slice.
+func keep[S any](list *[]*Resource[S], kept func(*manifest.Object) bool) {
+	*list = slices.DeleteFunc(slices.Clone(*list), func(r *Resource[S]) bool { return !kept(r.Object) })
 }
 
 // Watches reports whether istiod of a mesh configuration watches a namespace; for

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/egresslint/egresslint/model/manifest"
@@ -59,30 +58,7 @@ func definitionOf(group, kind string) string {
 // withoutIgnored returns the mesh without the objects of kinds that istiod does not
 // read.
 func (m *Mesh) withoutIgnored(config *MeshConfig) *Mesh {
-	out := *m
-	keepRead(&out.ServiceEntries, config)
-	keepRead(&out.WorkloadEntries, config)
-	keepRead(&out.VirtualServices, config)
-	keepRead(&out.DestinationRules, config)
-	keepRead(&out.Gateways, config)
-	keepRead(&out.Sidecars, config)
-	keepRead(&out.EnvoyFilters, config)
-	keepRead(&out.ProxyConfigs, config)
-	keepRead(&out.AuthorizationPolicies, config)
-	keepRead(&out.PeerAuthentications, config)
-	keepRead(&out.RequestAuthentications, config)
-	keepRead(&out.KubeGateways, config)
-	keepRead(&out.GatewayClasses, config)
-	keepRead(&out.KubeHTTPRoutes, config)
-	keepRead(&out.KubeGRPCRoutes, config)
-	keepRead(&out.KubeTLSRoutes, config)
-	keepRead(&out.KubeTCPRoutes, config)
-	keepRead(&out.ReferenceGrants, config)
-	out.Unmodelled = slices.DeleteFunc(slices.Clone(m.Unmodelled), func(o *manifest.Object) bool { return !config.Reads(o) })
-	return &out
-}
-
-// keepRead leaves the objects that istiod reads, in a new slice.
-func keepRead[S any](list *[]*Resource[S], config *MeshConfig) {
-	*list = slices.DeleteFunc(slices.Clone(*list), func(r *Resource[S]) bool { return !config.Reads(r.Object) })
+	out := m.keeping(config.Reads)
+	keep(&out.GatewayClasses, config.Reads)
+	return out
 }

@@ -15,6 +15,8 @@ type HostTable[T any] struct {
 	// wild are the places of hosts "*.rest" by ".rest", odd those of other wildcards.
 	wild map[string][]int
 	odd  []wildcardPlace
+	// overlaps are the places found for hosts with a wildcard: see Overlapping.
+	overlaps map[host.Name][]int
 }
 
 type wildcardPlace struct {
@@ -27,6 +29,7 @@ func (x *HostTable[T]) Add(thing T, hosts []host.Name) {
 	if x.exact == nil {
 		x.exact, x.wild = map[host.Name][]int{}, map[string][]int{}
 	}
+	x.overlaps = nil
 	i := len(x.all)
 	x.all = append(x.all, thing)
 	for _, h := range hosts {
@@ -42,6 +45,10 @@ func (x *HostTable[T]) Add(thing T, hosts []host.Name) {
 
 // Empty reports whether nothing was added.
 func (x *HostTable[T]) Empty() bool { return len(x.all) == 0 }
+
+// Exactly returns the things with this very host, in the order in which they were
+// added.
+func (x *HostTable[T]) Exactly(h host.Name) []T { return x.at(inOrder(slices.Clone(x.exact[h]))) }
 
 // Covering returns the things with a host of which h is a subset, each once, in
 // the order in which they were added.
@@ -62,38 +69,54 @@ func (x *HostTable[T]) Covering(h host.Name) []T {
 			places = append(places, w.place)
 		}
 	}
-	return x.at(places)
+	return x.at(inOrder(places))
 }
 
 // Overlapping returns the things with a host that has a name in common with h, each
-// once, in the order in which they were added.
+// once, in the order in which they were added. It remembers what it finds for a
+// wildcard: do not ask from several places at once.
 func (x *HostTable[T]) Overlapping(h host.Name) []T {
 	if !h.IsWildCarded() {
 		return x.Covering(h)
 	}
-	var places []int
-	for other, list := range x.exact {
-		if other.Matches(h) {
-			places = append(places, list...)
+	places, known := x.overlaps[h]
+	if !known {
+		for other, list := range x.exact {
+			if other.Matches(h) {
+				places = append(places, list...)
+			}
 		}
+		if x.overlaps == nil {
+			x.overlaps = map[host.Name][]int{}
+		}
+		places = inOrder(places)
+		x.overlaps[h] = places
 	}
 	return x.at(places)
 }
 
-func (x *HostTable[T]) at(places []int) []T {
+// inOrder sorts places, each once; it uses their memory.
+func inOrder(places []int) []int {
 	slices.Sort(places)
-	var out []T
-	for _, i := range slices.Compact(places) {
-		out = append(out, x.all[i])
+	return slices.Compact(places)
+}
+
+func (x *HostTable[T]) at(places []int) []T {
+	out := make([]T, len(places))
+	for i, place := range places {
+		out[i] = x.all[place]
 	}
 	return out
 }
+
+// LowerHost returns a host in lower case.
+func LowerHost(h host.Name) host.Name { return host.Name(strings.ToLower(string(h))) }
 
 // LowerHosts returns the hosts in lower case.
 func LowerHosts(hosts []host.Name) []host.Name {
 	out := make([]host.Name, len(hosts))
 	for i, h := range hosts {
-		out[i] = host.Name(strings.ToLower(string(h)))
+		out[i] = LowerHost(h)
 	}
 	return out
 }

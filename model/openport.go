@@ -114,7 +114,7 @@ func (p *PushContext) opens(s *Service, port *Port, dnsCapture bool) int {
 // a namespace without Sidecar ask about them: no service that they see takes
 // connections of the port whatever their names, and what opens the port is certain.
 func (p *PushContext) Plain(namespace string, b *Bearing) bool {
-	if b.Everything() {
+	if b.everything {
 		return false
 	}
 	_, plain := p.Opened(namespace, b.port, b.dnsCapture)
@@ -157,27 +157,4 @@ func (p *PushContext) openings(namespace string, port int, dnsCapture bool) port
 		}
 	}
 	return all
-}
-
-// openers are services of a namespace's own that open a port for HTTP and for TLS, as
-// far as those that everybody sees do not, "" for these; nil where there is none.
-func (x *bearingIndex) openers(namespace string, b *Bearing) [2]*Service {
-	at := func(ns string) portUse {
-		if u := x.uses[usedPort{ns, b.port, b.dnsCapture}]; u != nil {
-			return *u
-		}
-		return portUse{}
-	}
-	public := at("")
-	if namespace == "" {
-		return [2]*Service{public.http.first, public.tls.first}
-	}
-	own := at(namespace)
-	if public.http.first != nil {
-		own.http.first = nil
-	}
-	if public.tls.first != nil {
-		own.tls.first = nil
-	}
-	return [2]*Service{own.http.first, own.tls.first}
 }

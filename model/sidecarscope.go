@@ -40,7 +40,7 @@ type EgressListener struct {
 	Services        []*Service
 	VirtualServices []*MergedVirtualService
 	// Routes finds among VirtualServices those about a host.
-	Routes *RouteIndex
+	Routes HostTable[*MergedVirtualService]
 	// best gives for a service the VirtualService with the most specific host
 	// among those that cover it.
 	best map[host.Name]*MergedVirtualService
@@ -262,9 +262,11 @@ func (p *PushContext) newEgressListener(namespace string, spec *networking.Istio
 	}
 	l.Services = p.selectServices(candidates, namespace, spec, hosts)
 	l.best = map[host.Name]*MergedVirtualService{}
-	l.Routes = IndexRoutes(l.VirtualServices)
+	for _, vs := range l.VirtualServices {
+		l.Routes.Add(vs, vs.Hosts)
+	}
 	for _, s := range l.Services {
-		if vs := mostSpecific(l.Routes.About(s.Hostname), s.Hostname); vs != nil {
+		if vs := mostSpecific(l.Routes.Overlapping(s.Hostname), s.Hostname); vs != nil {
 			l.best[s.Hostname] = vs
 		}
 	}

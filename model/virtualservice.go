@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -328,9 +329,6 @@ func resolveGateway(g, namespace string) string {
 func (m *MergedVirtualService) Destinations(namespace string) []Destination {
 	var out []Destination
 	add := func(d *networking.Destination) {
-		if d == nil {
-			return
-		}
 		i := slices.IndexFunc(out, func(x Destination) bool { return string(x.Host) == d.GetHost() })
 		if i < 0 {
 			out = append(out, Destination{Host: host.Name(d.GetHost())})
@@ -338,55 +336,77 @@ func (m *MergedVirtualService) Destinations(namespace string) []Destination {
 		}
 		out[i].Ports = append(out[i].Ports, int(d.GetPort().GetNumber()))
 	}
-	for _, r := range m.HTTP {
-		matched := true
-		for _, match := range r.GetMatch() {
-			if match.GetSourceNamespace() == "" {
-				continue
-			}
-			if matched = match.GetSourceNamespace() == namespace; matched {
-				break
-			}
-		}
-		if !matched {
-			continue
-		}
-		for _, w := range r.GetRoute() {
-			add(w.GetDestination())
-		}
-		add(r.GetMirror())
-		for _, mirror := range r.GetMirrors() {
-			add(mirror.GetDestination())
-		}
-	}
-	for _, r := range m.TCP {
-		for _, w := range r.GetRoute() {
-			add(w.GetDestination())
-		}
-	}
-	for _, r := range m.TLS {
-		for _, w := range r.GetRoute() {
-			add(w.GetDestination())
-		}
+	for d := range m.eachDestination(func(r *HTTPRoute) bool { return mayCount(r, namespace) }) {
+		add(d)
 	}
 	return out
 }
 
+// mayCount reports whether some match of a route, or its lack of any, leaves clients
+// of a namespace.
+func mayCount(r *HTTPRoute, namespace string) bool {
+	matched := true
+	for _, match := range r.GetMatch() {
+		if match.GetSourceNamespace() == "" {
+			continue
+		}
+		if matched = match.GetSourceNamespace() == namespace; matched {
+			break
+		}
+	}
+	return matched
+}
+
+// eachDestination yields the destinations of the routes, mirrors included: of the HTTP
+// routes that of accepts, and of all others.
+func (m *MergedVirtualService) eachDestination(of func(*HTTPRoute) bool) iter.Seq[*networking.Destination] {
+	return func(yield func(*networking.Destination) bool) {
+		give := func(d *networking.Destination) bool { return d == nil || yield(d) }
+		for _, r := range m.HTTP {
+			if !of(r) {
+				continue
+			}
+			for _, w := range r.GetRoute() {
+				if !give(w.GetDestination()) {
+					return
+				}
+			}
+			if !give(r.GetMirror()) {
+				return
+			}
+			for _, mirror := range r.GetMirrors() {
+				if !give(mirror.GetDestination()) {
+					return
+				}
+			}
+		}
+		split := func(list []*networking.RouteDestination) bool {
+			return !slices.ContainsFunc(list, func(w *networking.RouteDestination) bool { return !give(w.GetDestination()) })
+		}
+		for _, r := range m.TCP {
+			if !split(r.GetRoute()) {
+				return
+			}
+		}
+		for _, r := range m.TLS {
+			if !split(r.GetRoute()) {
+				return
+			}
+		}
+	}
+}
+
+func everyRoute(*HTTPRoute) bool { return true }
+
 // LeadsTo reports whether any route, mirrors included, names a host as its
 // destination.
 func (m *MergedVirtualService) LeadsTo(h string) bool {
-	is := func(d *networking.Destination) bool { return d.GetHost() == h }
-	split := func(list []*networking.RouteDestination) bool {
-		return slices.ContainsFunc(list, func(w *networking.RouteDestination) bool { return is(w.GetDestination()) })
-	}
-	for _, r := range m.HTTP {
-		if is(r.GetMirror()) || slices.ContainsFunc(r.GetRoute(), func(w *networking.HTTPRouteDestination) bool { return is(w.GetDestination()) }) ||
-			slices.ContainsFunc(r.GetMirrors(), func(x *networking.HTTPMirrorPolicy) bool { return is(x.GetDestination()) }) {
+	for d := range m.eachDestination(everyRoute) {
+		if d.GetHost() == h {
 			return true
 		}
 	}
-	return slices.ContainsFunc(m.TCP, func(r *networking.TCPRoute) bool { return split(r.GetRoute()) }) ||
-		slices.ContainsFunc(m.TLS, func(r *networking.TLSRoute) bool { return split(r.GetRoute()) })
+	return false
 }
 
 // Destination is a host that routes lead to, and on which ports; 0 is a

@@ -3,7 +3,6 @@ package reach
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
@@ -55,7 +54,7 @@ type member struct {
 type cohort struct {
 	members []*member
 	// trees are by destination of the universe, until all members have their rows.
-	trees map[int]*tree
+	trees map[int]*tree[outcome]
 	done  int
 
 	// The following is that of wide cohorts: what they see, the destinations of which
@@ -103,7 +102,7 @@ func (r *Reach) enrol(w *model.Workload, c *capture.Capture, signature, labels s
 	r.member[w] = m
 	x := r.own[m.own]
 	if x == nil {
-		x = &cohort{trees: map[int]*tree{}}
+		x = &cohort{trees: map[int]*tree[outcome]{}}
 		r.own[m.own] = x
 	}
 	x.members = append(x.members, m)
@@ -121,20 +120,11 @@ func (r *Reach) memberOf(first *model.Workload) *member {
 // outcomeFor returns how a destination fares for a class.
 func (r *Reach) outcomeFor(m *member, place int) outcome {
 	root := r.own[m.own].tree(place)
-	for t := root; ; {
-		if t.end != nil {
-			return *t.end
-		}
-		var next *tree
-		if t.next != nil {
-			next = t.next[r.answerOf(t.question, t.policies, m.first)]
-		}
-		if next == nil {
-			r.grow(root, m.first, place)
-			continue
-		}
-		t = next
+	t := root.leaf(r, m.first)
+	if t == nil {
+		t = r.grow(root, m.first, place)
 	}
+	return *t.end
 }
 
 // wideCohort returns the cohort of classes that no Sidecar limits.
@@ -185,7 +175,7 @@ func (r *Reach) outlook(m *member) *traffic.Outlook {
 func (r *Reach) newWide(m *member, outlook *traffic.Outlook) *cohort {
 	n := len(r.Universe())
 	x := &cohort{
-		trees: map[int]*tree{}, outlook: outlook, known: newSet(n), each: newSet(n), elsewhere: map[int][]string{},
+		trees: map[int]*tree[outcome]{}, outlook: outlook, known: newSet(n), each: newSet(n), elsewhere: map[int][]string{},
 		unknown: map[int][]outcome{}, parts: map[traffic.Question][]part{},
 	}
 	for _, i := range outlook.Known {
@@ -270,7 +260,7 @@ func (r *Reach) settle(x *cohort) {
 
 // spread finds the outcomes of a destination for some members, of whom those are left
 // out that may see it otherwise than all.
-func (r *Reach) spread(x *cohort, root, t *tree, place int, members set, found func(set, outcome)) {
+func (r *Reach) spread(x *cohort, root, t *tree[outcome], place int, members set, found func(set, outcome)) {
 	for t.end == nil && t.next == nil {
 		m := r.pick(x, place, members)
 		if m == nil {
@@ -291,15 +281,7 @@ func (r *Reach) spread(x *cohort, root, t *tree, place int, members set, found f
 		if !any {
 			continue
 		}
-		next := t.next[p.answer]
-		if next == nil {
-			next = &tree{policies: t.policies}
-			if strings.HasSuffix(p.answer, placeholder(len(t.policies))) {
-				next.policies = append(slices.Clip(t.policies), t.question)
-			}
-			t.next[p.answer] = next
-		}
-		r.spread(x, root, next, place, some, found)
+		r.spread(x, root, t.after(p.answer), place, some, found)
 	}
 }
 

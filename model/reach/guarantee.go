@@ -200,17 +200,7 @@ func (r *Reach) guaranteed(first *model.Workload) []group {
 		return out
 	}
 	universe := r.Universe()
-	var out []group
-	index := map[int32]int{}
-	at := func(n int32) set {
-		i, ok := index[n]
-		if !ok {
-			i = len(out)
-			index[n] = i
-			out = append(out, group{n, newSet(len(universe))})
-		}
-		return out[i].set
-	}
+	alike := newGrouping(len(universe))
 	for _, g := range r.row(first).groups {
 		fate := r.fates[g.fate]
 		if !slices.ContainsFunc(fate, func(a Answer) bool { return len(a.When) > 0 || steered(&a) }) {
@@ -218,14 +208,14 @@ func (r *Reach) guaranteed(first *model.Workload) []group {
 			for i := range answers {
 				answers[i].Guarantee = traffic.Unsteered(answers[i].Outcome)
 			}
-			at(r.fate(answers)).unite(g.set)
+			alike.at(r.fate(answers)).unite(g.set)
 			continue
 		}
 		byGuarantee := map[string]int32{} // most members have the same
 		g.set.members(func(i int) bool {
 			d := universe[i]
 			if slices.ContainsFunc(fate, func(a Answer) bool { return len(a.When) > 0 }) {
-				at(r.fate(r.Answers(first, d))).add(i)
+				alike.at(r.fate(r.Answers(first, d))).add(i)
 				return true
 			}
 			key := ""
@@ -244,10 +234,10 @@ func (r *Reach) guaranteed(first *model.Workload) []group {
 				n = r.fate(r.Answers(first, d))
 				byGuarantee[key] = n
 			}
-			at(n).add(i)
+			alike.at(n).add(i)
 			return true
 		})
 	}
-	r.guarantees.rows[first] = out
-	return out
+	r.guarantees.rows[first] = alike.groups
+	return alike.groups
 }

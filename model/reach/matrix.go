@@ -250,19 +250,11 @@ func (r *Reach) columnsOf(first *model.Workload, q Query, list []Destination) []
 	if len(q.To) == 0 {
 		return r.guaranteed(first)
 	}
-	var out []group
-	index := map[int32]int{}
+	alike := newGrouping(len(list))
 	for i, d := range list {
-		n := r.fate(r.Answers(first, d))
-		at, ok := index[n]
-		if !ok {
-			at = len(out)
-			index[n] = at
-			out = append(out, group{n, newSet(len(list))})
-		}
-		out[at].set.add(i)
+		alike.at(r.fate(r.Answers(first, d))).add(i)
 	}
-	return out
+	return alike.groups
 }
 
 // answersFrom returns the answers of a tuple, with flows of the workload itself.

@@ -38,6 +38,27 @@ type group struct {
 	set  set
 }
 
+// grouping puts destinations that fare alike together, in the order in which fates
+// come up.
+type grouping struct {
+	size   int
+	index  map[int32]int
+	groups []group
+}
+
+func newGrouping(size int) *grouping { return &grouping{size: size, index: map[int32]int{}} }
+
+// at returns the destinations of a fate.
+func (g *grouping) at(fate int32) set {
+	i, ok := g.index[fate]
+	if !ok {
+		i = len(g.groups)
+		g.index[fate] = i
+		g.groups = append(g.groups, group{fate, newSet(g.size)})
+	}
+	return g.groups[i].set
+}
+
 // row is what is known about a class.
 type row struct {
 	// known are the destinations that are decided one by one.
@@ -71,16 +92,7 @@ func (r *Reach) row(first *model.Workload) *row {
 		x.known = newSet(len(r.Universe()))
 	}
 	x.known.unite(own)
-	index := map[int32]int{}
-	at := func(n int32) set {
-		i, ok := index[n]
-		if !ok {
-			i = len(x.groups)
-			index[n] = i
-			x.groups = append(x.groups, group{n, newSet(len(r.Universe()))})
-		}
-		return x.groups[i].set
-	}
+	alike := newGrouping(len(r.Universe()))
 	for _, port := range r.ports {
 		columns := r.byPort[port]
 		i, ok := r.anyName[port]
@@ -98,7 +110,7 @@ func (r *Reach) row(first *model.Workload) *row {
 			own.unite(columns)
 			continue
 		}
-		out := at(r.fateFor(unknown, first))
+		out := alike.at(r.fateFor(unknown, first))
 		for i, w := range columns {
 			out[i] |= w &^ x.known[i]
 		}
@@ -109,17 +121,17 @@ func (r *Reach) row(first *model.Workload) *row {
 			if !share.members.has(m.place) {
 				continue
 			}
-			out := at(r.fateFor(share.outcome, first))
+			out := alike.at(r.fateFor(share.outcome, first))
 			for i, w := range share.places {
 				out[i] |= w &^ own[i]
 			}
 		}
 	}
 	own.members(func(i int) bool {
-		at(r.fateFor(r.outcomeFor(m, i), first)).add(i)
+		alike.at(r.fateFor(r.outcomeFor(m, i), first)).add(i)
 		return true
 	})
-	x.groups = slices.DeleteFunc(x.groups, func(g group) bool { return g.set.empty() })
+	x.groups = slices.DeleteFunc(alike.groups, func(g group) bool { return g.set.empty() })
 	if of := r.own[m.own]; of.done+1 == len(of.members) {
 		of.trees = nil
 	} else {

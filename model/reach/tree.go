@@ -10,15 +10,57 @@ import (
 	"github.com/egresslint/egresslint/model/traffic"
 )
 
-// tree is what is known about the answers for a destination: a question and what
-// follows from its answers, or in the end an outcome.
-type tree struct {
+// tree is what is known about what flows of one kind come to, whoever sends them: a
+// question about the client and what follows from its answers, or in the end that.
+type tree[T any] struct {
 	question traffic.Question
 	// policies are the questions so far whose answers name network policies, each
 	// others than those before.
 	policies []traffic.Question
-	next     map[string]*tree
-	end      *outcome
+	next     map[string]*tree[T]
+	end      *T
+}
+
+// after returns what follows from an answer.
+func (t *tree[T]) after(answer string) *tree[T] {
+	next := t.next[answer]
+	if next == nil {
+		next = &tree[T]{policies: t.policies}
+		if strings.HasSuffix(answer, placeholder(len(t.policies))) {
+			next.policies = append(slices.Clip(t.policies), t.question)
+		}
+		t.next[answer] = next
+	}
+	return next
+}
+
+// leaf returns where the answers of a class lead, nil where its kind has not been
+// asked yet.
+func (t *tree[T]) leaf(r *Reach, first *model.Workload) *tree[T] {
+	for t != nil && t.end == nil {
+		if t.next == nil {
+			return nil
+		}
+		t = t.next[r.answerOf(t.question, t.policies, first)]
+	}
+	return t
+}
+
+// graft adds the questions that were asked about a class, and returns where they lead:
+// whoever gives the same answers is asked the same.
+func (t *tree[T]) graft(r *Reach, first *model.Workload, questions []traffic.Question) *tree[T] {
+	seen := map[traffic.Question]bool{}
+	for _, q := range questions {
+		if seen[q] {
+			continue
+		}
+		seen[q] = true
+		if t.next == nil {
+			t.question, t.next = q, map[string]*tree[T]{}
+		}
+		t = t.after(r.answerOf(t.question, t.policies, first))
+	}
+	return t
 }
 
 // outcome is how a destination fares.
@@ -34,53 +76,33 @@ type outcome struct {
 // placeholder stands for the network policies that the i-th question tells.
 func placeholder(i int) string { return "\x00" + strconv.Itoa(i) }
 
-func (x *cohort) tree(place int) *tree {
+func (x *cohort) tree(place int) *tree[outcome] {
 	t := x.trees[place]
 	if t == nil {
 		if x.trees == nil {
-			x.trees = map[int]*tree{}
+			x.trees = map[int]*tree[outcome]{}
 		}
-		t = &tree{}
+		t = &tree[outcome]{}
 		x.trees[place] = t
 	}
 	return t
 }
 
-// grow asks the simulation for a class, and adds what it asked and said to a tree.
-func (r *Reach) grow(t *tree, first *model.Workload, place int) {
+// grow asks the simulation for a class, adds what it asked and said to a tree, and
+// returns where that is.
+func (r *Reach) grow(t *tree[outcome], first *model.Workload, place int) *tree[outcome] {
 	end := &outcome{plain: true}
-	seen := map[traffic.Question]bool{}
 	var questions []traffic.Question
 	answers := r.decided(first, r.Universe()[place], func(f flow.Flow) *flow.Trace {
 		trace, asked := r.Sim.Examine(f)
-		for _, q := range asked {
-			if !seen[q] {
-				seen[q] = true
-				questions = append(questions, q)
-			}
-		}
+		questions = append(questions, asked...)
 		end.plain = end.plain && !traffic.Known(trace)
 		return trace
 	})
 	for i := range answers {
 		end.plain = end.plain && len(answers[i].When) == 0 && answers[i].Address == ""
 	}
-	for _, q := range questions {
-		if t.next == nil {
-			t.question, t.next = q, map[string]*tree{}
-		}
-		// Whoever gave the same answers was asked the same.
-		answer := r.answerOf(t.question, t.policies, first)
-		next := t.next[answer]
-		if next == nil {
-			next = &tree{policies: t.policies}
-			if strings.HasSuffix(answer, placeholder(len(t.policies))) {
-				next.policies = append(slices.Clip(t.policies), t.question)
-			}
-			t.next[answer] = next
-		}
-		t = next
-	}
+	t = t.graft(r, first, questions)
 	end.policies = t.policies
 	end.fate = r.fate(renamed(answers, func(policy string) string {
 		for i, q := range end.policies {
@@ -91,6 +113,7 @@ func (r *Reach) grow(t *tree, first *model.Workload, place int) {
 		return policy
 	}))
 	t.end = end
+	return t
 }
 
 // renamed gives the network policies in answers other names.

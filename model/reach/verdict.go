@@ -13,7 +13,7 @@ import (
 
 // verdicts are traces of flows that several clients may send alike.
 type verdicts struct {
-	trees map[flowKey]*traced
+	trees map[flowKey]*tree[told]
 	kept  int
 }
 
@@ -28,13 +28,10 @@ type flowKey struct {
 	request string
 }
 
-// traced is a tree of the questions that were asked about a flow, with traces at the
-// ends.
-type traced struct {
-	question traffic.Question
-	next     map[reply]*traced
-	trace    *flow.Trace
-	of       *model.Workload
+// told is the trace of a flow of one client.
+type told struct {
+	trace *flow.Trace
+	of    *model.Workload
 	// fixed are the hops of the trace that do not speak of the client, as far as it
 	// was compared with that of another.
 	fixed []bool
@@ -59,48 +56,38 @@ func (r *Reach) Verdict(f flow.Flow, w *model.Workload) *flow.Trace {
 		return r.Sim.Verdict(f)
 	}
 	key := flowKey{among, place, f.Scheme, requestText(f)}
-	t := r.traced.trees[key]
-	if t == nil {
-		t = &traced{}
-		r.traced.trees[key] = t
+	root := r.traced.trees[key]
+	if root == nil {
+		root = &tree[told]{}
+		r.traced.trees[key] = root
 	}
-	root := t
-	for t != nil && t.trace == nil && t.next != nil {
-		t = t.next[r.replyTo(t.question, first)]
-	}
-	if t != nil && t.trace != nil {
-		if t.of == first {
-			out := *t.trace
-			return &out
-		}
-		if out, ok := r.Sim.As(t.trace, f, t.of, first, t.fixed); ok {
-			return out
-		}
-		out := r.Sim.Verdict(f)
-		if t.fixed == nil && t.of.Namespace != first.Namespace {
-			t.fixed = traffic.Fixed(t.trace, out)
-		}
-		return out
+	if t := root.leaf(r, first); t != nil {
+		return r.tell(t.end, f, first)
 	}
 	if r.traced.kept++; r.traced.kept > mostVerdicts {
 		clear(r.traced.trees)
 		r.traced.kept = 1
 	}
 	trace, questions := r.Sim.Examine(f)
-	at := root
-	for _, q := range questions {
-		if at.next == nil {
-			at.question, at.next = q, map[reply]*traced{}
-		}
-		answer := r.replyTo(at.question, first)
-		if at.next[answer] == nil {
-			at.next[answer] = &traced{}
-		}
-		at = at.next[answer]
-	}
-	at.trace, at.of = trace, first
+	root.graft(r, first, questions).end = &told{trace: trace, of: first}
 	out := *trace
 	return &out
+}
+
+// tell tells a class what became of the same flow of another that fares alike.
+func (r *Reach) tell(t *told, f flow.Flow, first *model.Workload) *flow.Trace {
+	if t.of == first {
+		out := *t.trace
+		return &out
+	}
+	if out, ok := r.Sim.As(t.trace, f, t.of, first, t.fixed); ok {
+		return out
+	}
+	out := r.Sim.Verdict(f)
+	if t.fixed == nil && t.of.Namespace != first.Namespace {
+		t.fixed = traffic.Fixed(t.trace, out)
+	}
+	return out
 }
 
 // names reports whether a flow asks for no other names than the outlook of a cohort

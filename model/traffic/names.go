@@ -193,7 +193,7 @@ func (s *Simulation) asides(w *model.Workload, ports []int) []flow.Flow {
 	for _, to := range s.entrances() {
 		for _, port := range ports {
 			for _, scheme := range []flow.Scheme{flow.HTTP, flow.TLS, flow.TCP} {
-				out = append(out, flow.Flow{From: w.Namespace + "/" + strings.ToLower(w.Kind) + "/" + w.Name, Host: noName, Port: port, Scheme: scheme, ConnectTo: to})
+				out = append(out, flow.Flow{From: From(w), Host: noName, Port: port, Scheme: scheme, ConnectTo: to})
 			}
 		}
 	}

@@ -301,15 +301,7 @@ func (o *outbound) because() []flow.Because {
 // tcpChains are the chains of a TCP, TLS or sniffed port: by server name where
 // the port is TLS, and by address (istio pilot/pkg/networking/core/tls.go).
 func (b *listenerBuilder) tcpChains(o *outbound) []*chain {
-	var routes []*model.MergedVirtualService
-	for _, vs := range o.egress.Routes.About(o.service.Hostname) {
-		for _, h := range vs.Hosts {
-			if h.Matches(o.service.Hostname) {
-				routes = append(routes, vs)
-				break
-			}
-		}
-	}
+	routes := o.egress.Routes.Overlapping(o.service.Hostname)
 	if o.port.Protocol.IsTLS() {
 		return b.tlsChains(o, routes)
 	}
