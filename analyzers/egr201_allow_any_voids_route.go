@@ -177,11 +177,8 @@ func (in *intent) usual(d reach.Destination, covering []*steering, protocol flow
 		}
 	}
 	return slices.ContainsFunc(in.push.Services(), func(s *model.Service) bool {
-		if s.Entry == nil || !host.Name(d.Host).SubsetOf(s.Hostname) {
-			return false
-		}
 		port := s.PortByNumber(d.Port)
-		return port != nil && speaks(port) == protocol
+		return port != nil && speaks(port) == protocol && host.Name(d.Host).SubsetOf(s.Hostname)
 	})
 }
 

@@ -58,24 +58,18 @@ func runRedirectLeaves(p *Pass) {
 	var found byKey[leadingOut]
 	by := map[leadingOut]*steering{}
 	for a := range in.steered(flow.Redirect) {
-		if a.Trace.Reason != flow.Redirect || len(a.Trace.Hops) == 0 {
-			continue
-		}
 		covering := in.covering(a.To.Host)
 		i := slices.IndexFunc(covering, func(s *steering) bool { return s.isFor(a.Class[0]) })
 		if i < 0 {
 			continue
 		}
-		for _, b := range a.Trace.Hops[len(a.Trace.Hops)-1].Because {
-			at := model.Place{Object: b.Object, Field: b.Field}
-			r, known := redirects[at]
-			next, ok := followed(r.HTTPRedirect, a.Flow)
-			if !known || !ok || len(in.covering(next.Host)) > 0 {
-				continue
+		for _, r := range answering(a.Trace, redirects) {
+			next := followed(r.HTTPRedirect, a.Flow)
+			if len(in.covering(next.Host)) > 0 {
+				continue // the same name, or one of which EGR301 and EGR302 tell
 			}
 			t := p.Reach.Sim.Verdict(next)
-			around := t.Via == flow.ViaDirect || t.Via == flow.ViaPassthrough || t.Via == flow.ViaUncaptured
-			if t.Outcome != flow.Allowed || !around || t.Reason == flow.InMesh {
+			if t.Outcome != flow.Allowed || t.Reason == flow.InMesh {
 				continue
 			}
 			k := leadingOut{r.at, next.Host, next.Port}
@@ -123,24 +117,31 @@ func (in *intent) redirects() map[model.Place]redirect {
 	return out
 }
 
-// followed is the request of a client that does what a redirect says, false where
-// that is no request (istio pilot/pkg/networking/core/route/route.go ApplyRedirect).
-func followed(r *networking.HTTPRedirect, f flow.Flow) (flow.Flow, bool) {
-	scheme := flow.Scheme(strings.ToLower(r.GetScheme()))
-	if scheme == "" {
-		scheme = f.Scheme
-	}
-	standard := map[flow.Scheme]int{flow.HTTP: 80, flow.HTTPS: 443}[scheme]
-	if r.GetAuthority() == "" || standard == 0 {
-		return f, false
-	}
-	next := flow.Flow{From: f.From, Host: strings.ToLower(r.GetAuthority()), Port: standard, Scheme: scheme, Method: f.Method, Path: cmp.Or(r.GetUri(), f.Path)}
-	if name, port, err := net.SplitHostPort(next.Host); err == nil {
-		n, err := strconv.Atoi(port)
-		if err != nil {
-			return f, false
+// answering finds the redirect that a trace ends in.
+func answering(t *flow.Trace, redirects map[model.Place]redirect) []redirect {
+	var out []redirect
+	for _, h := range t.Hops {
+		for _, b := range h.Because {
+			if r, ok := redirects[model.Place{Object: b.Object, Field: b.Field}]; ok {
+				out = append(out, r)
+			}
 		}
-		next.Host, next.Port = name, n
+	}
+	return out
+}
+
+// followed is the request of a client that does what a redirect says (istio
+// pilot/pkg/networking/core/route/route.go ApplyRedirect).
+func followed(r *networking.HTTPRedirect, f flow.Flow) flow.Flow {
+	next := flow.Flow{From: f.From, Method: f.Method, Headers: f.Headers}
+	next.Scheme = cmp.Or(flow.Scheme(strings.ToLower(r.GetScheme())), f.Scheme)
+	next.Host = strings.ToLower(cmp.Or(r.GetAuthority(), f.Host))
+	next.Path = cmp.Or(r.GetUri(), f.Path)
+	next.Port = map[flow.Scheme]int{flow.HTTP: 80, flow.HTTPS: 443}[next.Scheme]
+	if name, port, err := net.SplitHostPort(next.Host); err == nil {
+		if n, err := strconv.Atoi(port); err == nil {
+			next.Host, next.Port = name, n
+		}
 	}
 	switch port := r.GetRedirectPort().(type) {
 	case *networking.HTTPRedirect_Port:
@@ -150,5 +151,5 @@ func followed(r *networking.HTTPRedirect, f flow.Flow) (flow.Flow, bool) {
 			next.Port = f.Port
 		}
 	}
-	return next, true
+	return next
 }

@@ -121,8 +121,8 @@ func (in *intent) originatedHosts() []host.Name {
 // take; the exit is nil if it does not.
 func (in *intent) wrongTLS(t *flow.Trace) (wrongTLS, *exit) {
 	e := exitOf(t)
-	if e == nil || len(t.Branches) > 0 {
-		return wrongTLS{}, nil
+	if e == nil {
+		return wrongTLS{}, nil // passed through, or split between destinations
 	}
 	s, port := in.serviceAt(e, namespaceOf(e.Proxy))
 	if port == nil || s.Entry == nil || private(s) {

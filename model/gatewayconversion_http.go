@@ -49,9 +49,7 @@ func (c *routeOf) httpRule(rule *gatewayv1.HTTPRouteRule, i, j int) (route *HTTP
 				return nil, false
 			}
 		case gatewayv1.HTTPRouteFilterRequestRedirect:
-			if r := f.RequestRedirect; r != nil {
-				route.Redirect = &networking.HTTPRedirect{RedirectCode: uint32(value(r.StatusCode, 302))} //nolint:gosec // a status
-			}
+			route.Redirect = redirect(f.RequestRedirect)
 		case gatewayv1.HTTPRouteFilterURLRewrite:
 			route.Rewrite = rewrite(f.URLRewrite)
 		case gatewayv1.HTTPRouteFilterRequestMirror, gatewayv1.HTTPRouteFilterCORS:
@@ -283,6 +281,28 @@ func rewrite(in *gatewayv1.HTTPURLRewriteFilter) *networking.HTTPRewrite {
 	}
 	if out.Uri == "" && out.UriRegexRewrite == nil && out.Authority == "" {
 		return nil
+	}
+	return out
+}
+
+// redirect converts where a redirect leads, but for the path that takes the place of
+// a prefix (istio conversion.go createRedirectFilter); 302 is the API server's default.
+func redirect(in *gatewayv1.HTTPRequestRedirectFilter) *networking.HTTPRedirect {
+	if in == nil {
+		return nil
+	}
+	out := &networking.HTTPRedirect{
+		RedirectCode: uint32(value(in.StatusCode, 302)), //nolint:gosec // a status
+		Authority:    string(value(in.Hostname, "")), Scheme: value(in.Scheme, ""),
+	}
+	switch {
+	case in.Port != nil:
+		out.RedirectPort = &networking.HTTPRedirect_Port{Port: uint32(*in.Port)} //nolint:gosec // a port
+	case in.Scheme == nil:
+		out.RedirectPort = &networking.HTTPRedirect_DerivePort{DerivePort: networking.HTTPRedirect_FROM_REQUEST_PORT}
+	}
+	if in.Path != nil {
+		out.Uri = value(in.Path.ReplaceFullPath, "")
 	}
 	return out
 }
