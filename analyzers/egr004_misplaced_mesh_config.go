@@ -1,11 +1,8 @@
 package analyzers
 
 import (
+	"cmp"
 	"fmt"
-	"slices"
-
-	"github.com/egresslint/egresslint/model"
-	"github.com/egresslint/egresslint/model/capture"
 )
 
 var _ = register(&Analyzer{
@@ -13,14 +10,15 @@ var _ = register(&Analyzer{
 	Run: runMisplacedMeshConfig,
 	Doc: Doc{
 		Title: "The mesh configuration lies where no istiod reads it",
-		What: "The ConfigMap with the outbound traffic policy of the mesh lies in a namespace of applications, in which nothing of Istio runs. " +
-			"The answers take it for the mesh configuration all the same, as the input holds no other.",
-		Why:     "istiod reads the ConfigMap of its own namespace, by default istio-system. Elsewhere it is a text that nobody reads, and the default stays in force: ALLOW_ANY.",
-		Bad:     documents(misplaced004("shop"), shopNamespace, ordersDeployment),
-		Good:    documents(misplaced004("istio-system"), shopNamespace, ordersDeployment),
-		Fix:     "Move the ConfigMap to the namespace of istiod.",
-		Silent:  "Namespaces of which the input holds no application, or a part of Istio: istiod, a gateway; other kinds of installation (IstioOperator, Helm values), which may lie anywhere; ConfigMaps that do not set outboundTrafficPolicy.",
-		Sources: []string{"istio pilot/pkg/bootstrap/mesh.go (initMeshConfiguration)"},
+		What: "A ConfigMap with an outbound traffic policy for the mesh lies where istiod does not read it: in a namespace other than that of istiod, or in one of applications where nothing of Istio runs. " +
+			"The answers do not take it: what is in force is another policy.",
+		Why:  "istiod reads the ConfigMap of its own namespace, by default istio-system. Elsewhere it is a text that nobody reads, and what was to be closed is open.",
+		Bad:  documents(misplaced004("shop"), shopNamespace, ordersDeployment),
+		Good: documents(misplaced004("istio-system"), shopNamespace, ordersDeployment),
+		Fix:  "Move the ConfigMap to the namespace of istiod. If its manifest names no namespace because it is applied with one (kubectl apply -n), tell egresslint that too: PATH=NAMESPACE.",
+		Silent: "The policy that is in force is the same; namespaces of which the input holds no application, or a part of Istio as a gateway, unless the input shows that istiod runs in another one (then the ConfigMap is taken, and a note says on what assumption); " +
+			"other kinds of installation (IstioOperator, Helm values), which may lie anywhere; ConfigMaps that do not set outboundTrafficPolicy.mode.",
+		Sources: []string{"istio pilot/pkg/bootstrap/mesh.go (getConfigurationSources)"},
 	},
 })
 
@@ -39,28 +37,25 @@ data:
 }
 
 func runMisplacedMeshConfig(p *Pass) {
-	object, field := p.Mesh.Config.Because("outboundTrafficPolicy.mode")
-	if object == nil || object.Kind != "ConfigMap" || object.Namespace == "istio-system" {
-		return
-	}
-	var clients []*model.Workload
-	for _, w := range p.Mesh.Workloads {
-		if w.Namespace != object.Namespace {
+	for _, u := range p.Mesh.UnreadConfigs {
+		mode, field := u.Setting("outboundTrafficPolicy.mode")
+		effective := p.Mesh.ConfigOf(u.Revision).GetOutboundTrafficPolicy().GetMode().String()
+		if mode == "" || mode == effective {
 			continue
 		}
-		mode := p.Reach.Sim.Capture(w).Mode
-		if mode == capture.Router || mode == capture.Waypoint || slices.Contains(istioParts, w.Labels["app"]) {
-			return
+		where, label := cmp.Or(u.Home, "istio-system"), "not the namespace of istiod"
+		help := fmt.Sprintf("move it to %s", where)
+		if u.Home == "" {
+			help += ", or wherever istiod runs"
 		}
-		clients = append(clients, w)
+		if u.Unplaced {
+			label = "names no namespace"
+			help += fmt.Sprintf("; where kubectl apply -n does so, tell egresslint too: PATH=%s", where)
+		}
+		p.Report(Finding{
+			Object: u.Object, Field: "metadata.namespace", Label: label, Help: help,
+			Related: []Related{{u.Object, field, "the policy that is not in force"}},
+			Message: fmt.Sprintf("%s: %s is in force, not its %s; move it to %s", u.Why, effective, mode, where),
+		})
 	}
-	if len(clients) == 0 {
-		return
-	}
-	p.Report(Finding{
-		Object: object, Field: "metadata.namespace", Label: "not the namespace of istiod", Help: "move it to istio-system, or wherever istiod runs",
-		Related: []Related{{object, field, "the outbound traffic policy"}},
-		Message: fmt.Sprintf("%s is taken for the mesh configuration, but istiod reads the one of its own namespace, and namespace %q holds %s and nothing of Istio: the policy may not be in force; move it to istio-system",
-			object, object.Namespace, upTo3(workloadIDs(clients))),
-	})
 }

@@ -92,17 +92,5 @@ func (p *Pass) strays(w *model.Workload) bool {
 	if w.Pod == nil || w.Pod.HostNetwork || p.isApplication(w) {
 		return false
 	}
-	for _, key := range []string{"app", "app.kubernetes.io/name", "k8s-app", "name"} {
-		if slices.Contains(istioParts, w.Labels[key]) {
-			return false
-		}
-	}
-	return true
-}
-
-// istioParts are the labels of what is installed together with Istio (manifests
-// and samples/addons of Istio).
-var istioParts = []string{
-	"istiod", "pilot", "ztunnel", "istio-cni-node", "istio-cni", "istio-operator", "sail-operator", "prometheus", "grafana", "kiali", "kiali-operator", "jaeger", "tracing", "zipkin",
-	"skywalking", "skywalking-oap", "skywalking-ui", "loki", "tempo", "opentelemetry-collector", "otel-collector", "cert-manager", "istio-csr", "cert-manager-istio-csr",
+	return !w.PartOfIstio()
 }

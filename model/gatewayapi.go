@@ -142,7 +142,7 @@ func (m *Mesh) configOfGateway(g *KubeGateway) *MeshConfig {
 	if ns := m.Namespaces[g.Namespace]; revision == "" && ns != nil {
 		revision = ns.Labels[RevisionLabel]
 	}
-	return m.configOf(revision)
+	return m.ConfigOf(revision)
 }
 
 // IsWaypoint reports whether a Gateway is a waypoint.

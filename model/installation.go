@@ -1,7 +1,9 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/egresslint/egresslint/model/manifest"
 )
@@ -14,8 +16,10 @@ type installation struct {
 	// (a ConfigMap), not what it starts from.
 	result   bool
 	revision string
-	// namespace is where istiod runs, "" where the object does not tell.
-	namespace string
+	// namespace is where istiod runs as far as the object tells; home is that
+	// where it tells for certain, else "": Helm values say what istiod's
+	// namespace is called, and not into which one the chart is installed.
+	namespace, home string
 	// controlPlane is false for an installation of gateways only.
 	controlPlane bool
 
@@ -78,7 +82,11 @@ func installationOf(o *manifest.Object, doc *installationDoc, flags []string) *i
 	case manifest.KindValues:
 		return valuesInstallation(o, doc.fields, "")
 	case "HelmRelease":
-		return valuesInstallation(o, lookupMap(doc.fields, "spec.values"), "spec.values")
+		in := valuesInstallation(o, lookupMap(doc.fields, "spec.values"), "spec.values")
+		if in != nil && slices.Contains(istiodCharts, releasedChart(o)) {
+			in.home = cmp.Or(lookupString(doc.fields, "spec.targetNamespace"), givenNamespace(o, doc.fields))
+		}
+		return in
 	case "Application":
 		return applicationInstallation(o, doc.fields)
 	case "IstioControlPlane":
@@ -132,6 +140,7 @@ func sailInstallation(o *manifest.Object, fields map[string]any) *installation {
 	if in.namespace == "" {
 		in.namespace = defaultRootNamespace
 	}
+	in.home = in.namespace
 	user := lookupMap(fields, "spec.values")
 	profile, note := helmProfile("istio-control/istio-discovery", overlay(
 		map[string]any{"profile": lookupString(fields, "spec.profile")}, user))
@@ -148,6 +157,17 @@ func sailInstallation(o *manifest.Object, fields map[string]any) *installation {
 	return in
 }
 
+// givenNamespace is the namespace of an object, "" where neither its manifest nor
+// the user says which one that is.
+func givenNamespace(o *manifest.Object, fields map[string]any) string {
+	if o.Namespace == defaultNamespace && lookupString(fields, "metadata.namespace") == "" {
+		return ""
+	}
+	return o.Namespace
+}
+
+const defaultNamespace = "default"
+
 // sailRevision is the revision that the Sail operator installs: the object's
 // name, and with the strategy RevisionBased its version too.
 func sailRevision(o *manifest.Object, fields map[string]any) string {
@@ -161,7 +181,7 @@ func sailRevision(o *manifest.Object, fields map[string]any) string {
 // OpenShift Service Mesh 2: its outbound policy.
 func maistraInstallation(o *manifest.Object, fields map[string]any) *installation {
 	const policy = "spec.proxy.networking.trafficControl.outbound.policy"
-	in := &installation{object: o, controlPlane: true, namespace: o.Namespace}
+	in := &installation{object: o, controlPlane: true, namespace: o.Namespace, home: givenNamespace(o, fields)}
 	in.mesh = map[string]any{"rootNamespace": o.Namespace}
 	if mode := lookupString(fields, policy); mode != "" {
 		mesh := map[string]any{"outboundTrafficPolicy": map[string]any{"mode": mode}}

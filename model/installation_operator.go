@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -54,6 +55,9 @@ func operatorInstallation(o *manifest.Object, user map[string]any, prefix string
 	in.revision = revisionName(lookupString(in.values, "revision"))
 	in.tags = stringList(in.values["revisionTags"])
 	in.namespace = istioNamespace(in.values)
+	// istio operator/pkg/component/component.go Get: istioctl installs a component
+	// where it says, else into the namespace of Istio.
+	in.home = cmp.Or(lookupString(merged, "spec.components.pilot.namespace"), in.namespace)
 	pilot, _ := lookup(merged, "spec.components.pilot.enabled")
 	in.controlPlane = pilot != false
 	in.mesh = chartMesh(in.values, in.namespace, in.revision)

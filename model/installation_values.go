@@ -226,17 +226,23 @@ func applicationInstallation(o *manifest.Object, fields map[string]any) *install
 	for i, e := range items {
 		sources = append(sources, source{asMap(e), item("spec.sources", i)})
 	}
+	settled := func(in *installation, s source) *installation {
+		if slices.Contains(istiodCharts, lookupString(s.fields, "chart")) {
+			in.home = lookupString(fields, "spec.destination.namespace")
+		}
+		return in
+	}
 	for _, s := range sources {
 		if values := lookupMap(s.fields, "helm.valuesObject"); values != nil {
 			if in := valuesInstallation(o, values, s.path+".helm.valuesObject"); in != nil {
-				return in
+				return settled(in, s)
 			}
 		}
 		if text := lookupString(s.fields, "helm.values"); text != "" {
 			var values map[string]any
 			if yaml.Unmarshal([]byte(text), &values) == nil {
 				if in := valuesInstallation(o, values, s.path+".helm.values"); in != nil {
-					return in
+					return settled(in, s)
 				}
 			}
 		}

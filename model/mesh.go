@@ -71,6 +71,9 @@ type Mesh struct {
 	// RevisionTags gives the revision ("default" for the default one) that a
 	// revision tag of the input stands for.
 	RevisionTags map[string]string
+	// UnreadConfigs are ConfigMaps that look like istiod's and lie in a namespace
+	// where none reads them, in the order in which they were found.
+	UnreadConfigs []UnreadConfig
 
 	// Namespaces has every namespace that an object, a flag or an object's
 	// metadata.namespace names.

@@ -29,6 +29,9 @@ type MeshConfig struct {
 	// Refused says that Source has a configuration that istiod does not take,
 	// so that Istio's defaults are in force.
 	Refused bool
+	// Assumption says, where it is not empty, what is taken for granted when Source
+	// is read: that istiod runs in its namespace.
+	Assumption string
 	// Values are the Helm values of the installation (as "global.proxy"), as
 	// far as the input tells, with those of its profile and without the
 	// charts' own defaults; nil if not at all. They are shared: do not change
@@ -44,6 +47,8 @@ type MeshConfig struct {
 	// out about kinds.
 	environmentAt map[string]Place
 	reading       *sync.Map
+	// shared is the configuration that istiod reads before its own, nil for none.
+	shared *installation
 
 	// origins are the places where fields may be set; the first that has a
 	// field decides it.
@@ -178,8 +183,8 @@ func meshRefusal(config *MeshConfig, fields map[string]any, base *meshconfig.Mes
 			Kind:     manifest.Template,
 			Position: position,
 			Object:   o.String(),
-			Message: printable(fmt.Sprintf("mesh configuration of %s holds the placeholder %s and is refused as it stands: %s; Istio's defaults are taken (outboundTrafficPolicy ALLOW_ANY)",
-				title(o), text, strings.Join(messages, "; "))),
+			Message: printable(fmt.Sprintf("mesh configuration of %s holds the placeholder %s and is refused as it stands: %s; %s",
+				title(o), text, strings.Join(messages, "; "), config.instead())),
 			Help: "fill it in before (envsubst, kustomize build, helm template)",
 		}
 	}
@@ -187,10 +192,18 @@ func meshRefusal(config *MeshConfig, fields map[string]any, base *meshconfig.Mes
 		Kind:     manifest.Rejected,
 		Position: position,
 		Object:   o.String(),
-		Message: printable(fmt.Sprintf("mesh configuration of %s is refused by istiod as a whole: %s; Istio's defaults are taken (outboundTrafficPolicy ALLOW_ANY)",
-			title(o), strings.Join(messages, "; "))),
+		Message: printable(fmt.Sprintf("mesh configuration of %s is refused by istiod as a whole: %s; %s",
+			title(o), strings.Join(messages, "; "), config.instead())),
 		Help: "correct the value: istiod keeps the last good configuration if it has one, else its defaults",
 	}
+}
+
+// instead says what is in force in place of a configuration that is not taken.
+func (c *MeshConfig) instead() string {
+	if c.shared != nil {
+		return fmt.Sprintf("what %s says is taken alone (outboundTrafficPolicy %s)", title(c.shared.object), c.GetOutboundTrafficPolicy().GetMode())
+	}
+	return "Istio's defaults are taken (outboundTrafficPolicy ALLOW_ANY)"
 }
 
 // lookupField is lookup for a field path with list indexes and quoted keys.

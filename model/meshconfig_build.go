@@ -34,11 +34,17 @@ type configuring struct {
 	flagObject *manifest.Object
 
 	byRevision map[string]*candidates
-	// shared are mesh configurations of other names, by ConfigMap.
-	shared     map[string]*installation
-	injectors  map[string]*injector
-	istiods    map[string]*istiod
+	// shared are mesh configurations by the name of their ConfigMap, which
+	// SHARED_MESH_CONFIG may give.
+	shared map[string][]*installation
+	// injectors and istiods are those of each revision.
+	injectors  map[string][]*injector
+	istiods    map[string][]*istiod
 	unrendered []*manifest.Object
+	// taken are the ConfigMaps that are read, and applications an example of the
+	// workloads of each namespace that holds nothing of Istio.
+	taken        []*manifest.Object
+	applications map[string]*Workload
 }
 
 // candidates are the installations of one revision, in the order of the input.
@@ -66,11 +72,12 @@ type istiod struct {
 // imply.
 func (m *Mesh) configure(objects []*manifest.Object) {
 	c := &configuring{
-		mesh: m, byRevision: map[string]*candidates{}, shared: map[string]*installation{},
-		injectors: map[string]*injector{}, istiods: map[string]*istiod{}, flagged: map[string]any{}, sailRevisions: map[string]string{},
+		mesh: m, byRevision: map[string]*candidates{}, shared: map[string][]*installation{},
+		injectors: map[string][]*injector{}, istiods: map[string][]*istiod{}, flagged: map[string]any{}, sailRevisions: map[string]string{},
 	}
 	c.readFlags()
 	c.collect(objects)
+	c.dropShared()
 	m.Revisions = map[string]*MeshConfig{}
 	m.RevisionTags = map[string]string{}
 
@@ -101,6 +108,7 @@ func (m *Mesh) configure(objects []*manifest.Object) {
 	c.tagsOfWebhooks()
 	c.tagsOfSail()
 	c.defaultConfig()
+	c.settleUnread()
 	c.implyGateways()
 	m.note("%s", unrenderedNote(c.unrendered))
 }
@@ -126,14 +134,16 @@ func (c *configuring) collect(objects []*manifest.Object) {
 			switch {
 			case v.values != "":
 				if values := injectorValues(v); values != nil {
-					c.injectors[revisionIn(o.Name, injectorMapName)] = &injector{o, values}
+					revision := revisionIn(o.Name, injectorMapName)
+					c.injectors[revision] = append(c.injectors[revision], &injector{o, values})
 				}
-			case named(o.Name, meshMapName):
+			case v.hasMesh:
 				in := mapInstallation(o, v)
-				k := c.candidates(in.revision)
-				k.maps = append(k.maps, in)
-			default:
-				c.shared[o.Name] = mapInstallation(o, v)
+				c.shared[o.Name] = append(c.shared[o.Name], in)
+				if named(o.Name, meshMapName) {
+					k := c.candidates(in.revision)
+					k.maps = append(k.maps, in)
+				}
 			}
 		case *installationDoc:
 			in := installationOf(o, v, nil)
@@ -154,7 +164,7 @@ func (c *configuring) collect(objects []*manifest.Object) {
 			c.addDeclared(in)
 		case *Workload:
 			if d := istiodOf(v); d != nil {
-				c.istiods[d.revision()] = d
+				c.istiods[d.revision()] = append(c.istiods[d.revision()], d)
 				c.mesh.noteElsewhere(d)
 			}
 		}
@@ -207,12 +217,14 @@ func (c *configuring) takeNotes(in *installation) {
 func (c *configuring) settle(revision string) (*MeshConfig, *installation) {
 	k := c.candidates(revision)
 	mine := c.flagsFor(revision)
-	result, declared := c.chooseMap(k, revision), c.chooseDeclared(k, revision, mine)
+	declared := c.chooseDeclared(k, revision, mine)
+	at := c.homeOf(revision, declared)
+	result, assumption := c.chooseMap(k, revision, at)
 	chosen := cmp.Or(result, declared)
-	if chosen == nil && len(mine) == 0 && c.istiods[revision] == nil {
+	if chosen == nil && len(mine) == 0 && len(c.istiods[revision]) == 0 {
 		return nil, nil
 	}
-	config := &MeshConfig{Revision: revision, reading: &sync.Map{}}
+	config := &MeshConfig{Revision: revision, Assumption: assumption, reading: &sync.Map{}}
 	fields := map[string]any{}
 	base := mesh.DefaultMeshConfig()
 	if chosen != nil {
@@ -221,17 +233,15 @@ func (c *configuring) settle(revision string) (*MeshConfig, *installation) {
 		config.origins = chosen.origins
 		config.Prefix = primaryPrefix(chosen)
 	}
-	config.Values, config.ValuesSource, config.ValuesPrefix = c.helmValues(revision, declared)
+	config.Values, config.ValuesSource, config.ValuesPrefix = c.helmValues(revision, declared, at)
 	config.Environment, config.environmentAt = c.environment(revision, declared)
-	if result != nil {
-		base = c.withShared(base, config)
-	}
-	c.applyFlags(config, &fields, mine)
+	base = c.withShared(base, config, at)
 	config.MeshConfig = base
+	c.applyFlags(config, &fields, mine)
 	if chosen != nil && chosen.refused != "" {
 		c.refuse(config, manifest.Problem{
 			Kind: manifest.Rejected, Position: chosen.object.At(config.Prefix), Object: chosen.object.String(),
-			Message: printable(fmt.Sprintf("mesh configuration of %s cannot be read: %s; Istio's defaults are taken (outboundTrafficPolicy ALLOW_ANY)", title(chosen.object), chosen.refused)),
+			Message: printable(fmt.Sprintf("mesh configuration of %s cannot be read: %s; %s", title(chosen.object), chosen.refused, config.instead())),
 			Help:    "correct it: istiod keeps the last good configuration if it has one, else its defaults",
 		})
 	} else if effective, messages := applyMesh(fields, base); len(messages) > 0 {
@@ -251,10 +261,13 @@ func (c *configuring) settle(revision string) (*MeshConfig, *installation) {
 	return config, chosen
 }
 
-// refuse drops a mesh configuration.
+// refuse drops a mesh configuration; the one that istiod reads before it stays.
 func (c *configuring) refuse(config *MeshConfig, p manifest.Problem) {
 	config.Refused = true
 	config.origins = nil
+	if config.shared != nil {
+		config.origins = config.shared.origins
+	}
 	c.mesh.Problems = append(c.mesh.Problems, p)
 }
 
@@ -278,31 +291,18 @@ func primaryPrefix(in *installation) string {
 	return ""
 }
 
-// chooseMap returns the ConfigMap that istiod reads: the one beside istiod, else
-// in istio-system, else the last.
-func (c *configuring) chooseMap(k *candidates, revision string) *installation {
-	if len(k.maps) == 0 {
-		return nil
+// chooseMap returns the ConfigMap that istiod reads, nil for none, and on what
+// assumption.
+func (c *configuring) chooseMap(k *candidates, revision string, at home) (*installation, string) {
+	objects := make([]*manifest.Object, len(k.maps))
+	for i, in := range k.maps {
+		objects[i] = in.object
 	}
-	at := []string{defaultRootNamespace}
-	if len(k.declared) > 0 {
-		at = slices.Insert(at, 0, k.declared[len(k.declared)-1].namespace)
+	i, assumption := c.read(objects, "mesh configuration", revision, at)
+	if i < 0 {
+		return nil, ""
 	}
-	if d := c.istiods[revision]; d != nil {
-		at = slices.Insert(at, 0, d.workload.Namespace)
-	}
-	chosen := k.maps[len(k.maps)-1]
-	for _, ns := range slices.Backward(at) {
-		for _, in := range k.maps {
-			if in.namespace == ns {
-				chosen = in
-			}
-		}
-	}
-	if len(k.maps) > 1 {
-		c.mesh.note("%d ConfigMaps hold the mesh configuration of %s: %s is taken", len(k.maps), revisionText(revision), title(chosen.object))
-	}
-	return chosen
+	return k.maps[i], assumption
 }
 
 func revisionText(revision string) string {

@@ -52,7 +52,8 @@ func environmentOf(c *corev1.Container) map[string]string {
 
 // environment is that of istiod's Deployment, else of its installation.
 func (c *configuring) environment(revision string, declared *installation) (map[string]string, map[string]Place) {
-	if d := c.istiods[revision]; d != nil {
+	if all := c.istiods[revision]; len(all) > 0 {
+		d := all[len(all)-1]
 		return d.environment, d.environmentAt
 	}
 	if declared != nil {
@@ -63,9 +64,14 @@ func (c *configuring) environment(revision string, declared *installation) (map[
 
 // helmValues are those that istiod's injector has, else those of an
 // installation.
-func (c *configuring) helmValues(revision string, declared *installation) (map[string]any, *manifest.Object, string) {
-	if i := c.injectors[revision]; i != nil {
-		return i.values, i.object, "data.values"
+func (c *configuring) helmValues(revision string, declared *installation, at home) (map[string]any, *manifest.Object, string) {
+	all := c.injectors[revision]
+	objects := make([]*manifest.Object, len(all))
+	for i, in := range all {
+		objects[i] = in.object
+	}
+	if i, _ := c.read(objects, "values of the injector", revision, at); i >= 0 {
+		return all[i].values, all[i].object, "data.values"
 	}
 	if declared != nil && declared.values != nil {
 		return declared.values, declared.object, declared.valuesPrefix
@@ -75,14 +81,24 @@ func (c *configuring) helmValues(revision string, declared *installation) (map[s
 
 // withShared applies the ConfigMap that SHARED_MESH_CONFIG names, which istiod
 // reads before its own (istio pilot/pkg/bootstrap/mesh.go toSources).
-func (c *configuring) withShared(base *meshconfig.MeshConfig, config *MeshConfig) *meshconfig.MeshConfig {
-	name := config.Environment["SHARED_MESH_CONFIG"]
+func (c *configuring) withShared(base *meshconfig.MeshConfig, config *MeshConfig, at home) *meshconfig.MeshConfig {
+	name := sharedName(config.Environment)
 	if name == "" {
 		return base
 	}
-	shared := c.shared[name]
-	if shared == nil || shared.refused != "" {
-		c.mesh.note("istiod also reads the mesh configuration of ConfigMap %s (SHARED_MESH_CONFIG), which the input does not hold", name)
+	all := c.shared[name]
+	objects := make([]*manifest.Object, len(all))
+	for i, in := range all {
+		objects[i] = in.object
+	}
+	i, assumption := c.read(objects, "shared mesh configuration", config.Revision, at)
+	if i < 0 {
+		c.mesh.note("istiod also reads the mesh configuration of ConfigMap %s of its namespace (SHARED_MESH_CONFIG), which the input does not hold", name)
+		return base
+	}
+	shared := all[i]
+	if shared.refused != "" {
+		c.mesh.note("the mesh configuration of %s is refused by istiod and left out: %s", title(shared.object), shared.refused)
 		return base
 	}
 	effective, messages := applyMesh(shared.mesh, base)
@@ -91,7 +107,12 @@ func (c *configuring) withShared(base *meshconfig.MeshConfig, config *MeshConfig
 		c.mesh.note("the mesh configuration of %s is refused by istiod and left out: %s", title(shared.object), strings.Join(messages, "; "))
 		return base
 	}
-	config.origins = append(config.origins, shared.origins...)
+	if config.Source == nil {
+		config.Source, config.Prefix = shared.object, "data.mesh"
+	}
+	config.Assumption = cmp.Or(config.Assumption, assumption)
+	config.origins = append(slices.Clip(config.origins), shared.origins...)
+	config.shared = shared
 	return effective
 }
 
@@ -108,10 +129,14 @@ func (c *configuring) defaultConfig() {
 	}
 	if m.Config == nil {
 		m.Config = &MeshConfig{MeshConfig: mesh.DefaultMeshConfig()}
-		m.Config.Values, m.Config.ValuesSource, m.Config.ValuesPrefix = c.helmValues("", nil)
+		m.Config.Values, m.Config.ValuesSource, m.Config.ValuesPrefix = c.helmValues("", nil, c.homeOf("", nil))
 	}
 	if m.Config.Source == nil && len(m.Config.origins) == 0 {
-		m.note("no mesh configuration in the input: Istio's defaults are taken (outboundTrafficPolicy ALLOW_ANY)")
+		what := "no mesh configuration in the input"
+		if len(m.UnreadConfigs) > 0 {
+			what = "the input holds no mesh configuration that istiod reads"
+		}
+		m.note("%s: Istio's defaults are taken (outboundTrafficPolicy ALLOW_ANY)", what)
 	}
 }
 
@@ -185,7 +210,7 @@ func (c *configuring) tagsOfSail() {
 // the revision of its namespace, else of its pod. It is the default one where
 // neither names a revision or the input has no configuration of that name.
 func (m *Mesh) ConfigFor(w *Workload) *MeshConfig {
-	return m.configOf(m.revisionFor(w))
+	return m.ConfigOf(m.revisionFor(w))
 }
 
 func (m *Mesh) revisionFor(w *Workload) string {
@@ -206,8 +231,9 @@ func (m *Mesh) revisionFor(w *Workload) string {
 	return cmp.Or(w.Labels[label], w.Annotations[label], labels[label])
 }
 
-// configOf returns the configuration of a revision or revision tag.
-func (m *Mesh) configOf(name string) *MeshConfig {
+// ConfigOf returns the configuration of a revision or revision tag, "" for the
+// default one. It is the default one too where the input has none of that name.
+func (m *Mesh) ConfigOf(name string) *MeshConfig {
 	if revision, ok := m.RevisionTags[cmp.Or(name, "default")]; ok {
 		name = revision
 	}

@@ -17,6 +17,8 @@ type meshMap struct {
 	values  string
 	// networks: data.meshNetworks names some.
 	networks bool
+	// unplaced: the manifest names no namespace, and nothing else does.
+	unplaced bool
 }
 
 const (
@@ -55,10 +57,19 @@ func (d *decoding) configMap() any {
 		m.networks = yaml.Unmarshal([]byte(cm.Data["meshNetworks"]), &networks) == nil && len(networks.Networks) > 0
 		d.unknownMesh("data.mesh")
 	}
-	if !m.hasMesh && m.values == "" {
+	if !m.hasMesh && m.values == "" && !m.networks {
 		return nil
 	}
+	m.unplaced = d.unplaced()
 	return m
+}
+
+// unplaced reports whether neither the manifest nor the user names the namespace of
+// the object.
+func (d *decoding) unplaced() bool {
+	var namespace string
+	found, _ := d.doc.UnmarshalField("metadata.namespace", &namespace)
+	return d.object.Namespace == defaultNamespace && (!found || namespace == "")
 }
 
 // named reports whether name is base, or base for a revision.

@@ -184,7 +184,7 @@ metadata: {name: istiod, namespace: mesh}
 spec: {template: {metadata: {labels: {app: istiod}}, spec: {containers: [{name: discovery, image: "istio/pilot:1.24.2"}]}}}
 `,
 			mode: "REGISTRY_ONLY", because: "5:14", field: "data.mesh.outboundTrafficPolicy.mode",
-			notes: []string{"2 ConfigMaps hold the mesh configuration of the default revision: ConfigMap mesh/istio is taken",
+			notes: []string{"ConfigMap istio-system/istio is not read: istiod reads the ConfigMap of its own namespace, which is mesh because of Deployment mesh/istiod",
 				"Deployment mesh/istiod asks for Istio 1.24.2; what is simulated is Istio 1.31"},
 		},
 	} {

@@ -146,6 +146,8 @@ func (p *proxy) policyText() string {
 	switch {
 	case p.scope.Sidecar != nil && p.scope.Sidecar.Spec.GetOutboundTrafficPolicy() != nil:
 		return fmt.Sprintf("outboundTrafficPolicy %s of Sidecar %s", mode, p.scope.Sidecar.ID())
+	case p.policyBecause() == nil && len(p.push.Mesh.UnreadConfigs) > 0:
+		return fmt.Sprintf("outboundTrafficPolicy %s (Istio's default; %s is not read)", mode, p.push.Mesh.UnreadConfigs[0].Object)
 	case p.policyBecause() == nil:
 		return fmt.Sprintf("outboundTrafficPolicy %s (Istio's default)", mode)
 	default:
