@@ -63,7 +63,7 @@ func (g *egressGateway) citedBy(because []flow.Because) []*model.GatewayServer {
 	seen := map[*model.GatewayServer]bool{}
 	for _, b := range because {
 		for _, s := range g.serversOf(b.Object) {
-			if strings.HasPrefix(b.Field, s.Field+".") && !seen[s] {
+			if strings.HasPrefix(b.Field, serverPlace(s, "").Field+".") && !seen[s] {
 				seen[s] = true
 				out = append(out, s)
 			}
@@ -88,12 +88,14 @@ type citedKey struct {
 	number int
 }
 
-// serversOf returns the servers of a Gateway, in their order.
+// serversOf returns the servers that an object makes, a Gateway of Istio or of the
+// Gateway API, in their order.
 func (g *egressGateway) serversOf(o *manifest.Object) []*model.GatewayServer {
 	if g.byObject == nil {
 		g.byObject = map[*manifest.Object][]*model.GatewayServer{}
 		for _, s := range g.servers {
-			g.byObject[s.Gateway.Object] = append(g.byObject[s.Gateway.Object], s)
+			o := serverPlace(s, "").Object
+			g.byObject[o] = append(g.byObject[o], s)
 		}
 	}
 	return g.byObject[o]

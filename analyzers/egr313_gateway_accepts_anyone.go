@@ -7,9 +7,11 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/host"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/kube/networkingv1"
 	"github.com/egresslint/egresslint/model/reach"
 )
 
@@ -26,8 +28,8 @@ var _ = register(&Analyzer{
 		Good: egressDoc(""),
 		Fix: "Make the server `tls.mode: ISTIO_MUTUAL` (protocol HTTPS for HTTP inside, TLS with a `tcp` route for anything else), and have the clients call it over mesh TLS with a DestinationRule. " +
 			"Where that is not possible, let a NetworkPolicy admit only the clients to the gateway's pods.",
-		Silent: "Connections that a NetworkPolicy or an AuthorizationPolicy of the gateway stops, or may stop; servers whose certificates no manifest holds (SIMPLE, MUTUAL); " +
-			"workloads of Kubernetes and Istio themselves.",
+		Silent: "Connections that a NetworkPolicy or an AuthorizationPolicy of the gateway stops, or may stop; clients that a NetworkPolicy of the gateway's pods admits by name " +
+			"and that get to the same host through their sidecars anyway; servers whose certificates no manifest holds (SIMPLE, MUTUAL); workloads of Kubernetes and Istio themselves.",
 		Sources: []string{
 			"istio pilot/pkg/networking/core/gateway.go (buildGatewayListenerTLSContext)",
 			"https://istio.io/latest/docs/tasks/traffic-management/egress/egress-gateway/#additional-security-considerations",
@@ -43,6 +45,8 @@ const maxAtDoor = 12
 // not learn who calls, forward.
 type door struct {
 	gateway *egressGateway
+	// guarded: NetworkPolicies of the gateway's pods say who may connect.
+	guarded bool
 	// to is the Service and its port, as flows have it.
 	to       string
 	requests []flow.Flow
@@ -64,12 +68,29 @@ func gatewayAcceptsAnyone(p *Pass) {
 		if !g.blind() {
 			continue
 		}
+		guarded := g.guarded(p)
 		for _, d := range g.doors() {
+			d.guarded = guarded
 			if o := d.open(p); o != nil {
 				o.report(p)
 			}
 		}
 	}
+}
+
+// guarded reports whether NetworkPolicies name those who may connect to the
+// gateway's pods.
+func (g *egressGateway) guarded(p *Pass) bool {
+	policies := p.network.policies.Isolating(g.Workload, networkingv1.PolicyTypeIngress)
+	none := func(s *metav1.LabelSelector) bool { return s == nil || len(s.MatchLabels)+len(s.MatchExpressions) == 0 }
+	everybody := func(peer networkingv1.NetworkPolicyPeer) bool {
+		return peer.IPBlock != nil || peer.NamespaceSelector != nil && none(peer.NamespaceSelector) && none(peer.PodSelector)
+	}
+	return len(policies) > 0 && !slices.ContainsFunc(policies, func(np *model.NetworkPolicy) bool {
+		return slices.ContainsFunc(np.Spec.Spec.Ingress, func(rule networkingv1.NetworkPolicyIngressRule) bool {
+			return len(rule.From) == 0 || slices.ContainsFunc(rule.From, everybody)
+		})
+	})
 }
 
 // doors returns the ports of Services that lead to servers which do not learn who
@@ -180,10 +201,24 @@ func (d door) forwards(p *Pass, class []*model.Workload, f flow.Flow) *crossing 
 	f.From, f.Bypass, f.ConnectTo = reach.From(class[0]), true, d.to
 	c := &crossing{Class: class, Flow: f, Trace: p.Reach.Sim.Verdict(f)}
 	c.Servers = d.gateway.takenBy(c.Trace)
-	if !c.allowed() || len(c.Servers) == 0 || c.identity() != identityNone {
+	if !c.allowed() || len(c.Servers) == 0 || c.identity() != identityNone || d.guarded && d.gainsNothing(p, f) {
 		return nil
 	}
 	return c
+}
+
+// gainsNothing reports whether the process gets to the host just as well through its
+// own sidecar, by way of a gateway.
+func (d door) gainsNothing(p *Pass, f flow.Flow) bool {
+	f.Bypass, f.ConnectTo = false, ""
+	return slices.ContainsFunc(d.gateway.destinations, func(to reach.Destination) bool {
+		f.Port = to.Port
+		if to.Host != f.Host {
+			return false
+		}
+		t := p.Reach.Sim.Verdict(f)
+		return t.Outcome == flow.Allowed && t.Via == flow.ViaGateway
+	})
 }
 
 func (o *openedDoor) report(p *Pass) {

@@ -2,6 +2,7 @@ package analyzers
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"istio.io/istio/pkg/config/host"
@@ -17,18 +18,24 @@ type policedUse struct {
 
 // policedClients returns the use of the first egress gateway of which a policy names
 // identities of a namespace, in whatever action: also a DENY takes for granted that
-// they come there. Without hosts if there is none.
+// they come there, for other hosts than those that it names. Without hosts if there
+// is none.
 func (in *intent) policedClients(namespace string) policedUse {
 	for _, g := range in.gateways {
 		for _, policy := range g.enforcedPolicies() {
 			for _, r := range rulesOf(policy) {
+				if !denies(policy) && len(r.hosts()) > 0 {
+					continue // it is about these hosts alone, see grantedHosts
+				}
 				for _, v := range r.identityValues() {
 					if v.not || !speaksOf(v, policy.Namespace, namespace) {
 						continue
 					}
 					u := policedUse{shown: Related{policy.Object, v.field, fmt.Sprintf("%s at egress gateway %s is about clients of namespace %q", r, g.ID(), namespace)}}
 					for _, s := range g.Steers {
-						u.hosts = append(u.hosts, host.Name(strings.ToLower(string(s.Host))))
+						if h := strings.ToLower(string(s.Host)); !r.names(h) {
+							u.hosts = append(u.hosts, host.Name(h))
+						}
 					}
 					return u
 				}
@@ -36,6 +43,11 @@ func (in *intent) policedClients(namespace string) policedUse {
 		}
 	}
 	return policedUse{}
+}
+
+// names reports whether a rule names a host.
+func (r authzRule) names(h string) bool {
+	return slices.ContainsFunc(r.hosts(), func(n namedHost) bool { return affix(strings.ToLower(bareHost(n.Value)), h) })
 }
 
 // speaksOf reports whether a value names an identity of a namespace. home is the

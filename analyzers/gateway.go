@@ -54,7 +54,7 @@ type steer struct {
 }
 
 // egressGateways returns the egress gateways of the mesh, sorted by namespace
-// and name. Routes of the Gateway API and Sidecars' egressProxy do not count.
+// and name. Sidecars' egressProxy does not count.
 func egressGateways(p *Pass) []*egressGateway {
 	if p.shared == nil {
 		return findEgressGateways(p)
@@ -276,6 +276,9 @@ func modeField(s *model.GatewayServer) string {
 
 // serverText names a server in messages.
 func serverText(s *model.GatewayServer) string {
+	if s.Origin != nil {
+		return s.Title()
+	}
 	return fmt.Sprintf("server %q of Gateway %s", cmp.Or(s.GetName(), s.GetPort().GetName(), fmt.Sprint(s.GetPort().GetNumber())), s.Gateway.ID())
 }
 

@@ -27,15 +27,19 @@ type fault struct {
 // way to it; nil where another rule tells it, or where it cannot be told.
 func (in *intent) fault(a *attempt) *fault {
 	l := in.legOf(a.Trace)
-	if l == nil || a.By.Route.OfGatewayAPI != "" {
+	if l == nil {
 		return nil
 	}
+	if l.pod == nil && a.Trace.Reason == flow.NoCluster {
+		return in.noService(l, a)
+	}
+	if a.By.Route.OfGatewayAPI != "" {
+		return nil // EGR308
+	}
 	if servers, _ := in.serversAt(l); slices.ContainsFunc(servers, func(s *model.GatewayServer) bool { return s.Origin != nil }) {
-		return nil // what is wrong with listeners of the Gateway API is in their status
+		return nil // EGR308, and what is wrong with listeners themselves is in their status
 	}
 	switch {
-	case l.pod == nil && a.Trace.Reason == flow.NoCluster:
-		return in.noService(l, a)
 	case l.pod == nil:
 		return nil
 	case a.Trace.Reason == flow.NoListener:
@@ -58,8 +62,11 @@ func (in *intent) noService(l *leg, a *attempt) *fault {
 	case l.service == nil:
 		return nil // an operator may have made the Service without any manifest here
 	case l.service.PortByNumber(l.port) == nil:
-		if a.By.Destination.GetPort() != nil {
+		switch {
+		case a.By.Route.OfGatewayAPI == "" && a.By.Destination.GetPort() != nil:
 			f.field += ".port.number"
+		case strings.HasSuffix(f.field, "]"): // of backendRefs
+			f.field += ".port"
 		}
 		var ports []int
 		for _, p := range l.service.Ports {

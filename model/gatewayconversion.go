@@ -51,6 +51,8 @@ type gatewayConversion struct {
 	origins  map[*manifest.Object]*GatewayOrigin
 	parents  map[parentKey][]*routeParent
 	routes   []*MergedVirtualService
+	// refused are the references of routes that bind them to nothing.
+	refused []RefusedReference
 	// unsure are Gateways of the Gateway API of which something is not known.
 	unsure map[*KubeGateway]Unmodelled
 }

@@ -70,11 +70,13 @@ func (c *gatewayConversion) attachments(o *manifest.Object, kind string, refs []
 		switch key.groupKind {
 		case serviceKind, serviceEntryKind:
 			if !c.meshParent(key) {
+				c.refuseMesh(o, i, key, hostnames)
 				continue
 			}
 			out = append(out, &attachment{routeParent: &routeParent{internalName: MeshGateway}, ref: ref, kind: key.groupKind, namespace: key.namespace})
 		case kubeGatewayKind:
 			parents := c.parents[key]
+			c.refuseGateway(o, i, ref, key, kind, hostnames)
 			for _, p := range parents {
 				if c.undecided(p.listener, o.Namespace) && p.fits(ref) {
 					c.markUnsure(p.gateway, Unmodelled{
