@@ -9,40 +9,41 @@ import (
 )
 
 // policedUse shows that the clients of a namespace are meant to use an egress
-// gateway: a policy in force there speaks of them.
+// gateway: policies in force there speak of them.
 type policedUse struct {
-	shown Related
-	// hosts are those that routes send to that gateway.
+	// hosts are those that routes send to that gateway, shown what speaks of the
+	// clients, of each.
 	hosts []host.Name
+	shown []Related
 }
 
-// policedClients returns the use of the first egress gateway of which a policy names
-// identities of a namespace, in whatever action: also a DENY takes for granted that
-// they come there, for other hosts than those that it names. Without hosts if there
-// is none.
+// policedClients returns the use of egress gateways of which a policy names identities
+// of a namespace, in whatever action: also a DENY takes for granted that they come
+// there, for other hosts than those that it names. An ALLOW that names hosts is about
+// these alone, see grantedHosts.
 func (in *intent) policedClients(namespace string) policedUse {
+	var u policedUse
 	for _, g := range in.gateways {
 		for _, policy := range g.enforcedPolicies() {
 			for _, r := range rulesOf(policy) {
 				if !denies(policy) && len(r.hosts()) > 0 {
-					continue // it is about these hosts alone, see grantedHosts
+					continue
 				}
-				for _, v := range r.identityValues() {
-					if v.not || !speaksOf(v, policy.Namespace, namespace) {
-						continue
+				values := r.identityValues()
+				i := slices.IndexFunc(values, func(v identityValue) bool { return !v.not && speaksOf(v, policy.Namespace, namespace) })
+				if i < 0 {
+					continue
+				}
+				shown := Related{policy.Object, values[i].field, fmt.Sprintf("%s at egress gateway %s is about clients of namespace %q", r, g.ID(), namespace)}
+				for _, s := range g.Steers {
+					if h := host.Name(strings.ToLower(string(s.Host))); !r.names(string(h)) && !slices.Contains(u.hosts, h) {
+						u.hosts, u.shown = append(u.hosts, h), append(u.shown, shown)
 					}
-					u := policedUse{shown: Related{policy.Object, v.field, fmt.Sprintf("%s at egress gateway %s is about clients of namespace %q", r, g.ID(), namespace)}}
-					for _, s := range g.Steers {
-						if h := strings.ToLower(string(s.Host)); !r.names(h) {
-							u.hosts = append(u.hosts, host.Name(h))
-						}
-					}
-					return u
 				}
 			}
 		}
 	}
-	return policedUse{}
+	return u
 }
 
 // names reports whether a rule names a host.
@@ -67,14 +68,13 @@ func speaksOf(v identityValue, home, namespace string) bool {
 // because returns what shows that the clients mean to call a host, nil if nothing
 // does.
 func (u policedUse) because(in *intent, h string) []Related {
-	for _, x := range u.hosts {
-		if host.Name(strings.ToLower(h)).SubsetOf(x) {
-			out := []Related{u.shown}
-			for _, s := range in.covering(h) {
-				return append(out, s.related())
-			}
-			return out
-		}
+	i := slices.IndexFunc(u.hosts, host.Name(strings.ToLower(h)).SubsetOf)
+	if i < 0 {
+		return nil
 	}
-	return nil
+	out := []Related{u.shown[i]}
+	for _, s := range in.covering(h) {
+		return append(out, s.related())
+	}
+	return out
 }
