@@ -17,7 +17,7 @@ var _ = register(&Analyzer{
 		Good: documents(misplaced004("istio-system"), shopNamespace, ordersDeployment),
 		Fix:  "Move the ConfigMap to the namespace of istiod. If its manifest names no namespace because it is applied with one (kubectl apply -n), tell egresslint that too: PATH=NAMESPACE.",
 		Silent: "The policy that is in force is the same; namespaces of which the input holds no application, or a part of Istio as a gateway, unless the input shows that istiod runs in another one (then the ConfigMap is taken, and a note says on what assumption); " +
-			"other kinds of installation (IstioOperator, Helm values), which may lie anywhere; ConfigMaps that do not set outboundTrafficPolicy.mode.",
+			"other kinds of installation (IstioOperator, Helm values), which may lie anywhere; ConfigMaps that do not set outboundTrafficPolicy.",
 		Sources: []string{"istio pilot/pkg/bootstrap/mesh.go (getConfigurationSources)"},
 	},
 })
@@ -38,7 +38,7 @@ data:
 
 func runMisplacedMeshConfig(p *Pass) {
 	for _, u := range p.Mesh.UnreadConfigs {
-		mode, field := u.Setting("outboundTrafficPolicy.mode")
+		mode, field := u.OutboundPolicy()
 		effective := p.Mesh.ConfigOf(u.Revision).GetOutboundTrafficPolicy().GetMode().String()
 		if mode == "" || mode == effective {
 			continue

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"unicode"
 
 	meshconfig "istio.io/api/mesh/v1alpha1"
 	"istio.io/istio/pkg/config/mesh"
@@ -72,15 +73,56 @@ type origin struct {
 // object without position.
 func (c *MeshConfig) Because(field string) (*manifest.Object, string) {
 	for _, o := range c.origins {
-		if _, ok := lookup(o.fields, field); !ok {
+		at, ok := spelt(o.fields, field)
+		if !ok {
 			continue
 		}
 		if o.fixed {
 			return o.object, o.prefix
 		}
-		return o.object, join(o.prefix, field)
+		return o.object, join(o.prefix, at)
+	}
+	// A message that is there without the field sets it to its zero value, which is
+	// not always Istio's default: "outboundTrafficPolicy: {}" is REGISTRY_ONLY. Only
+	// defaultConfig is merged (istio pkg/config/mesh/mesh.go ApplyMeshConfig).
+	if i := strings.LastIndexByte(field, '.'); i > 0 && !strings.HasPrefix(field, "defaultConfig.") {
+		return c.Because(field[:i])
 	}
 	return nil, ""
+}
+
+// spelt finds a field that is given by its name in protobuf's JSON or, as istiod
+// takes it too, in protobuf ("outbound_traffic_policy"), and returns its path as it
+// is written.
+func spelt(fields map[string]any, field string) (string, bool) {
+	var path []string
+	for v := any(fields); ; {
+		name, rest, more := strings.Cut(field, ".")
+		m, _ := v.(map[string]any)
+		if m[name] == nil {
+			name = snake(name)
+		}
+		if m[name] == nil {
+			return "", false
+		}
+		path = append(path, name)
+		if !more {
+			return strings.Join(path, "."), true
+		}
+		v, field = m[name], rest
+	}
+}
+
+// snake writes "outboundTrafficPolicy" as "outbound_traffic_policy".
+func snake(name string) string {
+	var out strings.Builder
+	for _, r := range name {
+		if unicode.IsUpper(r) {
+			out.WriteByte('_')
+		}
+		out.WriteRune(unicode.ToLower(r))
+	}
+	return out.String()
 }
 
 // Value returns the Helm value of a dotted path ("global.proxy.includeIPRanges")

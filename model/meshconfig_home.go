@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"istio.io/istio/pkg/config/mesh"
+
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
@@ -82,14 +84,19 @@ type UnreadConfig struct {
 	mesh map[string]any
 }
 
-// Setting returns what the ConfigMap would set a field of the mesh configuration
-// to, with the field of the object that does; "" and "" for nothing and for the
-// ConfigMaps of injectors.
-func (u *UnreadConfig) Setting(field string) (value, at string) {
-	if value = lookupString(u.mesh, field); value == "" {
+// OutboundPolicy returns the mode of the outbound traffic policy that would be in
+// force if the ConfigMap were read alone, with the field that sets it; "" and "" where
+// it sets none, is refused, or is an injector's.
+func (u *UnreadConfig) OutboundPolicy() (mode, field string) {
+	c := MeshConfig{origins: []origin{{object: u.Object, prefix: "data.mesh", fields: u.mesh}}}
+	if _, field = c.Because("outboundTrafficPolicy.mode"); field == "" {
 		return "", ""
 	}
-	return value, "data.mesh." + field
+	config, messages := applyMesh(u.mesh, mesh.DefaultMeshConfig())
+	if len(messages) > 0 {
+		return "", ""
+	}
+	return config.GetOutboundTrafficPolicy().GetMode().String(), field
 }
 
 // read returns the index of the one of several ConfigMaps that the control plane of
