@@ -48,6 +48,8 @@ type MeshConfig struct {
 	// out about kinds.
 	environmentAt map[string]Place
 	reading       *sync.Map
+	// doubts are what placeholders leave open.
+	doubts []Doubt
 	// shared is the configuration that istiod reads before its own, nil for none.
 	shared *installation
 

@@ -248,7 +248,11 @@ func (c *configuring) settle(revision string) (*MeshConfig, *installation) {
 		if config.Source == nil {
 			config.Source = c.flagObject
 		}
-		c.refuse(config, meshRefusal(config, fields, base, messages))
+		if left, ok := config.open(fields, base); ok {
+			c.mesh.Problems = append(c.mesh.Problems, openProblem(config, fields, left, messages))
+		} else {
+			c.refuse(config, meshRefusal(config, fields, base, messages))
+		}
 	} else {
 		config.MeshConfig = effective
 	}

@@ -173,18 +173,24 @@ func (m *Mesh) WithoutSwitch(of *MeshConfig, name string) *Mesh {
 	c.Environment = maps.Clone(of.Environment)
 	delete(c.Environment, name)
 	c.reading = &sync.Map{}
+	out := m.withConfig(of, &c)
+	if slices.Contains(deploying, name) && len(m.KubeGateways) > 0 {
+		out.redeploy()
+	}
+	return out
+}
+
+// withConfig returns the mesh with another configuration of one of its control planes.
+func (m *Mesh) withConfig(of, c *MeshConfig) *Mesh {
 	out := *m
 	out.Revisions = maps.Clone(m.Revisions)
 	for revision, other := range m.Revisions {
 		if other == of {
-			out.Revisions[revision] = &c
+			out.Revisions[revision] = c
 		}
 	}
 	if m.Config == of {
-		out.Config = &c
-	}
-	if slices.Contains(deploying, name) && len(m.KubeGateways) > 0 {
-		out.redeploy()
+		out.Config = c
 	}
 	return &out
 }

@@ -226,15 +226,6 @@ func wantNotes(t *testing.T, m *Mesh, patterns ...string) {
 
 func TestBrokenMeshConfiguration(t *testing.T) {
 	for _, test := range []struct{ name, manifest, problem string }{
-		{"an address to be filled in", `
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: istio, namespace: istio-system}
-data:
-  mesh: |
-    defaultConfig:
-      discoveryAddress: $ISTIOD_ADDRESS:15012
-`, "8:25 template: mesh configuration of ConfigMap istio-system/istio holds the placeholder $ISTIOD_ADDRESS and is refused as it stands: …; Istio's defaults are taken"},
 		{"a mode that does not exist", `
 apiVersion: v1
 kind: ConfigMap

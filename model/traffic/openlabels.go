@@ -13,11 +13,13 @@ import (
 )
 
 // supposition is a simulation under the supposition that open labels of pods
-// have certain values.
+// have certain values, or that a field of mesh configuration has that a placeholder
+// leaves open.
 type supposition struct {
 	// simulation is made when it is first asked.
 	simulation func() *Simulation
 	values     map[string]string
+	doubt      *model.Doubt
 	// services are the objects whose selectors alone name these labels: only
 	// flows that come by one of them can depend on it. Without any, all may.
 	services []*manifest.Object
@@ -72,6 +74,12 @@ func (s *Simulation) findSuppositions() []supposition {
 		out = append(out, supposition{
 			simulation: sync.OnceValue(func() *Simulation { return newSimulation(s.mesh.Supposing(values), chance{}) }),
 			values:     values, services: s.onlyServices(values),
+		})
+	}
+	for _, d := range s.mesh.Doubts() {
+		out = append(out, supposition{
+			simulation: sync.OnceValue(func() *Simulation { return newSimulation(s.mesh.Otherwise(d), chance{}) }),
+			doubt:      &d,
 		})
 	}
 	return out
@@ -177,12 +185,21 @@ func otherSelectors(mesh *model.Mesh) []map[string]string {
 }
 
 // unsettled answers for a flow whose verdict a depends on labels that the
-// manifests do not tell: with those of other it is b.
+// manifests do not tell, or on a placeholder: with those of other it is b.
 func unsettled(other supposition, a, b *flow.Trace) *flow.Trace {
 	t := &flow.Trace{ID: a.ID, Outcome: flow.Unknown, Via: flow.ViaNone, Reason: flow.Undetermined, Assumptions: a.Assumptions}
 	hop := flow.Hop{At: flow.AtNetwork}
 	if len(a.Hops) > 0 {
 		hop.Proxy = a.Hops[0].Proxy
+	}
+	if d := other.doubt; d != nil {
+		t.Reason = flow.Template
+		hop.Decision = fmt.Sprintf("%s of the mesh is the placeholder %s: with %s the flow is %s (%s), with %s %s (%s)",
+			d.Setting, d.Text, d.Taken, a.Outcome, a.Reason, d.Other, b.Outcome, b.Reason)
+		hop.Because = []flow.Because{{Object: d.Object, Field: d.Field}}
+		t.Detail = hop.Decision + "; manifests in which it is filled in would settle it"
+		t.Hops = append(slices.Clone(a.Hops), hop)
+		return t
 	}
 	text, why := "", ""
 	for _, k := range slices.Sorted(maps.Keys(other.values)) {

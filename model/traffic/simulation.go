@@ -49,6 +49,8 @@ type Simulation struct {
 	// unswitched are the simulations in which istiod has a switch as by default, made
 	// on demand.
 	unswitched map[string]*Simulation
+	// leftOut says what of the input was not analysed, "" for nothing.
+	leftOut string
 }
 
 // New returns a simulation of mesh.
@@ -58,6 +60,7 @@ func New(mesh *model.Mesh) *Simulation {
 	s := newSimulation(mesh, chance{})
 	s.alternatives = s.findAlternatives()
 	s.suppositions = s.findSuppositions()
+	s.leftOut = mesh.LeftOut()
 	return s
 }
 

@@ -151,9 +151,13 @@ const mostSwitches = 24
 
 // Explain is [Simulation.Trace] with a hop in front for each of istiod's switches that
 // decides the flow: without which it would fare otherwise. Where any is set, it takes
-// as much longer as there are.
+// as much longer as there are. Where some of the input was not analysed, the answer
+// names the assumption that this changes nothing.
 func (s *Simulation) Explain(f flow.Flow) *flow.Trace {
 	t := s.Trace(f)
+	if s.leftOut != "" && t.Outcome != flow.Unknown {
+		t.Assumptions = append(t.Assumptions, s.leftOut)
+	}
 	configs := s.mesh.Configs()
 	if client, _ := s.find(f.From); client != nil {
 		first := s.mesh.ConfigFor(client)

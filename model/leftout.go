@@ -1,0 +1,49 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/egresslint/egresslint/model/manifest"
+)
+
+// LeftOut says in a clause what of the input was not analysed and might change an
+// answer, what decides about requests first; "" if all of it was.
+func (m *Mesh) LeftOut() string {
+	var out []manifest.Problem
+	for _, p := range m.Problems {
+		if p.Kind.Partial() {
+			out = append(out, p)
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	slices.SortStableFunc(out, func(a, b manifest.Problem) int { return cmp.Compare(decides(a), decides(b)) })
+	first := out[0]
+	text := first.Position.String()
+	if first.Object != "" && text != "" {
+		text = fmt.Sprintf("%s (%s)", first.Object, text)
+	}
+	text = cmp.Or(text, first.Object, first.Message)
+	if more := len(out) - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return printable("what was not analysed changes nothing in it: " + text)
+}
+
+// decides ranks what a problem leaves out: objects of Istio's, of its installation and
+// network policies, then what nobody knows, then other objects.
+func decides(p manifest.Problem) int {
+	kind, _, _ := strings.Cut(p.Object, " ")
+	switch {
+	case istioKinds[kind] != nil || strings.HasSuffix(kind, "NetworkPolicy") || kind == "ConfigMap" || kind == "IstioOperator" || kind == manifest.KindValues:
+		return 0
+	case p.Object == "":
+		return 1
+	default:
+		return 2
+	}
+}
