@@ -47,3 +47,12 @@ func decides(p manifest.Problem) int {
 		return 2
 	}
 }
+
+// Hides reports whether something that exists or will exist in the cluster, and that
+// may decide about requests, was not analysed: a template, or what nobody can read.
+// What the API server refuses is not there.
+func (m *Mesh) Hides() bool {
+	return slices.ContainsFunc(m.Problems, func(p manifest.Problem) bool {
+		return p.Kind.Partial() && p.Kind != manifest.Rejected && decides(p) < 2
+	})
+}

@@ -136,7 +136,7 @@ func (s *Simulation) around(client *model.Workload, f flow.Flow, blocked bool) s
 			unsure = true
 		}
 	}
-	if unsure {
+	if unsure || s.hides {
 		return ""
 	}
 	return Enforced

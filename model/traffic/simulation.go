@@ -49,8 +49,10 @@ type Simulation struct {
 	// unswitched are the simulations in which istiod has a switch as by default, made
 	// on demand.
 	unswitched map[string]*Simulation
-	// leftOut says what of the input was not analysed, "" for nothing.
+	// leftOut says what of the input was not analysed, "" for nothing; hides says that
+	// some of it may decide about requests.
 	leftOut string
+	hides   bool
 }
 
 // New returns a simulation of mesh.
@@ -60,7 +62,7 @@ func New(mesh *model.Mesh) *Simulation {
 	s := newSimulation(mesh, chance{})
 	s.alternatives = s.findAlternatives()
 	s.suppositions = s.findSuppositions()
-	s.leftOut = mesh.LeftOut()
+	s.leftOut, s.hides = mesh.LeftOut(), mesh.Hides()
 	return s
 }
 
