@@ -3,8 +3,10 @@ package analyzers
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"istio.io/istio/pkg/config/host"
+	"istio.io/istio/pkg/config/protocol"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -17,7 +19,7 @@ var _ = register(&Analyzer{
 	Run: runProtocolMismatch,
 	Doc: Doc{
 		Title: "A ServiceEntry declares a port with a protocol that clients do not speak there",
-		What: "A ServiceEntry declares port 443, 8443 or 6443 as HTTP (or HTTP2, GRPC), or port 80 as HTTPS or TLS, and what clients really send there finds no way: " +
+		What: "A ServiceEntry declares port 443, 8443 or 6443 as HTTP (or HTTP2, GRPC), or port 80 as HTTPS or TLS, or a port as TCP that a route to a gateway takes as HTTP or TLS, and what clients really send there finds no way: " +
 			"it is closed (an error), or passes through as if nothing registered the host (a warning where a route sends the host to a gateway, else a note). " +
 			"On 8443 and 6443, where TLS is only likely, it is a note.",
 		Why: "The protocol decides what a sidecar expects. On an HTTP port it matches plaintext requests only, and TLS falls to the policy for unknown hosts; " +
@@ -58,6 +60,11 @@ type misdeclared struct {
 	// passes: connections pass through, else they are closed. usual: on this port
 	// clients are known to speak something else, not only likely to.
 	passes, steered, usual bool
+	// straight: they go straight out although a route sends them to a gateway, stopped:
+	// a network policy stops them there.
+	straight, stopped bool
+	// is and means are the protocol that is declared, and the one that clients speak.
+	is, means string
 }
 
 func runProtocolMismatch(p *Pass) {
@@ -67,7 +74,7 @@ func runProtocolMismatch(p *Pass) {
 		port    *model.Port
 		speaks  flow.Scheme
 	}
-	suspects := map[int][]suspect{} // by port
+	suspects, anyRouted := map[int][]suspect{}, false // by port
 	var hosts []host.Name
 	tls := originations(p)
 	for _, s := range in.push.Services() {
@@ -76,6 +83,11 @@ func runProtocolMismatch(p *Pass) {
 		}
 		for _, port := range s.Ports {
 			speaks := spokenOn(port)
+			if routed := in.routedAs(s, port); speaks == "" && routed != "" {
+				suspects[port.Number] = append(suspects[port.Number], suspect{s, port, routed})
+				hosts, anyRouted = append(hosts, s.Hostname), true
+				continue
+			}
 			if speaks == "" || speaks == flow.TLS && outgoing(s, port) != port.Number || slices.ContainsFunc(tls, func(t tlsSetting) bool {
 				return (t.port == 0 || t.port == port.Number) && slices.ContainsFunc(t.services, func(x *model.Service) bool { return x.Hostname == s.Hostname })
 			}) {
@@ -93,11 +105,12 @@ func runProtocolMismatch(p *Pass) {
 	for a := range in.attempts(
 		func(d reach.Destination) bool { return suspects[d.Port] != nil && index.covers(d.Host) },
 		func(via flow.Via, reason flow.Reason) bool {
-			return via == flow.ViaPassthrough || reason == flow.Blackhole || reason == flow.ProtocolError || reason == flow.NoFilterChain
+			return anyRouted && (via == flow.ViaDirect || reason == flow.NetworkPolicy) || via == flow.ViaPassthrough || reason == flow.Blackhole || reason == flow.ProtocolError || reason == flow.NoFilterChain
 		},
 	) {
 		passes := a.Trace.Outcome == flow.Allowed && a.Trace.Via == flow.ViaPassthrough
-		if !passes && (a.Trace.Outcome != flow.Blocked || a.Trace.Via != flow.ViaNone) {
+		straight, stopped := a.direct(), a.By == nil && stoppedByNetwork(a.Trace)
+		if !passes && !straight && (a.Trace.Outcome != flow.Blocked || a.Trace.Via != flow.ViaNone) {
 			continue
 		}
 		for _, s := range suspects[a.To.Port] {
@@ -106,19 +119,33 @@ func runProtocolMismatch(p *Pass) {
 				continue
 			}
 			steered := slices.ContainsFunc(in.covering(a.To.Host), func(x *steering) bool { return x.isFor(a.Class[0]) })
-			found.add(misdeclared{s.service.Object, s.port.Field + ".protocol", passes, passes && steered, a.To.Port == 80 || a.To.Port == 443}, a)
+			is := map[bool]string{true: "TLS", false: "HTTP"}[s.port.Protocol.IsTLS()]
+			routed := s.port.Protocol == protocol.TCP
+			if routed {
+				is = "TCP"
+			} else if straight || stopped {
+				continue
+			}
+			found.add(misdeclared{s.service.Object, s.port.Field + ".protocol", passes, passes && steered, routed || a.To.Port == 80 || a.To.Port == 443,
+				straight, stopped, is, strings.ToUpper(string(s.speaks))}, a)
 			break
 		}
 	}
 	for _, k := range found.keys {
-		c := found.of[k]
-		is, means := "HTTP", "TLS"
-		if c.first.Flow.Scheme == flow.HTTP {
-			is, means = "TLS", "HTTP"
-		}
+		c, is, means := found.of[k], k.is, k.means
 		f := Finding{Object: k.object, Field: k.field, Severity: Error, Label: "not what clients speak on this port", Help: fmt.Sprintf("set protocol %s", means), Fix: "protocol: " + means + "\n"}
 		effect := whatClientsSee(c)
+		if k.is == "TCP" && !k.straight && !k.stopped && slices.ContainsFunc(found.keys, func(other misdeclared) bool {
+			return other.object == k.object && other.field == k.field && (other.straight || other.stopped)
+		}) {
+			continue // some clients fare so, and others go out: that says it
+		}
 		switch {
+		case k.straight:
+			f.SecuritySeverity = 6.0
+			effect = fmt.Sprintf("no route but tcp sees it, and the %s of %s goes straight out, around the gateway", means, upTo3(c.workloads()))
+		case k.stopped:
+			effect = fmt.Sprintf("no route but tcp sees it, and the %s of %s goes straight out, where a network policy stops it", means, upTo3(c.workloads()))
 		case k.steered:
 			f.Severity, f.SecuritySeverity = Warning, 6.0
 			effect = fmt.Sprintf("the %s of %s passes straight out, as if nothing registered the host, and around the gateway", means, upTo3(c.workloads()))
@@ -133,6 +160,37 @@ func runProtocolMismatch(p *Pass) {
 			k.object, portsText(c.ports), upTo3(c.hosts), is, means, effect, means)
 		p.Report(c.finding(f))
 	}
+}
+
+// routedAs returns what a route to a gateway expects on a port that is declared as
+// TCP, for which sidecars read tcp routes alone (istio
+// pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts); "" for
+// other ports.
+func (in *intent) routedAs(s *model.Service, port *model.Port) flow.Scheme {
+	// Where another entry declares the host otherwise, it is the second that is wrong
+	// (EGR215, EGR216).
+	otherwise := func(other *model.Service) bool {
+		p := other.PortByNumber(port.Number)
+		return p != nil && p.Protocol != protocol.TCP
+	}
+	if port.Protocol != protocol.TCP || slices.ContainsFunc(in.declaring(in.push, model.LowerHost(s.Hostname)), otherwise) {
+		return ""
+	}
+	for _, x := range in.covering(string(s.Hostname)) {
+		if x.Scheme != flow.TCP && x.Port == port.Number {
+			return x.Scheme
+		}
+	}
+	return ""
+}
+
+// openedAsTCP reports whether a request gets out by a port that is declared as TCP,
+// although a route to a gateway expects something else there.
+func (in *intent) openedAsTCP(a *attempt) bool {
+	entry, _, field := a.entry()
+	return entry != nil && slices.ContainsFunc(in.push.Services(), func(s *model.Service) bool {
+		return s.Object == entry && slices.ContainsFunc(s.Ports, func(port *model.Port) bool { return port.Field == field && in.routedAs(s, port) != "" })
+	})
 }
 
 // spokenOn returns what clients speak on a port by convention where it is not what

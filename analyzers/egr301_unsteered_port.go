@@ -26,7 +26,7 @@ var _ = register(&Analyzer{
 			"Under outboundTrafficPolicy ALLOW_ANY removing the port is not enough: what is not registered is passed through.",
 		Silent: "Ports on which the simulation does not let the request out (TLS origination rules that break the application's own TLS, hosts that the client does not see), " +
 			"clients without a sidecar, clients for which no route of the mesh sends the host to a gateway, and anything that rests on an unknown verdict. " +
-			"A route that exists but does not apply to the client is EGR302, a host that the route leaves out EGR303.",
+			"A route that exists but does not apply to the client is EGR302, a host that the route leaves out EGR303, a port that is declared as TCP EGR214.",
 		Sources: []string{
 			"https://istio.io/latest/docs/tasks/traffic-management/egress/egress-gateway/",
 			"istio pilot/pkg/networking/core/tls.go (buildSidecarOutboundTLSFilterChainOpts)",
@@ -63,7 +63,7 @@ func runUnsteeredPort(p *Pass) {
 		if a.By != nil && !slices.Contains(steered[a.name()], a.To.Port) {
 			steered[a.name()] = append(steered[a.name()], a.To.Port)
 		}
-		if !a.direct() || in.gap(a) != unsteered {
+		if !a.direct() || in.gap(a) != unsteered || in.openedAsTCP(a) {
 			continue
 		}
 		if s := in.otherBlock(a); s != nil {

@@ -88,8 +88,15 @@ func runRouteNotVisible(p *Pass) {
 		c, s, why := found.of[k], by[k], whys[k]
 		entry, hostField, _ := c.first.entry()
 		// A condition that nobody meets is not yet a route for somebody else.
-		if entry == nil || why.conditional && !used[s.key()] {
+		if entry == nil {
 			continue
+		}
+		if why.conditional && !used[s.key()] {
+			meant := in.nearlyMeets(s)
+			if meant == "" {
+				continue
+			}
+			why.text += fmt.Sprintf(", which no workload has: is %q meant?", meant)
 		}
 		security, effect := 8.0, "go out directly"
 		if k.stopped {
@@ -219,6 +226,25 @@ func (s *steering) refuses(w *model.Workload) (text, field string) {
 		}
 	}
 	return "", ""
+}
+
+// nearlyMeets returns the label of a client that is nearly one that a condition asks
+// for and nobody has, "" if there is none.
+func (in *intent) nearlyMeets(s *steering) string {
+	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
+		want, meant, met := s.Labels[k], "", false
+		for _, class := range in.pass.Reach.Classes() {
+			got, ok := class[0].Labels[k]
+			met = met || got == want && ok
+			if ok && meant == "" && (near(got, want) || strings.HasPrefix(got, want) || strings.HasPrefix(want, got) && got != "") {
+				meant = k + "=" + got
+			}
+		}
+		if !met && meant != "" {
+			return meant
+		}
+	}
+	return ""
 }
 
 // firstRoute returns the VirtualService by which the client's sidecar decided,

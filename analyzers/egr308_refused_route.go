@@ -14,11 +14,14 @@ import (
 // parent does not take.
 func (in *intent) reportRefusedRoutes(twice map[string]bool) {
 	for _, r := range in.push.RefusedReferences() {
-		if twice[r.Object.String()] || twice[r.Parent()] || !slices.ContainsFunc(r.Hosts, in.registeredOutside) || r.Why == "" && in.maybeElsewhere(r) {
+		if twice[r.Object.String()] || twice[r.Parent()] || !slices.ContainsFunc(slices.Concat(r.Hosts, r.Listeners), in.registeredOutside) || r.Why == "" && in.maybeElsewhere(r) {
 			continue
 		}
 		f := Finding{Object: r.Object, Field: r.Field, Severity: Error, Label: "bound to nothing"}
 		why, todo := r.Why, "name a parent that takes it"
+		if r.Field == "spec.hostnames" {
+			todo = "let both be for the same host"
+		}
 		if why == "" {
 			why, todo = "does not exist", "create it, or name another one"
 			if name := in.nearParent(r); name != "" {

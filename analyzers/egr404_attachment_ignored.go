@@ -101,6 +101,9 @@ func ignoredRef(p *Pass, push *model.PushContext, gateways []*egressGateway, pol
 	case "Service":
 		u := classicTarget(gateways, policy, ref.GetName())
 		if u == nil {
+			u = serviceTarget(gateways, policy, ref.GetName())
+		}
+		if u == nil {
 			return nil
 		}
 		if s := push.ServiceIn(model.ServiceHost(ref.GetName(), policy.Namespace), policy.Namespace); s == nil || push.WaypointOf(s).Waypoint != nil || push.WaypointOf(s).Unknown != "" {
@@ -153,6 +156,22 @@ func (g *egressGateway) serviceNames() []string {
 		}
 	}
 	return out
+}
+
+// serviceTarget returns the egress gateway of the Gateway API whose Service a policy
+// names in place of its Gateway.
+func serviceTarget(gateways []*egressGateway, policy *model.AuthorizationPolicy, name string) *unattached {
+	for _, g := range gateways {
+		gateway := g.Labels[model.GatewayNameLabel]
+		if gateway == "" || g.Namespace != policy.Namespace || !slices.Contains(g.serviceNames(), name) {
+			continue
+		}
+		return &unattached{gateway: g,
+			text:    fmt.Sprintf("refers to Service %q of egress gateway %s, and only waypoints take policies for Services", name, g.ID()),
+			todo:    fmt.Sprintf("refer to Gateway %q", gateway),
+			related: []Related{{g.Object, "metadata.name", fmt.Sprintf("egress gateway %s", g.ID())}}}
+	}
+	return nil
 }
 
 // unboundEntry is about references to ServiceEntries of the policy's namespace

@@ -63,6 +63,9 @@ func identityMatchesNobody(p *Pass) {
 				case len(users) == 0:
 					what := fmt.Sprintf("%s %q", map[string]string{"principal": "principal", "serviceAccount": "service account"}[v.attribute], v.value)
 					reportNobody(p, policy, r, v, what, fmt.Sprintf("no workload of namespace %q runs as service account %q", namespace, account), likely(p, namespace, account))
+				case policy.own(users):
+					what := fmt.Sprintf("%q", v.value)
+					reportNobody(p, policy, r, v, what, fmt.Sprintf("only egress gateway %s itself has it, and that calls nobody through itself", users[0].ID()), "")
 				case account == "default" && len(users) > 1 && !shared[policy.ID()+"|"+namespace]:
 					shared[policy.ID()+"|"+namespace] = true
 					reportShared(p, policy, r, v, users)
@@ -70,6 +73,14 @@ func identityMatchesNobody(p *Pass) {
 			}
 		}
 	}
+}
+
+// own reports whether workloads are the egress gateways themselves where the policy is
+// in force.
+func (policy governed) own(users []*model.Workload) bool {
+	return len(policy.at) > 0 && !slices.ContainsFunc(users, func(w *model.Workload) bool {
+		return !slices.ContainsFunc(policy.at, func(g *egressGateway) bool { return g.Workload == w })
+	})
 }
 
 // accountOf returns the namespace and the service account that a value names; false

@@ -52,6 +52,9 @@ func runPlaintextToTLS(p *Pass) {
 		if port == nil || s.Entry == nil || private(s) || outgoing(s, port) != 443 {
 			return
 		}
+		if e.At == flow.AtSidecar && a.By == nil && slices.ContainsFunc(in.covering(a.To.Host), func(s *steering) bool { return s.takes(a.To.Port, a.Flow.Scheme) }) {
+			return // it is not to go out there at all: EGR302
+		}
 		k, why := key{s.Object, port.Field, e.At}, in.noOrigination(e, s, namespaceOf(e.Proxy))
 		if why == nil {
 			return
@@ -115,7 +118,10 @@ func (in *intent) noOrigination(e *exit, s *model.Service, namespace string) *un
 			if set := in.settingAt(b.Object, b.Field); set != nil && set.GetMode() == networking.ClientTLSSettings_ISTIO_MUTUAL && e.At == flow.AtWaypoint {
 				return &unused{object: b.Object, field: b.Field, text: b.Object.String() + " asks for ISTIO_MUTUAL, by which %s opens no TLS", todo: "write mode SIMPLE"}
 			}
-			return nil // a rule says so, or its credentials are of no use here
+			if set := in.settingAt(b.Object, b.Field); set != nil && set.GetMode() == networking.ClientTLSSettings_DISABLE {
+				return &unused{object: b.Object, field: b.Field, text: b.Object.String() + " sets tls.mode DISABLE, so that %s opens no TLS", todo: "write mode SIMPLE"}
+			}
+			return nil // its credentials are of no use here
 		}
 	}
 	for _, t := range originations(in.pass) {

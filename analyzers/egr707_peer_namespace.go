@@ -79,7 +79,8 @@ func (pods podsOf) elsewhere(namespace string, selector *metav1.LabelSelector) *
 
 // reportNearLabel reports a peer whose namespaceSelector selects the namespace of a
 // gateway or waypoint, and whose podSelector selects no pod of the input, but that
-// proxy if one value were written a little otherwise.
+// proxy if one value were written a little otherwise, or named the Gateway of the
+// Gateway API in place of the Deployment that istiod makes of it.
 func (pods podsOf) reportNearLabel(p *Pass, np *model.NetworkPolicy, i, j int) {
 	peer := np.Spec.Spec.Egress[i].To[j]
 	for _, w := range p.Mesh.Workloads {
@@ -93,7 +94,7 @@ func (pods podsOf) reportNearLabel(p *Pass, np *model.NetworkPolicy, i, j int) {
 			continue
 		}
 		key := missing[0]
-		if got, value := w.Labels[key], peer.PodSelector.MatchLabels[key]; near(got, value) && !asksFor(p, w.Namespace, key, value) {
+		if got, value := w.Labels[key], peer.PodSelector.MatchLabels[key]; (near(got, value) || key == model.GatewayNameLabel && value == w.Name) && !asksFor(p, w.Namespace, key, value) {
 			field := fmt.Sprintf("spec.egress[%d].to[%d].podSelector", i, j) + strings.TrimPrefix(manifest.FieldPath("x", "matchLabels", key), "x")
 			p.Report(Finding{Object: np.Object, Field: field, Label: "no pod has this label", Severity: Error,
 				Related: []Related{{w.Object, w.Field("metadata.labels"), "the labels of " + w.ID()}},

@@ -22,7 +22,7 @@ var _ = register(&Analyzer{
 		Fix: "Follow the request: the destination's port must be a port of the gateway's Service, a Gateway server must have that port number and the host, " +
 			"and a VirtualService with the host, bound to that Gateway and visible to the gateway's namespace, must have a route in the block that the server reads " +
 			"(`http` for HTTP and for HTTPS that is opened, `tcp` for TCP and for TLS that is opened, `tls` for PASSTHROUGH).",
-		Silent: "Hosts of which some request gets through; TLS that does not fit (EGR806), missing subsets (EGR807) and policies (EGR809); " +
+		Silent: "Hosts of which some request gets through, or may; TLS that does not fit (EGR806), missing subsets (EGR807) and policies (EGR809); " +
 			"Gateways in namespaces of which the input holds nothing; routes whose conditions on paths, headers or methods nobody meets.",
 		Sources: []string{
 			"istio pilot/pkg/model/gateway.go (resolvePorts, mergeGateways)",
@@ -51,6 +51,7 @@ func runLegMissing(p *Pass) {
 			found.add(k, a)
 		}
 	}
+	in.reportUnreadRoutes()
 	for _, k := range found.keys {
 		c, f := found.of[k], faults[k]
 		p.Report(c.finding(Finding{

@@ -250,7 +250,7 @@ func (in *intent) tryStop(g *gathered, class []*model.Workload, stop netpol.Stop
 	u := unmet{object: place, field: "spec.egress", severity: Error, what: fmt.Sprintf("%s %s on port %d", what, stop.Workload.ID(), stop.Port),
 		effect: "what is sent through it does not arrive", todo: fmt.Sprintf("allow TCP %d of its pods", stop.Port)}
 	other := 0
-	for _, port := range []int{servicePort, 443, 80, 8443, 8080, 15443} {
+	for _, port := range slices.Concat([]int{servicePort, 443, 80, 8443, 8080, 15443}, p.allowedPorts(w)) {
 		if to.Port = port; port > 0 && other == 0 {
 			if v := p.network.policies.Egress(w, to); v.Decision == netpol.Allowed && len(v.Because) > 0 {
 				other, u.field = port, v.Because[0].Field+".ports"
@@ -272,6 +272,24 @@ func (in *intent) tryStop(g *gathered, class []*model.Workload, stop netpol.Stop
 			return
 		}
 	}
+}
+
+// maxAllowedPorts bounds the ports of policies that are tried.
+const maxAllowedPorts = 16
+
+// allowedPorts are the ports that the policies of a workload allow by number.
+func (p *Pass) allowedPorts(w *model.Workload) []int {
+	var out []int
+	for _, np := range p.network.policies.Isolating(w, networkingv1.PolicyTypeEgress) {
+		for _, rule := range np.Spec.Spec.Egress {
+			for _, port := range rule.Ports {
+				if n := port.Port; n != nil && n.IntVal != 53 && len(out) < maxAllowedPorts && !slices.Contains(out, int(n.IntVal)) {
+					out = append(out, int(n.IntVal))
+				}
+			}
+		}
+	}
+	return out
 }
 
 // podPorts returns the pods behind a steering's destination with the ports on which

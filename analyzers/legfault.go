@@ -33,11 +33,9 @@ func (in *intent) fault(a *attempt) *fault {
 	if l.pod == nil && a.Trace.Reason == flow.NoCluster {
 		return in.noService(l, a)
 	}
-	if a.By.Route.OfGatewayAPI != "" {
-		return nil // EGR308
-	}
-	if servers, _ := in.serversAt(l); slices.ContainsFunc(servers, func(s *model.GatewayServer) bool { return s.Origin != nil }) {
-		return nil // EGR308, and what is wrong with listeners themselves is in their status
+	servers, _ := in.serversAt(l)
+	if a.By.Route.OfGatewayAPI != "" || slices.ContainsFunc(servers, func(s *model.GatewayServer) bool { return s.Origin != nil }) {
+		return in.listenerFault(l, a)
 	}
 	switch {
 	case l.pod == nil:
@@ -53,6 +51,21 @@ func (in *intent) fault(a *attempt) *fault {
 	default:
 		return nil
 	}
+}
+
+// listenerFault is fault where routes of the Gateway API or its listeners are on the
+// way. What routes are not bound to is EGR308, and what is wrong with listeners
+// themselves is in their status.
+func (in *intent) listenerFault(l *leg, a *attempt) *fault {
+	switch {
+	case l.pod == nil:
+		return nil
+	case a.Trace.Reason == flow.NoFilterChain && l.client.SNI != "" && !strings.EqualFold(l.client.SNI, a.To.Host):
+		return in.noServerName(l, a)
+	case a.Trace.Reason == flow.NoCluster:
+		return in.notRegistered(l, a)
+	}
+	return nil
 }
 
 // noService: the sidecar has no cluster for the gateway.
@@ -272,12 +285,18 @@ func (in *intent) notRegistered(l *leg, a *attempt) *fault {
 	}
 	var route flow.Because
 	for _, b := range last.Because {
-		if b.Object.Kind == "VirtualService" {
+		if b.Object.Kind == "VirtualService" || strings.HasSuffix(b.Object.Kind, "Route") {
 			route = b
 		}
 	}
 	if route.Object == nil {
 		return nil
+	}
+	number, name := ".port.number", ".host"
+	if route.Object.Kind != "VirtualService" {
+		if number, name = "", ""; strings.HasSuffix(route.Field, "]") {
+			number, name = ".port", ".name"
+		}
 	}
 	push := in.pushFor(l.pod)
 	var hidden *model.Service
@@ -286,7 +305,7 @@ func (in *intent) notRegistered(l *leg, a *attempt) *fault {
 		case s.Hostname != h:
 		case push.Visible(s, l.pod.Namespace):
 			if p := s.PortByNumber(port); p == nil || p.Protocol == protocol.UDP {
-				return &fault{route.Object, route.Field + ".port.number", fmt.Sprintf("%s has no port %d", s.Object, port), "send it to a port that is registered, or register this one"}
+				return &fault{route.Object, route.Field + number, fmt.Sprintf("%s has no port %d", s.Object, port), "send it to a port that is registered, or register this one"}
 			}
 			return nil // a subset, or endpoints
 		case hidden == nil:
@@ -297,7 +316,7 @@ func (in *intent) notRegistered(l *leg, a *attempt) *fault {
 		return nil
 	}
 	if hidden == nil {
-		return &fault{route.Object, route.Field + ".host", fmt.Sprintf("the gateway's route leads to %s, which nothing registers", h), "add a ServiceEntry for it that the gateway's namespace sees"}
+		return &fault{route.Object, route.Field + name, fmt.Sprintf("the gateway's route leads to %s, which nothing registers", h), "add a ServiceEntry for it that the gateway's namespace sees"}
 	}
 	f := &fault{object: hidden.Object, field: "spec.exportTo",
 		text: fmt.Sprintf("%s registers the host, but not for the gateway's namespace %q", hidden.Object, l.pod.Namespace),

@@ -27,12 +27,7 @@ func block(s *model.GatewayServer) string {
 // has.
 func (in *intent) routeFault(l *leg, a *attempt, s *model.GatewayServer) *fault {
 	h := host.Name(a.To.Host)
-	var bound []*model.MergedVirtualService
-	for _, vs := range in.push.VirtualServices() {
-		if overlap(vs.Hosts, []host.Name{h}) && slices.Contains(vs.Gateways, s.Name()) {
-			bound = append(bound, vs)
-		}
-	}
+	bound := in.boundTo(s, h)
 	if len(bound) == 0 {
 		return in.unbound(a, s)
 	}
@@ -54,6 +49,18 @@ func (in *intent) routeFault(l *leg, a *attempt, s *model.GatewayServer) *fault 
 		}
 	}
 	return first
+}
+
+// boundTo returns the VirtualServices with a host that are bound to the Gateway of a
+// server.
+func (in *intent) boundTo(s *model.GatewayServer, h host.Name) []*model.MergedVirtualService {
+	var out []*model.MergedVirtualService
+	for _, vs := range in.push.VirtualServices() {
+		if overlap(vs.Hosts, []host.Name{h}) && slices.Contains(vs.Gateways, s.Name()) {
+			out = append(out, vs)
+		}
+	}
+	return out
 }
 
 // unbound: no VirtualService with the host is bound to the server's Gateway.

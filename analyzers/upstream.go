@@ -171,7 +171,7 @@ func exitOf(t *flow.Trace) *exit {
 			continue
 		}
 		for _, b := range e.Because {
-			if strings.HasSuffix(b.Field, ".destination") {
+			if strings.HasSuffix(b.Field, ".destination") || strings.Contains(b.Field, ".backendRefs[") {
 				e.route = b
 			}
 		}

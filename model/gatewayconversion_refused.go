@@ -20,8 +20,9 @@ type RefusedReference struct {
 	Kind, Namespace, Name string
 	// Why is a clause about the parent, "" where the input has none of that name.
 	Why string
-	// Hosts are the hostnames of the route.
-	Hosts []host.Name
+	// Hosts are the hostnames of the route, Listeners those of the parent's listeners
+	// that it may mean.
+	Hosts, Listeners []host.Name
 }
 
 // RefusedReferences returns the references of routes to Gateways of istiod's
@@ -37,6 +38,11 @@ func (c *gatewayConversion) refuse(o *manifest.Object, field string, key parentK
 	r := RefusedReference{Place: Place{o, field}, Kind: key.kind, Namespace: key.namespace, Name: key.name, Why: why}
 	for _, h := range hostnames {
 		r.Hosts = append(r.Hosts, LowerHost(host.Name(h)))
+	}
+	for _, p := range c.parents[key] {
+		if p.hostname != "" {
+			r.Listeners = append(r.Listeners, LowerHost(host.Name(p.hostname)))
+		}
 	}
 	c.refused = append(c.refused, r)
 }
