@@ -42,6 +42,14 @@ type installation struct {
 	tags     []string
 	version  versionClaim
 	notes    []string
+	// enabled is what values say of whether the chart is installed, nil for nothing, and
+	// enabledBy the field that says so.
+	enabled   *bool
+	enabledBy string
+	// unreadPolicy is the field of an outbound traffic policy that reaches no istiod.
+	unreadPolicy string
+	// assumption says what is taken for granted if this is the one that counts.
+	assumption string
 }
 
 // versionClaim is a version of Istio and the field that gives it.
@@ -83,8 +91,14 @@ func installationOf(o *manifest.Object, doc *installationDoc, flags []string) *i
 		return valuesInstallation(o, doc.fields, "")
 	case "HelmRelease":
 		in := valuesInstallation(o, lookupMap(doc.fields, "spec.values"), "spec.values")
-		if in != nil && slices.Contains(istiodCharts, releasedChart(o)) {
+		if in == nil || in.valuesPrefix == "spec.values" && foreignCharts[releasedChart(o)] {
+			return nil
+		}
+		if slices.Contains(istiodCharts, releasedChart(o)) {
 			in.home = cmp.Or(lookupString(doc.fields, "spec.targetNamespace"), givenNamespace(o, doc.fields))
+		}
+		if list, _ := lookup(doc.fields, "spec.valuesFrom"); list != nil {
+			in.takesElsewhere("spec.valuesFrom")
 		}
 		return in
 	case "Application":
@@ -113,6 +127,19 @@ func chartMesh(values map[string]any, namespace, revision string) map[string]any
 		"rootNamespace": root,
 		"defaultConfig": map[string]any{"discoveryAddress": fmt.Sprintf("%s.%s.svc:15012", istiod, namespace)},
 	}, lookupMap(values, "meshConfig"))
+}
+
+// withoutMap drops the mesh configuration of values with which the chart makes no
+// ConfigMap of it, as with profile remote: istiod reads another one, of its own or in
+// another cluster.
+func (in *installation) withoutMap() {
+	if made, _ := lookup(in.values, "configMap"); made != false {
+		return
+	}
+	unread := MeshConfig{origins: in.origins}
+	_, in.unreadPolicy = unread.Because("outboundTrafficPolicy.mode")
+	in.mesh, in.origins = map[string]any{}, nil
+	in.note(in.object, "its values have configMap: false, of themselves or by their profile, so that no ConfigMap holds the mesh configuration in them: the one that istiod reads is another")
 }
 
 // istioNamespace is where values install istiod.
@@ -152,6 +179,7 @@ func sailInstallation(o *manifest.Object, fields map[string]any) *installation {
 		{object: o, prefix: "spec.values.meshConfig", fields: lookupMap(user, "meshConfig")},
 		{object: o, prefix: "spec.profile", fields: lookupMap(profile, "meshConfig"), fixed: true},
 	}
+	in.withoutMap()
 	in.takeEnvironment(user, in.valuesPrefix)
 	in.version = versionClaim{lookupString(fields, "spec.version"), "spec.version"}
 	return in

@@ -66,11 +66,15 @@ func operatorInstallation(o *manifest.Object, user map[string]any, prefix string
 		{object: o, prefix: join(prefix, "spec.meshConfig"), fields: lookupMap(spec, "meshConfig")},
 		{object: o, prefix: join(prefix, "spec.profile"), fields: lookupMap(profile, "meshConfig"), fixed: true},
 	}
+	in.withoutMap()
 	in.takeEnvironment(lookupMap(spec, "values"), in.valuesPrefix)
 	for name := range lookupMap(spec, "unvalidatedValues.pilot.env") {
 		in.environmentAt[name] = Place{o, join(prefix, "spec.unvalidatedValues.pilot.env."+name)}
 	}
 	in.componentEnvironment(merged, join(prefix, "spec.components.pilot.k8s.env"))
+	if patches, _ := lookup(merged, "spec.components.pilot.k8s.overlays"); patches != nil {
+		in.note(o, "the k8s.overlays of component pilot are not applied")
+	}
 	in.version = operatorVersion(spec, prefix)
 	in.gateways = operatorGateways(in, merged, user, prefix)
 	return in

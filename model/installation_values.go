@@ -3,7 +3,6 @@ package model
 import (
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -23,6 +22,7 @@ var istiodCharts = []string{"istiod", "istio-discovery"}
 func valuesInstallation(o *manifest.Object, fields map[string]any, prefix string) *installation {
 	holder, at := meshHolder(fields)
 	in := &installation{object: o, controlPlane: true}
+	in.enabled, in.enabledBy = enabledAt(fields, at)
 	if holder == nil {
 		switch {
 		case o.Kind == manifest.KindValues && isMeshConfig(fields):
@@ -60,6 +60,7 @@ func (in *installation) takeValues(user map[string]any) {
 	if m := lookupMap(profile, "meshConfig"); m != nil {
 		in.origins = append(in.origins, origin{object: in.object, prefix: join(in.valuesPrefix, "profile"), fields: m, fixed: true})
 	}
+	in.withoutMap()
 	in.takeEnvironment(user, in.valuesPrefix)
 	for _, field := range []string{"pilot.tag", "global.tag", "tag"} {
 		if v := lookupString(in.values, field); v != "" {
@@ -76,38 +77,22 @@ func isBaseValues(o *manifest.Object) bool { return o.Name == "values.yaml" || o
 func (in *installation) layer(over *installation) {
 	note := fmt.Sprintf("%s is put on top of %s, as helm -f does in this order", title(over.object), title(in.object))
 	if differ := differences(in.origins, over.origins); len(differ) > 0 {
-		note += fmt.Sprintf("; they differ in %s: if they are of different environments, give those of one only", strings.Join(differ, ", "))
+		note += fmt.Sprintf("; they differ in %s: if they are of different environments, give those of one only", strings.Join(shortened(differ), ", "))
+		if slices.ContainsFunc(differ, decisive) {
+			in.assumption = note
+		}
 	}
 	origins, notes := slices.Concat(over.origins, in.origins), slices.Concat(in.notes, over.notes, []string{note})
 	in.gateways = slices.Concat(in.gateways, over.gateways)
 	in.patched = overlay(in.patched, over.patched)
+	if over.enabled != nil {
+		in.enabled, in.enabledBy = over.enabled, over.enabledBy
+	}
 	set := mergeMaps(in.environmentAt, over.environmentAt)
 	in.takeValues(overlay(in.values, over.values))
 	in.environmentAt = set
 	in.mesh = overlay(in.mesh, in.patched)
 	in.origins, in.notes = origins, notes
-}
-
-// differences lists what two sets of origins, neither of them a chart's own
-// values.yaml, set differently.
-func differences(a, b []origin) []string {
-	var out []string
-	for _, x := range a {
-		if x.fixed || isBaseValues(x.object) {
-			continue
-		}
-		for _, y := range b {
-			for _, path := range leaves(y.fields, "") {
-				want, set := lookup(x.fields, path)
-				got, _ := lookup(y.fields, path)
-				if set && !reflect.DeepEqual(want, got) && !slices.Contains(out, path) {
-					out = append(out, path)
-				}
-			}
-		}
-	}
-	slices.Sort(out)
-	return shortened(out)
 }
 
 // shortened keeps three of a list.
@@ -141,6 +126,25 @@ func meshHolder(fields map[string]any) (map[string]any, string) {
 	}
 	return nil, ""
 }
+
+// enabledAt says what values say of whether the subchart is installed whose values
+// stand at a path, or one that has it; nil for nothing. Which value a chart's condition
+// asks is not in its values, and is called so by custom.
+func enabledAt(fields map[string]any, at string) (enabled *bool, field string) {
+	var above []string
+	for _, key := range fieldKeys(at) {
+		above = append(above, key)
+		by := strings.Join(above, ".") + ".enabled"
+		v, _ := lookup(fields, by)
+		if on, ok := v.(bool); ok && (enabled == nil || *enabled) {
+			enabled, field = &on, by
+		}
+	}
+	return enabled, field
+}
+
+// disabled reports whether the values say that istiod's chart is not installed.
+func (in *installation) disabled() bool { return in.enabled != nil && !*in.enabled }
 
 // isMeshConfig reports whether a map is a mesh configuration itself: it has a
 // field of one, which no Helm values of Istio's have at the top.
@@ -214,41 +218,19 @@ func asMap(v any) map[string]any {
 	return m
 }
 
-// applicationInstallation reads the Helm values within an Argo CD Application.
-func applicationInstallation(o *manifest.Object, fields map[string]any) *installation {
-	type source struct {
-		fields map[string]any
-		path   string
+// takesElsewhere says that some values of an installation are not in its object, and
+// that they would go before Istio's defaults.
+func (in *installation) takesElsewhere(field string) {
+	text := fmt.Sprintf("%s also takes values from elsewhere (%s), which are not read", title(in.object), field)
+	in.notes = append(in.notes, text)
+	if _, set := lookup(in.mesh, "outboundTrafficPolicy.mode"); !set {
+		in.assumption = text
 	}
-	sources := []source{{lookupMap(fields, "spec.source"), "spec.source"}}
-	list, _ := lookup(fields, "spec.sources")
-	items, _ := list.([]any)
-	for i, e := range items {
-		sources = append(sources, source{asMap(e), item("spec.sources", i)})
-	}
-	settled := func(in *installation, s source) *installation {
-		if slices.Contains(istiodCharts, lookupString(s.fields, "chart")) {
-			in.home = lookupString(fields, "spec.destination.namespace")
-		}
-		return in
-	}
-	for _, s := range sources {
-		if values := lookupMap(s.fields, "helm.valuesObject"); values != nil {
-			if in := valuesInstallation(o, values, s.path+".helm.valuesObject"); in != nil {
-				return settled(in, s)
-			}
-		}
-		if text := lookupString(s.fields, "helm.values"); text != "" {
-			var values map[string]any
-			if yaml.Unmarshal([]byte(text), &values) == nil {
-				if in := valuesInstallation(o, values, s.path+".helm.values"); in != nil {
-					return settled(in, s)
-				}
-			}
-		}
-	}
-	return nil
 }
+
+// foreignCharts are charts of Istio's that make nothing of mesh configuration, whatever
+// their values say.
+var foreignCharts = map[string]bool{"base": true, "cni": true, "gateway": true, "ztunnel": true, "istio-base": true, "istio-cni": true, "istio-egress": true, "istio-ingress": true}
 
 // unrenderedNote says which objects would install something that is not in the
 // input.

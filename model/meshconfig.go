@@ -30,9 +30,10 @@ type MeshConfig struct {
 	// Refused says that Source has a configuration that istiod does not take,
 	// so that Istio's defaults are in force.
 	Refused bool
-	// Assumption says, where it is not empty, what is taken for granted when Source
-	// is read: that istiod runs in its namespace.
-	Assumption string
+	// Assumptions are sentences, without their final periods, that say what is taken
+	// for granted when Source is taken: that istiod runs in its namespace, that of
+	// several installations which differ it is the one that counts.
+	Assumptions []string
 	// Values are the Helm values of the installation (as "global.proxy"), as
 	// far as the input tells, with those of its profile and without the
 	// charts' own defaults; nil if not at all. They are shared: do not change

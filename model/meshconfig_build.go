@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -54,6 +53,8 @@ type candidates struct {
 	// counts is the one of declared that counts, once it is settled.
 	counts   *installation
 	gateways []*installation // installations of gateways only
+	// shared is the name of the ConfigMap that a control plane on Azure shares.
+	shared string
 }
 
 type injector struct {
@@ -140,7 +141,9 @@ func (c *configuring) collect(objects []*manifest.Object) {
 			case v.hasMesh:
 				in := mapInstallation(o, v)
 				c.shared[o.Name] = append(c.shared[o.Name], in)
-				if named(o.Name, meshMapName) {
+				if revision, ok := azureRevision(o); ok {
+					c.candidates(revision).shared = o.Name
+				} else if named(o.Name, meshMapName) {
 					k := c.candidates(in.revision)
 					k.maps = append(k.maps, in)
 				}
@@ -221,10 +224,11 @@ func (c *configuring) settle(revision string) (*MeshConfig, *installation) {
 	at := c.homeOf(revision, declared)
 	result, assumption := c.chooseMap(k, revision, at)
 	chosen := cmp.Or(result, declared)
-	if chosen == nil && len(mine) == 0 && len(c.istiods[revision]) == 0 {
+	if chosen == nil && len(mine) == 0 && len(c.istiods[revision]) == 0 && k.shared == "" {
 		return nil, nil
 	}
-	config := &MeshConfig{Revision: revision, Assumption: assumption, reading: &sync.Map{}}
+	config := &MeshConfig{Revision: revision, reading: &sync.Map{}}
+	config.assume(assumption)
 	fields := map[string]any{}
 	base := mesh.DefaultMeshConfig()
 	if chosen != nil {
@@ -232,6 +236,8 @@ func (c *configuring) settle(revision string) (*MeshConfig, *installation) {
 		fields = overlay(fields, chosen.mesh)
 		config.origins = chosen.origins
 		config.Prefix = primaryPrefix(chosen)
+		config.assume(c.mesh.lastOf(chosen.object))
+		config.assume(chosen.assumption)
 	}
 	config.Values, config.ValuesSource, config.ValuesPrefix = c.helmValues(revision, declared, at)
 	config.Environment, config.environmentAt = c.environment(revision, declared)
@@ -255,6 +261,11 @@ func (c *configuring) settle(revision string) (*MeshConfig, *installation) {
 		}
 	} else {
 		config.MeshConfig = effective
+		if chosen != nil {
+			if o, _ := config.Because("outboundTrafficPolicy.mode"); o == nil {
+				config.doubtPolicy(chosen)
+			}
+		}
 	}
 	if result != nil && declared != nil {
 		c.compare(result, declared)
@@ -322,6 +333,12 @@ func (c *configuring) chooseDeclared(k *candidates, revision string, flags []str
 	rank := func(in *installation) int {
 		return slices.Index([]string{manifest.KindValues, "Application", "HelmRelease", "ServiceMeshControlPlane", "IstioRevision", "Istio", "IstioOperator"}, in.object.Kind)
 	}
+	k.declared = slices.DeleteFunc(k.declared, func(in *installation) bool {
+		if in.disabled() {
+			c.mesh.note("%s: %s is false, so that it installs no control plane and its mesh configuration is that of nothing", title(in.object), in.enabledBy)
+		}
+		return in.disabled()
+	})
 	var chosen *installation
 	for _, in := range k.declared {
 		if chosen == nil || rank(in) >= rank(chosen) {
@@ -336,59 +353,25 @@ func (c *configuring) chooseDeclared(k *candidates, revision string, flags []str
 		if more := len(all) - 3; more > 0 {
 			all = append(all[:3], fmt.Sprintf("%d more", more))
 		}
-		c.mesh.note("%s and %s install %s: %s is taken", strings.Join(all[:len(all)-1], ", "), all[len(all)-1], revisionText(revision), title(chosen.object))
+		text := fmt.Sprintf("%s and %s install %s: %s is taken", strings.Join(all[:len(all)-1], ", "), all[len(all)-1], revisionText(revision), title(chosen.object))
+		c.mesh.note("%s", text)
+		for _, in := range k.declared {
+			if differ := chosen.differsFrom(in); len(differ) > 0 {
+				chosen.assumption = fmt.Sprintf("%s; they differ in %s", text, strings.Join(differ, ", "))
+			}
+		}
 	}
 	if chosen != nil && len(flags) > 0 && chosen.object.Kind == "IstioOperator" {
 		flagged := installationOf(chosen.object, chosen.object.Value.(*installationDoc), flags)
 		if flagged.refused != "" {
 			c.wrongFlag(fmt.Sprintf("--set on top of %s: %s", title(chosen.object), flagged.refused))
 		} else {
+			flagged.assumption = chosen.assumption
 			chosen = flagged
 		}
 	}
 	k.counts = chosen
 	return chosen
-}
-
-// compare notes where the result of an installation differs from what an
-// installation in the same input says.
-func (c *configuring) compare(result, declared *installation) {
-	var differ []string
-	for _, o := range declared.origins {
-		if o.fixed {
-			continue
-		}
-		for _, path := range leaves(o.fields, "") {
-			want, _ := lookup(declared.mesh, path)
-			got, _ := lookup(result.mesh, path)
-			if !reflect.DeepEqual(want, got) && !slices.Contains(differ, path) {
-				differ = append(differ, path)
-			}
-		}
-	}
-	if len(differ) == 0 {
-		return
-	}
-	slices.Sort(differ)
-	c.mesh.note("%s and %s differ in their mesh configuration (%s): the ConfigMap counts, as the result of an installation",
-		title(declared.object), title(result.object), strings.Join(shortened(differ), ", "))
-}
-
-// leaves lists the dotted paths of all values that are not maps, sorted.
-func leaves(fields map[string]any, prefix string) []string {
-	var out []string
-	for _, key := range slices.Sorted(maps.Keys(fields)) {
-		path := key
-		if prefix != "" {
-			path = prefix + "." + key
-		}
-		if m, ok := fields[key].(map[string]any); ok {
-			out = append(out, leaves(m, path)...)
-		} else {
-			out = append(out, path)
-		}
-	}
-	return out
 }
 
 // note keeps a note once; an empty one is dropped.

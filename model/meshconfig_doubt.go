@@ -13,13 +13,15 @@ import (
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
-// Doubt is a field of a mesh configuration in whose place a placeholder stands, so
-// that nobody knows its value before a tool fills it in.
+// Doubt is a field of a mesh configuration whose value nobody knows: a placeholder
+// stands there, or what the input says of it reaches no istiod.
 type Doubt struct {
-	// Place is where the placeholder stands, Field its name in the mesh
-	// configuration, and Text what stands there.
+	// Place is where the placeholder stands, Setting its name in the mesh
+	// configuration, and Text what stands there, "" if it is no placeholder.
 	Place
 	Setting, Text string
+	// Why is a clause that says why the value is not known.
+	Why string
 	// Taken and Other are two values that it may have, of which the mesh has the first.
 	Taken, Other string
 
@@ -60,15 +62,10 @@ func (c *MeshConfig) open(fields map[string]any, base *meshconfig.MeshConfig) (l
 	c.MeshConfig = effective
 	for _, field := range left {
 		o, at := c.origin(field)
-		d := Doubt{Place: Place{o, at}, Setting: field, Text: placeholder(mustLookup(fields, field)), config: c}
+		d := Doubt{Place: Place{o, at}, Setting: field, Text: shortPlaceholder(mustLookup(fields, field)), config: c}
 		switch camel(field) {
 		case "outboundTrafficPolicy", "outboundTrafficPolicy.mode":
-			d.Setting = "outboundTrafficPolicy.mode"
-			d.Taken, d.Other = "ALLOW_ANY", "REGISTRY_ONLY"
-			c.OutboundTrafficPolicy = &meshconfig.MeshConfig_OutboundTrafficPolicy{Mode: meshconfig.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY}
-			d.set = func(m *meshconfig.MeshConfig) {
-				m.OutboundTrafficPolicy = &meshconfig.MeshConfig_OutboundTrafficPolicy{Mode: meshconfig.MeshConfig_OutboundTrafficPolicy_REGISTRY_ONLY}
-			}
+			d.openPolicy()
 		case "enableAutoMtls":
 			d.Taken, d.Other = "true", "false"
 			c.EnableAutoMtls = wrapperspb.Bool(true)
@@ -76,9 +73,31 @@ func (c *MeshConfig) open(fields map[string]any, base *meshconfig.MeshConfig) (l
 		default:
 			continue
 		}
+		d.Why = fmt.Sprintf("%s of the mesh is the placeholder %s", d.Setting, d.Text)
 		c.doubts = append(c.doubts, d)
 	}
 	return left, true
+}
+
+// openPolicy leaves the outbound traffic policy open.
+func (d *Doubt) openPolicy() {
+	d.Setting, d.Taken, d.Other = "outboundTrafficPolicy.mode", "ALLOW_ANY", "REGISTRY_ONLY"
+	d.config.OutboundTrafficPolicy = &meshconfig.MeshConfig_OutboundTrafficPolicy{Mode: meshconfig.MeshConfig_OutboundTrafficPolicy_ALLOW_ANY}
+	d.set = func(m *meshconfig.MeshConfig) {
+		m.OutboundTrafficPolicy = &meshconfig.MeshConfig_OutboundTrafficPolicy{Mode: meshconfig.MeshConfig_OutboundTrafficPolicy_REGISTRY_ONLY}
+	}
+}
+
+// doubtPolicy leaves the outbound traffic policy open where an installation has one
+// that reaches no istiod, and nothing else gives one.
+func (c *MeshConfig) doubtPolicy(in *installation) {
+	if in.unreadPolicy == "" {
+		return
+	}
+	d := Doubt{Place: Place{in.object, in.unreadPolicy}, config: c,
+		Why: fmt.Sprintf("the values of %s make no ConfigMap (configMap: false), and the mesh configuration that istiod reads instead is not in the input", title(in.object))}
+	d.openPolicy()
+	c.doubts = append(c.doubts, d)
 }
 
 // origin returns the place of a field as Because does, though it is one that istiod
@@ -144,6 +163,17 @@ func filledIn(value any, below string) any {
 	return value
 }
 
+// shortPlaceholder is the first placeholder of a value for messages, on one line and
+// not too long.
+func shortPlaceholder(value any) string {
+	const most = 40
+	text := []rune(printable(placeholder(value)))
+	if len(text) > most {
+		text = append(text[:most], '…')
+	}
+	return string(text)
+}
+
 func mustLookup(fields map[string]any, field string) any {
 	v, _ := lookupField(fields, field)
 	return v
@@ -168,7 +198,7 @@ func openProblem(c *MeshConfig, fields map[string]any, left, messages []string) 
 		unknown = append(unknown, d.Setting)
 	}
 	text := fmt.Sprintf("mesh configuration of %s holds the placeholder %s and is refused as it stands: %s; it is taken without what stands in %s",
-		title(c.Source), placeholder(mustLookup(fields, left[0])), strings.Join(messages, "; "), strings.Join(shortened(slices.Clone(left)), ", "))
+		title(c.Source), shortPlaceholder(mustLookup(fields, left[0])), strings.Join(messages, "; "), strings.Join(shortened(slices.Clone(left)), ", "))
 	if len(unknown) > 0 {
 		text += fmt.Sprintf(", and answers that depend on %s are unknown", strings.Join(unknown, " and "))
 	}

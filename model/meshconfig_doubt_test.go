@@ -16,7 +16,9 @@ func TestPlaceholdersInMeshConfiguration(t *testing.T) {
 		"mutual TLS":       {"rootNamespace: admin\nenableAutoMtls: ${AUTO}\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}", "REGISTRY_ONLY", "enableAutoMtls ${AUTO} true false", "…template: …"},
 		"what decides not": {"rootNamespace: admin\noutboundTrafficPolicy: {mode: REGISTRY_ONLY}\ndefaultConfig: {discoveryAddress: '$ISTIOD_ADDRESS:15012'}", "REGISTRY_ONLY", "", "…template: …it is taken without what stands in defaultConfig.discoveryAddress"},
 		"in a list":        {"rootNamespace: admin\nextensionProviders: [{name: a, envoyExtAuthzHttp: {service: '${HOST}', port: '${PORT}'}}]", "ALLOW_ANY", "", "…template: …it is taken without what stands in extensionProviders"},
-		"nothing open":     {"rootNamespace: admin\ntrustDomain: td", "ALLOW_ANY", "", ""},
+		"a text that is no good for terminals": {"rootNamespace: admin\noutboundTrafficPolicy: {mode: \"${A\\x1b\\n" + strings.Repeat("long ", 20) + "}\"}", "ALLOW_ANY",
+			"outboundTrafficPolicy.mode ${A\ufffd long long long long long long long … ALLOW_ANY REGISTRY_ONLY", "…template: …"},
+		"nothing open": {"rootNamespace: admin\ntrustDomain: td", "ALLOW_ANY", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := load(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |\n    "+strings.ReplaceAll(test.mesh, "\n", "\n    ")+"\n", Options{})

@@ -53,6 +53,9 @@ func (c *configuring) homeOf(revision string, declared *installation) home {
 			}
 		}
 	}
+	if c.candidates(revision).shared != "" {
+		h.likely = append(h.likely, azureNamespace)
+	}
 	if declared != nil && declared.namespace != "" {
 		h.likely = append(h.likely, declared.namespace)
 	}
@@ -209,7 +212,7 @@ func (c *configuring) unread(o *manifest.Object, revision, home, why string) {
 	if slices.ContainsFunc(m.UnreadConfigs, func(u UnreadConfig) bool { return u.Object == o }) {
 		return
 	}
-	u := UnreadConfig{Object: o, Revision: revision, Home: home, Why: why, Unplaced: isUnplaced(o)}
+	u := UnreadConfig{Object: o, Revision: revision, Home: printable(home), Why: why, Unplaced: isUnplaced(o)}
 	for _, in := range c.shared[o.Name] {
 		if in.object == o {
 			u.mesh = in.mesh
@@ -237,39 +240,20 @@ func (c *configuring) settleUnread() {
 	}
 }
 
-// sharedName is the name of the ConfigMap that a control plane reads before its own,
-// "" for none.
-func sharedName(environment map[string]string) string { return environment["SHARED_MESH_CONFIG"] }
-
-// dropShared keeps ConfigMaps that a control plane shares from being taken for those
-// of a revision: on Azure one is called istio-shared-configmap-asm-1-27.
-func (c *configuring) dropShared() {
-	for _, name := range c.sharedNames() {
-		revision := revisionIn(name, meshMapName)
-		k := c.byRevision[revision]
-		if k == nil || !named(name, meshMapName) || name == meshMapName || len(c.istiods[revision]) > 0 || len(k.declared) > 0 {
-			continue
-		}
-		if k.maps = nil; len(k.gateways) == 0 {
-			delete(c.byRevision, revision)
-		}
+// assume keeps an assumption once; "" is none.
+func (c *MeshConfig) assume(text string) {
+	if text = printable(text); text != "" && !slices.Contains(c.Assumptions, text) {
+		c.Assumptions = append(c.Assumptions, text)
 	}
 }
 
-// sharedNames are the ConfigMaps that control planes of the input share.
-func (c *configuring) sharedNames() []string {
-	var names []string
-	for _, list := range c.istiods {
-		for _, d := range list {
-			names = append(names, sharedName(d.environment))
+// lastOf says that an object which the input defines several times, and not always
+// alike, is taken as it is defined last; "" for any other.
+func (m *Mesh) lastOf(o *manifest.Object) string {
+	for _, p := range m.Problems {
+		if p.Kind == manifest.Conflict && p.Object == o.String() {
+			return printable(fmt.Sprintf("%s is defined in %s, too, and differs there: the last definition counts", title(o), p.Position))
 		}
 	}
-	for _, k := range c.byRevision {
-		for _, in := range k.declared {
-			names = append(names, sharedName(in.environment))
-		}
-	}
-	names = append(names, lookupString(c.flagged, "values.pilot.env.SHARED_MESH_CONFIG"))
-	slices.Sort(names)
-	return slices.Compact(names)
+	return ""
 }

@@ -116,7 +116,7 @@ func TestWhichConfigMapIsRead(t *testing.T) {
 					t.Errorf("unread %d: %s\nwant %s", i, u.Why, test.unread[i])
 				}
 			}
-			if got := m.Config.Assumption; !matches(got, test.assumed) || (got == "") != (test.assumed == "") {
+			if got := strings.Join(m.Config.Assumptions, "; "); !matches(got, test.assumed) || (got == "") != (test.assumed == "") {
 				t.Errorf("assumed %q, want %q", got, test.assumed)
 			}
 		})

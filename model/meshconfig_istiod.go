@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	meshconfig "istio.io/api/mesh/v1alpha1"
 	"istio.io/istio/pkg/config/mesh"
 
 	"github.com/egresslint/egresslint/model/manifest"
@@ -77,43 +76,6 @@ func (c *configuring) helmValues(revision string, declared *installation, at hom
 		return declared.values, declared.object, declared.valuesPrefix
 	}
 	return nil, nil, ""
-}
-
-// withShared applies the ConfigMap that SHARED_MESH_CONFIG names, which istiod
-// reads before its own (istio pilot/pkg/bootstrap/mesh.go toSources).
-func (c *configuring) withShared(base *meshconfig.MeshConfig, config *MeshConfig, at home) *meshconfig.MeshConfig {
-	name := sharedName(config.Environment)
-	if name == "" {
-		return base
-	}
-	all := c.shared[name]
-	objects := make([]*manifest.Object, len(all))
-	for i, in := range all {
-		objects[i] = in.object
-	}
-	i, assumption := c.read(objects, "shared mesh configuration", config.Revision, at)
-	if i < 0 {
-		c.mesh.note("istiod also reads the mesh configuration of ConfigMap %s of its namespace (SHARED_MESH_CONFIG), which the input does not hold", name)
-		return base
-	}
-	shared := all[i]
-	if shared.refused != "" {
-		c.mesh.note("the mesh configuration of %s is refused by istiod and left out: %s", title(shared.object), shared.refused)
-		return base
-	}
-	effective, messages := applyMesh(shared.mesh, base)
-	if len(messages) > 0 {
-		// With two sources, a bad one is left out and the other still counts.
-		c.mesh.note("the mesh configuration of %s is refused by istiod and left out: %s", title(shared.object), strings.Join(messages, "; "))
-		return base
-	}
-	if config.Source == nil {
-		config.Source, config.Prefix = shared.object, "data.mesh"
-	}
-	config.Assumption = cmp.Or(config.Assumption, assumption)
-	config.origins = append(slices.Clip(config.origins), shared.origins...)
-	config.shared = shared
-	return effective
 }
 
 // defaultConfig sees to it that there is a default configuration.

@@ -193,11 +193,14 @@ func unsettled(other supposition, a, b *flow.Trace) *flow.Trace {
 		hop.Proxy = a.Hops[0].Proxy
 	}
 	if d := other.doubt; d != nil {
-		t.Reason = flow.Template
-		hop.Decision = fmt.Sprintf("%s of the mesh is the placeholder %s: with %s the flow is %s (%s), with %s %s (%s)",
-			d.Setting, d.Text, d.Taken, a.Outcome, a.Reason, d.Other, b.Outcome, b.Reason)
+		settles := "; the ConfigMap of istiod would settle it"
+		if t.Reason = flow.Assumption; d.Text != "" {
+			t.Reason = flow.Template
+			settles = "; manifests in which it is filled in would settle it"
+		}
+		hop.Decision = fmt.Sprintf("%s: with %s the flow is %s (%s), with %s %s (%s)", d.Why, d.Taken, a.Outcome, a.Reason, d.Other, b.Outcome, b.Reason)
 		hop.Because = []flow.Because{{Object: d.Object, Field: d.Field}}
-		t.Detail = hop.Decision + "; manifests in which it is filled in would settle it"
+		t.Detail = hop.Decision + settles
 		t.Hops = append(slices.Clone(a.Hops), hop)
 		return t
 	}

@@ -89,8 +89,8 @@ func (w *walker) start() *flow.Trace {
 	if c.Assumption != "" && !f.Bypass {
 		t.Assumptions = append(t.Assumptions, c.Assumption)
 	}
-	if a := w.push.Config.Assumption; a != "" && c.Mode != capture.None && !f.Bypass {
-		t.Assumptions = append(t.Assumptions, a)
+	if c.Mode != capture.None && !f.Bypass {
+		t.Assumptions = append(t.Assumptions, w.push.Config.Assumptions...)
 	}
 	if conn.dst.Addr().Is6() && c.Mode == capture.Sidecar && c.IPv4Only == nil && !f.Bypass {
 		t.Assumptions = append(t.Assumptions, "the pod's address is taken as IPv6, so that the redirect to its sidecar covers IPv6")
