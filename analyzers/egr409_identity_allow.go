@@ -2,8 +2,10 @@ package analyzers
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
 )
 
 var _ = register(&Analyzer{
@@ -69,16 +71,33 @@ func identityAllow(p *Pass) {
 func reportIdentityAllow(p *Pass, g *egressGateway, policy *model.AuthorizationPolicy, r authzRule, field string) {
 	blind := servers{}
 	w := g.witness(p, []authzRule{r}, func(_ authzRule, c *crossing) *crossing {
-		return c.when(r.means(g.push, c.Class[0]) && c.deniedBy(policy) && c.identity() == identityNone && r.onPort(c) && blind.add(c))
+		// A certificate of the gateway's own does not tell who calls, whether clients
+		// accept it or not.
+		stopped := c.deniedBy(policy) || !g.admitsUnknown() && c.Trace.Outcome == flow.Unknown && c.Trace.Reason == flow.CustomCert
+		return c.when(r.means(g.push, c.Class[0]) && stopped && c.identity() == identityNone && r.onPort(c) && blind.add(c))
 	})
 	if w == nil {
 		return
 	}
 	f := Finding{Severity: Error, Object: policy.Object, Field: field, Label: "never known at the gateway", Help: mutualHelp, Related: blind.related()}
 	f.prove(w)
-	f.Message = fmt.Sprintf("%s never matches: it asks who calls, and %s of egress gateway %s never learns that (%s). %q stays denied to %s; use ISTIO_MUTUAL there",
-		r, blind.text(), g.ID(), blind.modes(), w.Flow.Host, upTo3(f.Workloads))
+	f.Message = fmt.Sprintf("%s never matches: it asks who calls, and %s of egress gateway %s never learns that (%s)", r, blind.text(), g.ID(), blind.modes())
+	if w.Trace.Outcome == flow.Blocked {
+		f.Message += fmt.Sprintf(". %q stays denied to %s", w.Flow.Host, upTo3(f.Workloads))
+	}
+	f.Message += "; use ISTIO_MUTUAL there"
 	p.Report(f)
+}
+
+// admitsUnknown reports whether some ALLOW rule in force asks for no identity, so that
+// it may admit what others do not.
+func (g *egressGateway) admitsUnknown() bool {
+	return slices.ContainsFunc(g.Policies.Allow, func(policy *model.AuthorizationPolicy) bool {
+		return enforced(policy) && slices.ContainsFunc(rulesOf(policy), func(r authzRule) bool {
+			_, needed := r.identityFields()
+			return !needed
+		})
+	})
 }
 
 // reportExcept reports a rule that lets clients through whom it excludes.
