@@ -13,14 +13,15 @@ var _ = register(&Analyzer{
 	Run: runCredentialIgnored,
 	Doc: Doc{
 		Title: "Sidecars ignore the TLS settings of a DestinationRule with credentialName and send plaintext",
-		What:  "A DestinationRule for an external host opens TLS with `credentialName` and has no `workloadSelector`, and sidecars use it for plaintext requests of their applications.",
+		What: "A DestinationRule for an external host opens TLS with `credentialName` and has no `workloadSelector`, and sidecars use it for plaintext requests of their applications. " +
+			"Or an egress gateway uses it, and the input has that Secret in another namespace than the gateway's alone (a warning).",
 		Why: "Istio gives Secrets only to gateways, and to sidecars that a `workloadSelector` names. For all other sidecars it leaves out the TLS settings as a whole, without any error: " +
 			"what the application hands over in the belief that the proxy encrypts it leaves the cluster in plaintext.",
 		Bad:  documents(closedMesh, shopNamespace, ordersDeployment, originatedEntry, credentialRule("")),
 		Good: documents(closedMesh, shopNamespace, ordersDeployment, originatedEntry, credentialRule("  workloadSelector:\n    matchLabels:\n      app: orders\n")),
 		Fix: "Give the DestinationRule a `workloadSelector` for the clients (and let their ServiceAccount read the Secret), send the requests through an egress gateway, " +
 			"use a ConfigMap (`credentialName: configmap://…`) if only certificate authorities are needed, or drop `credentialName` to use those of the operating system.",
-		Silent:  "Rules that only gateways use, clients that speak TLS themselves, requests with unknown verdicts.",
+		Silent:  "Rules that only gateways use, if the input has their Secret beside the gateway or not at all; clients that speak TLS themselves, requests with unknown verdicts.",
 		Sources: []string{"istio pilot/pkg/networking/core/cluster_tls.go (buildUpstreamClusterTLSContext)"},
 	},
 })
@@ -59,6 +60,9 @@ spec:
 func runCredentialIgnored(p *Pass) {
 	in := intentOf(p)
 	for _, s := range originations(p) {
+		if s.GetCredentialName() != "" {
+			in.reportSecretElsewhere(s)
+		}
 		if s.GetCredentialName() == "" || strings.HasPrefix(s.GetCredentialName(), "configmap://") || s.rule.Spec.GetWorkloadSelector() != nil {
 			continue
 		}

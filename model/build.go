@@ -111,6 +111,9 @@ func (m *Mesh) add(o *manifest.Object) {
 				m.ignore(o)
 			}
 		default:
+			if o.Kind == "Secret" && o.Group() == "" {
+				m.Secrets = append(m.Secrets, o)
+			}
 			m.ignore(o)
 		}
 	}

@@ -110,6 +110,8 @@ type Mesh struct {
 	// ServiceAccounts are named by policies and pods; they hold nothing else
 	// that bears on egress.
 	ServiceAccounts []*manifest.Object
+	// Secrets are named by credentialName; of what they hold nothing is read.
+	Secrets []*manifest.Object
 	// InjectionWebhooks are the MutatingWebhookConfigurations of a sidecar
 	// injector.
 	InjectionWebhooks []*MutatingWebhook
