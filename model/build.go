@@ -52,6 +52,7 @@ func Build(set *manifest.Set, opts Options) *Mesh {
 			m.add(o)
 		}
 	}
+	m.addUnfilled(set.Rejected)
 	m.addWorkloads(workloads)
 	m.configure(objects)
 	m.addImplied()

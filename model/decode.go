@@ -156,7 +156,7 @@ func (d *decoding) kubernetes() any {
 		var value any = policy
 		if !filled || len(validateNetworkPolicy(policy)) > 0 {
 			policy = &networkingv1.NetworkPolicy{}
-			value = decodeInto(d, policy, validateNetworkPolicy)
+			value = d.unfilledPolicy(decodeInto(d, policy, validateNetworkPolicy))
 		}
 		trimMeta(&policy.ObjectMeta, d.object)
 		return value

@@ -125,7 +125,8 @@ type Mesh struct {
 	// Unmodelled are objects of kinds that may bear on egress and that the
 	// simulation does not interpret (ListenerSets, extensions, network policies
 	// of other plugins …): what they may touch is unknown. Their Value
-	// is the whole object as encoding/json reads it into any; nil for Secrets.
+	// is the whole object as encoding/json reads it into any; nil for Secrets, and an
+	// [UnfilledPolicy] for NetworkPolicies with a placeholder.
 	Unmodelled []*manifest.Object
 	// UnmodelledFields are fields of kinds that are interpreted, sorted by kind
 	// and field, that may bear on egress and are not.

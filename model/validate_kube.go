@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/egresslint/egresslint/model/kube/networkingv1"
 )
@@ -161,6 +162,14 @@ func legacyCIDR(s string) (netip.Prefix, bool) {
 func (v *policyCheck) selector(field string, s *metav1.LabelSelector) {
 	if s == nil {
 		return
+	}
+	for _, key := range sortedKeys(s.MatchLabels) {
+		// Kubernetes' apimachinery pkg/apis/meta/v1/validation ValidateLabels.
+		if len(validation.IsQualifiedName(key)) > 0 {
+			v.say(field+".matchLabels", fmt.Sprintf("%q is not a label", key))
+		} else if value := s.MatchLabels[key]; len(validation.IsValidLabelValue(value)) > 0 {
+			v.say(child(field+".matchLabels", key), fmt.Sprintf("%q is not a value of a label", value))
+		}
 	}
 	for i, e := range s.MatchExpressions {
 		at := item(field+".matchExpressions", i)

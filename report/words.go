@@ -131,6 +131,9 @@ func (v verdict) stop() string {
 	case flow.RBACDenied:
 		return where + v.denied("AuthorizationPolicy")
 	case flow.NetworkPolicy:
+		if v.outcome == flow.Unknown {
+			return where + "whether a NetworkPolicy lets it through is not in the manifests"
+		}
 		return where + v.denied("NetworkPolicy")
 	}
 	if s, ok := stops[v.reason]; ok {

@@ -202,7 +202,7 @@ func (q *question) calicoPieces(tiers []calicoTier, cluster []clusterPolicy, ope
 		}
 	}
 	if len(lost) > 0 {
-		return []piece{{q.domain, Undecided, objectsReason(lost, doubt{"the order of its tier or its own, which the input does not tell", true})}}
+		return []piece{{q.domain, Undecided, objectsReason(lost, doubt{text: "the order of its tier or its own, which the input does not tell", foreign: true})}}
 	}
 	slices.SortStableFunc(tiers, func(a, b calicoTier) int { return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.name, b.name)) })
 	out := open

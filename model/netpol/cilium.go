@@ -303,7 +303,7 @@ func (q *question) ciliumEntity(o *manifest.Object, at string, value any) region
 		}
 		r := nowhere
 		r.maybe = family(q.domain, entity == "world-ipv6")
-		r.doubt = doubt{fmt.Sprintf("whether the cluster is dual-stack, without which %s matches nothing", entity), true}
+		r.doubt = doubt{text: fmt.Sprintf("whether the cluster is dual-stack, without which %s matches nothing", entity), foreign: true}
 		return r
 	case "cluster":
 		if q.peer != nil {

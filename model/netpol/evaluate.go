@@ -62,6 +62,8 @@ type doubt struct {
 	text string
 	// foreign: something that is not interpreted decides.
 	foreign bool
+	// unfilled: a placeholder does.
+	unfilled bool
 }
 
 func sure(b bool) answer {
@@ -73,7 +75,7 @@ func sure(b bool) answer {
 
 func unsure(text string) answer { return answer{perhaps, doubt{text: text}} }
 
-func uninterpreted(text string) answer { return answer{perhaps, doubt{text, true}} }
+func uninterpreted(text string) answer { return answer{perhaps, doubt{text: text, foreign: true}} }
 
 func (a answer) and(b answer) answer {
 	if b.truth < a.truth {

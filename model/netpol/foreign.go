@@ -62,5 +62,5 @@ func (q *question) uninterpreted() reason {
 		}
 		list = append(list, o)
 	}
-	return objectsReason(list, doubt{"rules of a kind that is not interpreted", true})
+	return objectsReason(list, doubt{text: "rules of a kind that is not interpreted", foreign: true})
 }

@@ -33,6 +33,7 @@ type Policies struct {
 	cilium          ciliumPolicies
 	calico          calicoPolicies
 	foreign         []*manifest.Object
+	unfilled        []unfilledPolicy
 
 	// The addresses that rules give.
 	ipBlocks map[*networkingv1.IPBlock]*block
@@ -68,6 +69,9 @@ func New(mesh *model.Mesh) *Policies {
 	for _, o := range mesh.Unmodelled {
 		if o.Group() == "cilium.io" {
 			p.cilium.add(o) // what else shows that the cluster has Cilium
+		}
+		if u, ok := o.Value.(*model.UnfilledPolicy); ok {
+			p.unfilled = append(p.unfilled, unfilledPolicy{o, u})
 		}
 		if _, ok := foreignKindOf(o); ok {
 			p.foreign = append(p.foreign, o)
@@ -116,6 +120,8 @@ type Verdict struct {
 	// Foreign: what is missing for a decision is that an object is not, or not
 	// wholly, interpreted.
 	Foreign bool
+	// Unfilled: what is missing is what a placeholder stands for.
+	Unfilled bool
 	// Text is a clause about the pod, without subject or with its own: "no
 	// network policy isolates it", "NetworkPolicy shop/a lets it connect to …".
 	Text    string
@@ -184,7 +190,7 @@ func (q *question) verdict(what string) Verdict {
 
 // say puts a decision into words; what says what the pod wants.
 func (q *question) say(d Decision, r reason, what string) Verdict {
-	v := Verdict{Decision: d, Policies: unique(r.policies), Because: dedupe(r.because), Foreign: d == Undecided && r.doubt.foreign}
+	v := Verdict{Decision: d, Policies: unique(r.policies), Because: dedupe(r.because), Foreign: d == Undecided && r.doubt.foreign, Unfilled: d == Undecided && r.doubt.unfilled}
 	who := r.kind + " " + strings.Join(v.Policies, ", ")
 	switch {
 	case r.kind == "" && onHostNetwork(q.pod):
@@ -210,6 +216,12 @@ func (q *question) pieces() []piece {
 	if r := q.uninterpreted(); r.kind != "" {
 		return []piece{{q.domain, Undecided, r}}
 	}
+	return q.unlessFilled(q.interpreted(open))
+}
+
+// interpreted answers a question by the policies that are interpreted; open is the
+// answer without any.
+func (q *question) interpreted(open []piece) []piece {
 	cilium, calico, cluster := q.ciliumMembers(), q.calicoTiers(), q.clusterPolicies()
 	if r := q.rivals(cilium, calico, cluster); r.kind != "" {
 		return []piece{{q.domain, Undecided, r}}
@@ -239,7 +251,7 @@ func (q *question) rivals(cilium []member, calico []calicoTier, cluster []cluste
 			list = append(list, p.Object)
 		}
 	}
-	return objectsReason(list, doubt{"which of these kinds the network plugin enforces, and in which order", true})
+	return objectsReason(list, doubt{text: "which of these kinds the network plugin enforces, and in which order", foreign: true})
 }
 
 // objectsReason names objects of any kinds; the zero reason if there are none.

@@ -62,6 +62,8 @@ func (w *walker) dropped(p *proxy, pod *model.Workload, v netpol.Verdict, dst ne
 		reason := flow.NetworkPolicy
 		if v.Foreign {
 			reason = flow.ForeignNetworkPolicy
+		} else if v.Unfilled {
+			reason = flow.Template
 		}
 		return after([]flow.Hop{hop}, unknown(viaOf(p, flow.ViaNone), reason, hop.Decision))
 	default:
