@@ -14,6 +14,9 @@ import (
 // send asks what becomes of a request and whether the gateway takes it in; nil
 // if it does not. The trace has no guarantee: Report adds that of a witness.
 func (g *egressGateway) send(p *Pass, class []*model.Workload, f flow.Flow) *crossing {
+	if g.sent != nil {
+		*g.sent = append(*g.sent, f)
+	}
 	c := &crossing{Class: class, Flow: f, Trace: p.Reach.Verdict(f, class[0])}
 	if c.Servers = g.takenBy(c.Trace); len(c.Servers) == 0 {
 		return nil
@@ -106,14 +109,42 @@ func (g *egressGateway) serversOf(o *manifest.Object) []*model.GatewayServer {
 // every host that is sent to the gateway where the rule names none).
 func (g *egressGateway) crossings(p *Pass, r authzRule, class []*model.Workload) iter.Seq[*crossing] {
 	return func(yield func(*crossing) bool) {
-		hosts := r.hosts()
-		comers := g.comers(p)
-		for _, d := range g.named(hosts) {
-			if i, known := g.classes[class[0]]; known && !slices.Contains(comers[d], i) {
+		for f := range g.spoken(r).of(p, class) {
+			if c := g.send(p, class, f); c != nil && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// spoken are the requests that a rule of a policy speaks of, by destination, without
+// their clients.
+type spoken struct {
+	*egressGateway
+	rule         authzRule
+	destinations []reach.Destination
+	requests     [][]flow.Flow
+}
+
+func (g *egressGateway) spoken(r authzRule) *spoken {
+	destinations := g.named(r.hosts())
+	return &spoken{g, r, destinations, make([][]flow.Flow, len(destinations))}
+}
+
+// of yields the requests of a class of clients that may come to a gateway.
+func (a *spoken) of(p *Pass, class []*model.Workload) iter.Seq[flow.Flow] {
+	return func(yield func(flow.Flow) bool) {
+		comers := a.comers(p)
+		from := reach.From(class[0])
+		for i, d := range a.destinations {
+			if at, known := a.classes[class[0]]; known && !slices.Contains(comers[d], at) {
 				continue
 			}
-			for _, f := range r.requests(reach.From(class[0]), d) {
-				if c := g.send(p, class, f); c != nil && !yield(c) {
+			if a.requests[i] == nil {
+				a.requests[i] = a.rule.requests("", d)
+			}
+			for _, f := range a.requests[i] {
+				if f.From = from; !yield(f) {
 					return
 				}
 			}

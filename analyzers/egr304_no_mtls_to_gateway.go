@@ -94,6 +94,15 @@ func runNoMutualTLS(p *Pass) {
 // identityRules returns the fields of policies in force at a gateway that ask who
 // the caller is.
 func (in *intent) identityRules(pod *model.Workload) []Related {
+	out, known := in.asking[pod]
+	if !known {
+		out = in.findIdentityRules(pod)
+		in.asking[pod] = out
+	}
+	return out
+}
+
+func (in *intent) findIdentityRules(pod *model.Workload) []Related {
 	var out []Related
 	policies := in.push.AuthorizationPoliciesFor(pod)
 	for _, list := range [][]*model.AuthorizationPolicy{policies.Custom, policies.Deny, policies.Allow} {

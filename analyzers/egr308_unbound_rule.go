@@ -50,8 +50,8 @@ func (in *intent) reportUnboundRules(vs *model.MergedVirtualService) {
 // reportOtherPods reports a Gateway to which the second leg of a steered host is bound
 // and that selects none of the pods to which the first leg leads.
 func (in *intent) reportOtherPods(vs *model.MergedVirtualService, told map[*model.Gateway]bool) {
-	for _, s := range in.steerings {
-		if s.Route != vs || len(s.Pods) == 0 {
+	for _, s := range in.byRoute[vs] {
+		if len(s.Pods) == 0 {
 			continue
 		}
 		for _, h := range s.Hosts {

@@ -97,7 +97,7 @@ func (l hostList) bare() int {
 func reportHostForm(p *Pass, g *egressGateway, policy *model.AuthorizationPolicy, r authzRule, list hostList, k int) {
 	value := list.values[k]
 	deny := policy.Spec.GetAction() == security.AuthorizationPolicy_DENY
-	w := g.witness(p, []authzRule{r}, func(_ authzRule, c *crossing) *crossing {
+	w := g.witnessAlike(p, r, func(c *crossing) *crossing {
 		if !(namedHost{Value: value}).covers(c.Flow.Host) {
 			return nil
 		}

@@ -99,7 +99,7 @@ func reportServicePort(p *Pass, g *egressGateway, policy *model.AuthorizationPol
 	deny := policy.Spec.GetAction() == security.AuthorizationPolicy_DENY
 	opens := deny != list.not
 	_, needsIdentity := r.identityFields()
-	w := g.witness(p, []authzRule{r}, func(_ authzRule, c *crossing) *crossing {
+	w := g.witnessAlike(p, r, func(c *crossing) *crossing {
 		here := slices.ContainsFunc(c.Servers, func(s *model.GatewayServer) bool { return s.Port == pod })
 		if !here || !r.means(g.push, c.Class[0]) || needsIdentity && c.identity() == identityNone {
 			return nil // the rule would not match with the right port either

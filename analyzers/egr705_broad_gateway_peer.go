@@ -79,6 +79,11 @@ func runBroadGatewayPeer(p *Pass) {
 	if len(gateways) == 0 {
 		return
 	}
+	type neighbours struct {
+		gateway *model.Workload
+		others  []*model.Workload
+	}
+	found := map[string]neighbours{}
 	for _, np := range p.Mesh.NetworkPolicies {
 		if !isolatesEgress(np) {
 			continue
@@ -98,7 +103,13 @@ func runBroadGatewayPeer(p *Pass) {
 					peer.PodSelector != nil && len(peer.PodSelector.MatchLabels)+len(peer.PodSelector.MatchExpressions) > 0 {
 					continue
 				}
-				meant, others := in.beside(peer.NamespaceSelector, gateways)
+				selector := metav1.FormatLabelSelector(peer.NamespaceSelector)
+				at, known := found[selector] // most policies have the same
+				if !known {
+					at.gateway, at.others = in.beside(peer.NamespaceSelector, gateways)
+					found[selector] = at
+				}
+				meant, others := at.gateway, at.others
 				if meant == nil || len(others) == 0 {
 					continue
 				}

@@ -208,8 +208,24 @@ func (in *intent) mentioned(push *model.PushContext, namespace string, sidecar *
 // entered are the destinations of the universe that ServiceEntries register.
 type entered struct {
 	list []reach.Destination
-	// byHost are places in the list.
-	byHost map[host.Name][]int
+	// hosts are theirs in lower case, byHost places in the list, and matching what was
+	// found for patterns.
+	hosts            []string
+	byHost, matching map[host.Name][]int
+}
+
+// like returns the places of the destinations that a pattern matches.
+func (x *entered) like(pattern host.Name) []int {
+	places, known := x.matching[pattern]
+	if !known {
+		for i, h := range x.hosts {
+			if affix(string(pattern), h) {
+				places = append(places, i)
+			}
+		}
+		x.matching[pattern] = places
+	}
+	return places
 }
 
 // spokenOf returns the destinations which ServiceEntries register and that some lists
@@ -218,14 +234,14 @@ type entered struct {
 func (in *intent) spokenOf(push *model.PushContext, lists ...[]host.Name) []reach.Destination {
 	x := in.entered[push]
 	if x == nil {
-		x = &entered{byHost: map[host.Name][]int{}}
+		x = &entered{byHost: map[host.Name][]int{}, matching: map[host.Name][]int{}}
 		for _, d := range in.pass.Reach.Universe() {
 			h := host.Name(strings.ToLower(d.Host))
 			if len(in.declaring(push, h)) == 0 {
 				continue
 			}
 			x.byHost[h] = append(x.byHost[h], len(x.list))
-			x.list = append(x.list, d)
+			x.list, x.hosts = append(x.list, d), append(x.hosts, string(h))
 		}
 		in.entered[push] = x
 	}
@@ -234,13 +250,8 @@ func (in *intent) spokenOf(push *model.PushContext, lists ...[]host.Name) []reac
 		for _, h := range list {
 			h = host.Name(strings.ToLower(string(h)))
 			places = append(places, x.byHost[h]...)
-			if !strings.Contains(string(h), "*") {
-				continue
-			}
-			for i, d := range x.list {
-				if affix(string(h), strings.ToLower(d.Host)) {
-					places = append(places, i)
-				}
+			if strings.Contains(string(h), "*") {
+				places = append(places, x.like(h)...)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package analyzers
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -216,8 +217,8 @@ func (in *intent) unmetStops(g *gathered, class []*model.Workload) {
 	p, w := in.pass, class[0]
 	if in.captured(w) {
 		tried := map[leadsTo]bool{} // thousands of routes may lead to one gateway
-		for _, s := range in.steerings {
-			to := leadsTo{s.Destination.GetHost(), s.servicePort(), s.Object.Namespace == w.Namespace || s.Namespace != "" || len(s.Labels) > 0}
+		for _, s := range in.leading(w) {
+			to := leadsTo{s.Destination.GetHost(), s.servicePort(), s.Object.Namespace == w.Namespace || s.restricted()}
 			if tried[to] || len(tried) > maxSteered || !s.isFor(w) {
 				continue
 			}
@@ -236,6 +237,50 @@ func (in *intent) unmetStops(g *gathered, class []*model.Workload) {
 			in.tryStop(g, class, netpol.Stop{Workload: to, Port: model.HBONEPort}, 0, "waypoint", h.Service.Namespace == w.Namespace, h.requests(p, w))
 		}
 	}
+}
+
+// leading returns the steerings that are for some clients in particular or in a
+// client's namespace, and of the others the first for the client of those that lead
+// to the same port, in their order.
+func (in *intent) leading(w *model.Workload) []*steering {
+	x := in.leads
+	if x.places == nil {
+		x.places, x.near = map[*steering]int{}, map[string][]*steering{}
+		all := map[leadsTo]bool{}
+		for i, s := range in.steerings {
+			x.places[s] = i
+			if s.restricted() {
+				x.narrow = append(x.narrow, s)
+				continue
+			}
+			x.near[s.Object.Namespace] = append(x.near[s.Object.Namespace], s)
+			all[leadsTo{s.Destination.GetHost(), s.servicePort(), false}] = true
+		}
+		x.distinct = len(all)
+	}
+	out := slices.Concat(x.narrow, x.near[w.Namespace])
+	found := map[leadsTo]bool{}
+	for _, s := range in.steerings {
+		if len(found) == x.distinct {
+			break
+		}
+		to := leadsTo{s.Destination.GetHost(), s.servicePort(), false}
+		if !found[to] && s.Object.Namespace != w.Namespace && !s.restricted() && s.isFor(w) {
+			found[to] = true
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b *steering) int { return cmp.Compare(x.places[a], x.places[b]) })
+	return out
+}
+
+// leads are the steerings as leading looks at them: their places, those for some
+// clients, the others by namespace, and to how many ports of Services they lead.
+type leads struct {
+	places   map[*steering]int
+	narrow   []*steering
+	near     map[string][]*steering
+	distinct int
 }
 
 // tryStop gathers a gateway or waypoint that policies keep a class from.

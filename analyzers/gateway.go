@@ -43,6 +43,8 @@ type egressGateway struct {
 	// gateway, by destination and by their place; see comers.
 	come    map[reach.Destination][]int
 	classes map[*model.Workload]int
+	// sent, where it is set, notes what is sent, see witnessAlike.
+	sent *[]flow.Flow
 }
 
 // steer is a route of the mesh that sends requests for a host to a gateway.

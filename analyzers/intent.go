@@ -32,6 +32,7 @@ type intent struct {
 	// of Sidecars: see pushFor and scopeOf.
 	pushes map[string]*model.PushContext
 	scopes map[string]*model.SidecarScope
+	named  namedGateways
 	// merged are the servers of gateways, see serversAt.
 	merged map[*model.Workload]*model.MergedGateway
 	// servers are those of gateways' pods, see podServers.
@@ -44,14 +45,26 @@ type intent struct {
 	mentions map[*model.PushContext]map[string][]host.Name
 	// bound are the hosts with waypoints, see waypointHosts.
 	bound *[]waypointHost
-	// byHost finds steerings, services those of registries by host, declared those
+	// byRoute has the steerings of a route; byHost finds steerings, services those of registries by host, declared those
 	// of ServiceEntries, and wanted what shows that clients mean to call a host.
+	byRoute                     map[*model.MergedVirtualService][]*steering
 	byHost                      model.HostTable[*steering]
 	services, declared, lowered serviceTables
 
 	// citations are the servers of gateways that decisions cite, see cited.
 	citations map[citedKey]map[model.Place]bool
 	wanted    map[*model.PushContext]*wanted
+	// asking are the fields of policies that ask who calls, see identityRules.
+	asking map[*model.Workload][]Related
+	// leads are the steerings by where they lead, see leading.
+	leads *leads
+}
+
+// namedGateways finds Gateways by "namespace/name", and says which namespaces have
+// some: see gatewayNamed.
+type namedGateways struct {
+	byName     map[string]*model.Gateway
+	namespaces map[string]bool
 }
 
 // policing is a place that shows that a policy of an egress gateway is about a
@@ -87,11 +100,15 @@ func readIntent(p *Pass) *intent {
 		services: serviceTables{}, declared: serviceTables{}, lowered: serviceTables{},
 		citations: map[citedKey]map[model.Place]bool{},
 		wanted:    map[*model.PushContext]*wanted{}, entered: map[*model.PushContext]*entered{}, mentions: map[*model.PushContext]map[string][]host.Name{},
-		servers: map[podPort]*podServers{},
-		routes:  map[*model.PushContext]map[*manifest.Object]*model.MergedVirtualService{},
+		servers: map[podPort]*podServers{}, leads: &leads{}, asking: map[*model.Workload][]Related{},
+		routes: map[*model.PushContext]map[*manifest.Object]*model.MergedVirtualService{},
 	}
 	for _, e := range in.push.Mesh.ServiceEntries {
 		in.entries[e.Object] = e
+	}
+	in.named = namedGateways{map[string]*model.Gateway{}, map[string]bool{}}
+	for _, g := range slices.Backward(in.push.Mesh.Gateways) {
+		in.named.byName[g.ID()], in.named.namespaces[g.Namespace] = g, true
 	}
 	for _, vs := range in.push.VirtualServices() {
 		if slices.Contains(vs.Gateways, model.MeshGateway) {
@@ -100,8 +117,10 @@ func readIntent(p *Pass) *intent {
 			in.addTCP(vs)
 		}
 	}
+	in.byRoute = map[*model.MergedVirtualService][]*steering{}
 	for _, s := range in.steerings {
 		in.byHost.Add(s, s.Hosts)
+		in.byRoute[s.Route] = append(in.byRoute[s.Route], s)
 	}
 	return in
 }

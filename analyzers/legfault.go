@@ -195,14 +195,11 @@ func selectorLabel(selector, labels map[string]string) string {
 // is false where the input holds nothing of that namespace, so that it may
 // exist.
 func (in *intent) gatewayNamed(name string) (g *model.Gateway, known bool) {
-	namespace, short, _ := strings.Cut(name, "/")
-	for _, g := range in.push.Mesh.Gateways {
-		if g.Namespace == namespace && g.Name == short {
-			return g, true
-		}
-		known = known || g.Namespace == namespace
+	if g := in.named.byName[name]; g != nil {
+		return g, true
 	}
-	return nil, known || in.pass.Mesh.HoldsWorkloadsOf(namespace)
+	namespace, _, _ := strings.Cut(name, "/")
+	return nil, in.named.namespaces[namespace] || in.pass.Mesh.HoldsWorkloadsOf(namespace)
 }
 
 // noServerName: TLS servers listen, but none for the server name that comes.

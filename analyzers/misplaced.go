@@ -95,59 +95,10 @@ func leadsToGateway(p *Pass, push *model.PushContext, h host.Name) bool {
 	return false
 }
 
-// witness is a request that shows what a finding about a policy says, and the
-// workloads for which it holds.
-type witness struct {
-	*crossing
-	// Meant: the rules' conditions on identity are about these clients.
-	Meant bool
-	// Workloads are the clients for which it holds, sorted.
-	Workloads []string
-}
-
 // when returns the request if ok, else nil.
 func (c *crossing) when(ok bool) *crossing {
 	if ok {
 		return c
-	}
-	return nil
-}
-
-// witness looks for requests that rules of a policy speak of and that reach the
-// gateway; show returns the request that shows what the finding says (the same
-// or one like it), nil if none does. The clients that the rules mean count;
-// where none of theirs shows it, the others. Nil if there is none at all.
-func (g *egressGateway) witness(p *Pass, rules []authzRule, show func(authzRule, *crossing) *crossing) *witness {
-	for _, meant := range []bool{true, false} {
-		out := &witness{Meant: meant}
-		var shownBy []*model.Workload
-		for _, r := range rules {
-			for _, class := range g.callers(p, r) {
-				if r.means(g.push, class[0]) != meant {
-					continue
-				}
-				// The first client asks for everything, so that every server
-				// shows; of the others one request is enough.
-				first := out.crossing == nil
-				for c := range g.crossings(p, r, class) {
-					shown := show(r, c)
-					if shown == nil {
-						continue
-					}
-					if out.crossing == nil {
-						out.crossing = shown
-					}
-					shownBy = append(shownBy, class...)
-					if !first {
-						break
-					}
-				}
-			}
-		}
-		if out.crossing != nil {
-			out.Workloads = workloadIDs(shownBy)
-			return out
-		}
 	}
 	return nil
 }

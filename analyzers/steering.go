@@ -244,6 +244,9 @@ func (s *steering) isFor(w *model.Workload) bool {
 	return text == "" && s.Route.ExportTo().VisibleTo(s.Route.Namespace, w.Namespace)
 }
 
+// restricted reports whether the steering is for some clients only.
+func (s *steering) restricted() bool { return s.Namespace != "" || len(s.Labels) > 0 }
+
 // gateway names the gateway in messages.
 func (s *steering) gateway() string {
 	if len(s.Pods) > 0 {

@@ -59,6 +59,10 @@ func Build(set *manifest.Set, opts Options) *Mesh {
 	m.InjectionAssumption = m.assumeInjection()
 	m.countUnmodelledFields()
 	m.findDualStack()
+	for _, w := range m.Workloads {
+		w.id = w.ID()
+	}
+	m.inhabit()
 	if version, object, _ := m.IstioVersion(); version != "" && !strings.HasPrefix(version, modelledVersion) {
 		m.note("%s asks for Istio %s; what is simulated is Istio %s", title(object), version, modelledVersion)
 	}

@@ -55,6 +55,7 @@ func (m *Mesh) discovered(watched func(string) bool) *Mesh {
 	keep(&out.KubeEndpoints, kept)
 	keep(&out.EndpointSlices, kept)
 	out.Workloads = slices.DeleteFunc(slices.Clone(m.Workloads), func(w *Workload) bool { return !watched(w.Namespace) })
+	out.inhabit()
 	return out
 }
 

@@ -4,6 +4,7 @@
 package model
 
 import (
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -166,6 +167,8 @@ type Mesh struct {
 	versions []sourcedVersion
 	// completion is done once the workloads have their labels of run time.
 	completion *sync.Once
+	// inhabited are the namespaces with workloads or Services: see HoldsWorkloadsOf.
+	inhabited map[string]bool
 }
 
 // DisabledGateway is a gateway of an installation's components that is not installed.
@@ -258,10 +261,17 @@ type Workload struct {
 	owners []owner
 	// added are the keys of Labels that are not set when the pod is created.
 	added map[string]bool
+	// id is what ID returns, once the mesh is built.
+	id string
 }
 
 // ID returns "namespace/name".
-func (w *Workload) ID() string { return w.Namespace + "/" + w.Name }
+func (w *Workload) ID() string {
+	if w.id != "" {
+		return w.id
+	}
+	return w.Namespace + "/" + w.Name
+}
 
 // Field returns the path of a field of the pod (as "metadata.labels" or
 // "spec.hostNetwork") within Object.
@@ -276,15 +286,20 @@ func (w *Workload) Field(pod string) string {
 // namespace. Where it has neither, the namespace is evidently not part of the
 // input, and what is missing there may well exist in the cluster.
 func (m *Mesh) HoldsWorkloadsOf(namespace string) bool {
+	if m.inhabited == nil { // not built
+		return slices.ContainsFunc(m.Workloads, func(w *Workload) bool { return w.Namespace == namespace }) ||
+			slices.ContainsFunc(m.KubeServices, func(s *KubeService) bool { return s.Namespace == namespace })
+	}
+	return m.inhabited[namespace]
+}
+
+// inhabit finds the namespaces with workloads or Services.
+func (m *Mesh) inhabit() {
+	m.inhabited = map[string]bool{}
 	for _, w := range m.Workloads {
-		if w.Namespace == namespace {
-			return true
-		}
+		m.inhabited[w.Namespace] = true
 	}
 	for _, s := range m.KubeServices {
-		if s.Namespace == namespace {
-			return true
-		}
+		m.inhabited[s.Namespace] = true
 	}
-	return false
 }

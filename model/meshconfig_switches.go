@@ -203,6 +203,7 @@ func (m *Mesh) redeploy() {
 	m.ServiceAccounts = slices.DeleteFunc(slices.Clone(m.ServiceAccounts), deployed)
 	m.implyKubeGateways()
 	m.sortWorkloads()
+	m.inhabit()
 	m.completion = &sync.Once{}
 }
 

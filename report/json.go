@@ -2,6 +2,7 @@ package report
 
 import (
 	"io"
+	"slices"
 
 	"github.com/egresslint/egresslint/analyzers"
 	"github.com/egresslint/egresslint/model/flow"
@@ -153,11 +154,43 @@ type jsonSuppression struct {
 	Place  *jsonPlace `json:"place,omitempty"`
 }
 
+// maxBecause is how many places a step of a finding's trace shows: a gateway may
+// decide because of hundreds of policies.
+const maxBecause = 20
+
+// shortTrace leaves out the places of steps beyond maxBecause, and counts them.
+func shortTrace(t *flow.Trace) *flow.Trace {
+	if t == nil {
+		return nil
+	}
+	short := *t
+	short.Hops = shortened(t.Hops, maxBecause)
+	short.Branches = slices.Clone(t.Branches)
+	for i := range short.Branches {
+		short.Branches[i].Trace = *shortTrace(&t.Branches[i].Trace)
+	}
+	return &short
+}
+
+// shortened leaves out the places of steps beyond a number, and counts them.
+func shortened(hops []flow.Hop, most int) []flow.Hop {
+	if !slices.ContainsFunc(hops, func(h flow.Hop) bool { return len(h.Because) > most }) {
+		return hops
+	}
+	hops = slices.Clone(hops)
+	for i := range hops {
+		if h := &hops[i]; len(h.Because) > most {
+			h.Because, h.Omitted = h.Because[:most], len(h.Because)-most
+		}
+	}
+	return hops
+}
+
 func jsonFindingOf(f *analyzers.Finding, print string) jsonFinding {
 	j := jsonFinding{
 		Rule: f.Rule.ID, Name: f.Rule.Name, Severity: f.Severity, SecuritySeverity: f.SecuritySeverity,
 		Fingerprint: print, Message: f.Message, Label: f.Label, Place: jsonPlaceOf(f.Object, f.Field),
-		Help: f.Help, Fix: f.Fix, Workloads: f.Workloads, Flow: f.Flow, Trace: f.Trace,
+		Help: f.Help, Fix: f.Fix, Workloads: f.Workloads, Flow: f.Flow, Trace: shortTrace(f.Trace),
 	}
 	if f.Object == nil {
 		j.Place.at(f.Position)

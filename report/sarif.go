@@ -210,7 +210,7 @@ func (b *sarifBuilder) location(p manifest.Position) *sarif.Location {
 }
 
 // codeFlow shows the way of a request as steps: each decision at the first
-// manifest field behind it, further fields as steps of their own. A decision
+// manifest field behind it, a few further fields as steps of their own. A decision
 // without a place in a file is shown at the finding's.
 func (b *sarifBuilder) codeFlow(hops []flow.Hop, home manifest.Position) *sarif.CodeFlow {
 	thread := sarif.NewThreadFlow()
@@ -222,16 +222,19 @@ func (b *sarifBuilder) codeFlow(hops []flow.Hop, home manifest.Position) *sarif.
 		location.Message = sarif.NewTextMessage(sarifText(text))
 		thread.AddLocation(sarif.NewThreadFlowLocation().WithLocation(location))
 	}
-	for i, h := range hops {
+	for i, h := range shortened(hops, maxCauses) {
 		text := fmt.Sprintf("%d. %s: %s", i+1, place(h), h.Decision)
 		said := false
-		for _, because := range h.Because {
+		for j, because := range h.Because {
 			at := because.Object.At(because.Field)
 			if at.IsZero() {
 				continue
 			}
 			if said {
 				text = fmt.Sprintf("because of %s %s", because.Object, because.Field)
+			}
+			if h.Omitted > 0 && j == len(h.Because)-1 {
+				text += fmt.Sprintf(", and %d more", h.Omitted)
 			}
 			add(at, text)
 			said = true

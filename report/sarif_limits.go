@@ -32,6 +32,7 @@ const (
 	maxLinks     = 20
 	maxCodeFlows = 10
 	maxMerged    = 10
+	maxCauses    = 8 // of one step
 )
 
 // placedFindings are the findings of one rule at one place: GitHub keeps one

@@ -193,6 +193,8 @@ type Hop struct {
 	SNI         string `json:"sni,omitempty"`
 
 	Because []Because `json:"because,omitempty"`
+	// Omitted is how many more there are, where a report shows the first only.
+	Omitted int `json:"because_omitted,omitempty"`
 }
 
 // Because points to a manifest field that decided something. Its position is

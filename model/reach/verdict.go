@@ -41,21 +41,10 @@ type told struct {
 // where a client that fares alike has sent the same before, it is not traced anew.
 func (r *Reach) Verdict(f flow.Flow, w *model.Workload) *flow.Trace {
 	first := r.first(w)
-	m := r.member[first]
-	if m == nil || !m.wide || f.DstIP != "" || f.ConnectTo != "" || f.Bypass || f.From != From(first) {
+	key, shared := r.flowKey(f, first)
+	if !shared {
 		return r.Sim.Verdict(f)
 	}
-	r.lay()
-	places := r.byHost[strings.ToLower(f.Host)]
-	i := slices.IndexFunc(places, func(i int) bool { return r.Universe()[i].Port == f.Port })
-	if i < 0 {
-		return r.Sim.Verdict(f)
-	}
-	place, among := places[i], r.wideCohort(m)
-	if among.each.has(place) || slices.Contains(among.elsewhere[place], first.Namespace) || r.resolvingFor(first).has(place) || !among.names(r, place, f) {
-		return r.Sim.Verdict(f)
-	}
-	key := flowKey{among, place, f.Scheme, requestText(f)}
 	root := r.traced.trees[key]
 	if root == nil {
 		root = &tree[told]{}
@@ -72,6 +61,43 @@ func (r *Reach) Verdict(f flow.Flow, w *model.Workload) *flow.Trace {
 	root.graft(r, first, questions).end = &told{trace: trace, of: first}
 	out := *trace
 	return &out
+}
+
+// Likeness stands for the clients for whom a flow that differs in nothing but the
+// client fares alike, so that their traces differ only in whom they name. The zero
+// value says that this is not known.
+type Likeness struct{ told *told }
+
+// Alike returns the likeness of a client for a flow, as far as [Reach.Verdict] has met
+// a client like it. Compare it only with that of the same flow of others.
+func (r *Reach) Alike(f flow.Flow, w *model.Workload) Likeness {
+	first := r.first(w)
+	if key, shared := r.flowKey(f, first); shared {
+		if t := r.traced.trees[key].leaf(r, first); t != nil {
+			return Likeness{t.end}
+		}
+	}
+	return Likeness{}
+}
+
+// flowKey returns what a flow of a class has in common with the same of others, false
+// where nothing is known to be common.
+func (r *Reach) flowKey(f flow.Flow, first *model.Workload) (flowKey, bool) {
+	m := r.member[first]
+	if m == nil || !m.wide || f.DstIP != "" || f.ConnectTo != "" || f.Bypass || f.From != From(first) {
+		return flowKey{}, false
+	}
+	r.lay()
+	places := r.byHost[strings.ToLower(f.Host)]
+	i := slices.IndexFunc(places, func(i int) bool { return r.Universe()[i].Port == f.Port })
+	if i < 0 {
+		return flowKey{}, false
+	}
+	place, among := places[i], r.wideCohort(m)
+	if among.each.has(place) || slices.Contains(among.elsewhere[place], first.Namespace) || r.resolvingFor(first).has(place) || !among.names(r, place, f) {
+		return flowKey{}, false
+	}
+	return flowKey{among, place, f.Scheme, requestText(f)}, true
 }
 
 // tell tells a class what became of the same flow of another that fares alike.
