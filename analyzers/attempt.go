@@ -14,13 +14,18 @@ import (
 
 // attempt is what clients that fare alike try: a request, and its fate.
 type attempt struct {
-	// Class are the clients; the flow is of the first.
-	Class []*model.Workload
-	To    reach.Destination
-	Flow  flow.Flow
-	Trace *flow.Trace
+	// Class are the clients; the flow is of the first. Others are further classes for
+	// which it fares alike, where the loop asks for attempts by likeness.
+	Class  []*model.Workload
+	Others [][]*model.Workload
+	To     reach.Destination
+	Flow   flow.Flow
+	Trace  *flow.Trace
 	// By is the steering that took the request, nil if none did.
 	By *steering
+	// own, if set, returns the trace of this client, where that in Trace is that of one
+	// for whom the request fares alike.
+	own func() *flow.Trace
 }
 
 // attempts yields what the clients that have a sidecar may try for the
@@ -29,11 +34,11 @@ type attempt struct {
 // whose fate keep accepts, and of clients and destinations with one that reasons
 // names, if any is named. They come by destination, then by class.
 func (in *intent) attempts(want func(reach.Destination) bool, keep func(flow.Via, flow.Reason) bool, reasons ...flow.Reason) iter.Seq[*attempt] {
-	return in.attemptsOf(want, func(reach.Destination, *model.Workload) bool { return true }, keep, reasons...)
+	return in.attemptsOf(want, nil, keep, reasons...)
 }
 
 // attemptsOf is attempts for the destinations and clients, of each class the first,
-// that both accepts.
+// that both, if it is set, accepts.
 func (in *intent) attemptsOf(want func(reach.Destination) bool, both func(reach.Destination, *model.Workload) bool,
 	keep func(flow.Via, flow.Reason) bool, reasons ...flow.Reason,
 ) iter.Seq[*attempt] {
@@ -41,10 +46,9 @@ func (in *intent) attemptsOf(want func(reach.Destination) bool, both func(reach.
 }
 
 // attemptsAmong is attempts for the destinations that may be of interest to a client,
-// of each class the first.
+// of each class the first. They have no traces: see traced.
 func (in *intent) attemptsAmong(want func(reach.Destination) bool, among func(*model.Workload) reach.Places, keep func(flow.Via, flow.Reason) bool) iter.Seq[*attempt] {
-	both := func(reach.Destination, *model.Workload) bool { return true }
-	return in.inquire(&inquiry{want: want, both: both, among: among, keep: keep})
+	return in.inquire(&inquiry{want: want, among: among, keep: keep, untraced: true})
 }
 
 // inquire runs the loop of a rule.
@@ -102,11 +106,58 @@ func (in *intent) steered(reasons ...flow.Reason) iter.Seq[*attempt] {
 	if len(in.steerings) == 0 {
 		return func(func(*attempt) bool) {}
 	}
-	return in.attempts(
-		func(d reach.Destination) bool { return len(in.covering(d.Host)) > 0 },
-		func(via flow.Via, reason flow.Reason) bool {
-			return reason != flow.Blackhole && via != flow.ViaPassthrough && via != flow.ViaUncaptured
-		}, reasons...)
+	return in.attempts(in.isSteered, keptSteered, reasons...)
+}
+
+func (in *intent) isSteered(d reach.Destination) bool { return len(in.covering(d.Host)) > 0 }
+
+func keptSteered(via flow.Via, reason flow.Reason) bool {
+	return reason != flow.Blackhole && via != flow.ViaPassthrough && via != flow.ViaUncaptured
+}
+
+// steeredAlike is steered with one attempt for all clients for whom a request fares
+// alike: their traces differ only in whom they name.
+func (in *intent) steeredAlike(reasons ...flow.Reason) iter.Seq[*attempt] {
+	if len(in.steerings) == 0 {
+		return func(func(*attempt) bool) {}
+	}
+	return in.inquire(&inquiry{want: in.isSteered, keep: keptSteered, reasons: reasons, alike: true})
+}
+
+// traced returns the trace of an attempt, which it may lack so far, and By with it.
+func (in *intent) traced(a *attempt) *flow.Trace {
+	if a.Trace == nil {
+		a.Trace = in.pass.Reach.Verdict(a.Flow, a.Class[0])
+		a.By = takenBy(in.covering(a.To.Host), a.Trace, &a.Flow)
+	}
+	return a.Trace
+}
+
+// personal gives an attempt the trace of its own client.
+func (a *attempt) personal() {
+	if a.own != nil {
+		a.Trace, a.own = a.own(), nil
+	}
+}
+
+// each yields an attempt for each class that fares alike and whose first client
+// want, if it is set, accepts.
+func (in *intent) each(a *attempt, want func(*model.Workload) bool) iter.Seq[*attempt] {
+	return func(yield func(*attempt) bool) {
+		for i, class := range append([][]*model.Workload{a.Class}, a.Others...) {
+			if want != nil && !want(class[0]) {
+				continue
+			}
+			other := *a
+			if other.Others = nil; i > 0 {
+				other.Class, other.Flow.From = class, reach.From(class[0])
+				other.own = func() *flow.Trace { return in.pass.Reach.Verdict(other.Flow, class[0]) }
+			}
+			if !yield(&other) {
+				return
+			}
+		}
+	}
 }
 
 // takenBy returns which of the steerings of a flow's host took it at the
@@ -204,10 +255,14 @@ type collected struct {
 func (c *collected) add(a *attempt) {
 	if c.first == nil {
 		c.first = a
+		a.personal()
 	}
 	c.host(a.name())
 	c.port(a.To.Port)
 	c.class(a.Class)
+	for _, class := range a.Others {
+		c.class(class)
+	}
 }
 
 // join takes in what others have in common.

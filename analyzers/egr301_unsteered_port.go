@@ -59,20 +59,25 @@ func runUnsteeredPort(p *Pass) {
 	in := intentOf(p)
 	var found, misread byKey[unsteeredPort]
 	steered := map[string][]int{} // ports by host
-	for a := range in.steered() {
-		if a.By != nil && !slices.Contains(steered[a.name()], a.To.Port) {
-			steered[a.name()] = append(steered[a.name()], a.To.Port)
+	for alike := range in.steeredAlike() {
+		if alike.By != nil && !slices.Contains(steered[alike.name()], alike.To.Port) {
+			steered[alike.name()] = append(steered[alike.name()], alike.To.Port)
 		}
-		if !a.direct() || in.gap(a) != unsteered || in.openedAsTCP(a) {
+		if !alike.direct() {
 			continue
 		}
-		if s := in.otherBlock(a); s != nil {
-			misread.add(unsteeredPort{object: s.Object, field: s.Match, gateway: s.gateway()}, a)
-			continue
-		}
-		if k, ok := opens(a); ok {
-			k.gateway = in.steeringOf(a).gateway()
-			found.add(k, a)
+		for a := range in.each(alike, nil) {
+			if in.gap(a) != unsteered || in.openedAsTCP(a) {
+				continue
+			}
+			if s := in.otherBlock(a); s != nil {
+				misread.add(unsteeredPort{object: s.Object, field: s.Match, gateway: s.gateway()}, a)
+				continue
+			}
+			if k, ok := opens(a); ok {
+				k.gateway = in.steeringOf(a).gateway()
+				found.add(k, a)
+			}
 		}
 	}
 	for _, k := range misread.keys {

@@ -63,12 +63,9 @@ func runRouteNotVisible(p *Pass) {
 	var found byKey[hiddenRoute]
 	whys, by := map[hiddenRoute]*unused{}, map[hiddenRoute]*steering{}
 	used := map[model.Place]bool{}
-	for a := range in.steered() {
-		if a.By != nil {
-			used[a.By.key()] = true
-		}
+	hide := func(a *attempt) {
 		if !a.direct() && !in.stopsShort(a) || in.gap(a) != invisible {
-			continue
+			return
 		}
 		for _, s := range in.covering(a.To.Host) {
 			if !s.takes(a.To.Port, a.Flow.Scheme) {
@@ -80,7 +77,16 @@ func runRouteNotVisible(p *Pass) {
 					whys[k], by[k] = why, s
 				}
 				found.add(k, a)
-				break
+				return
+			}
+		}
+	}
+	for alike := range in.steeredAlike() {
+		if alike.By != nil {
+			used[alike.By.key()] = true
+		} else if alike.direct() || stoppedByNetwork(alike.Trace) {
+			for a := range in.each(alike, nil) {
+				hide(a)
 			}
 		}
 	}

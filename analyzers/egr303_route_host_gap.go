@@ -48,13 +48,19 @@ func runRouteHostGap(p *Pass) {
 		return
 	}
 	var found byKey[hostGap]
-	for a := range in.attempts(
-		func(d reach.Destination) bool { return slices.ContainsFunc(beside, host.Name(d.Host).SubsetOf) },
-		func(via flow.Via, reason flow.Reason) bool { return via == flow.ViaDirect && reason == flow.OK },
-	) {
-		if a.direct() && in.gap(a) == partHost {
-			entry, _, _ := a.entry()
-			found.add(hostGap{entry, in.siblings(a)[0].Route.Object}, a)
+	for alike := range in.inquire(&inquiry{
+		want:  func(d reach.Destination) bool { return slices.ContainsFunc(beside, host.Name(d.Host).SubsetOf) },
+		keep:  func(via flow.Via, reason flow.Reason) bool { return via == flow.ViaDirect && reason == flow.OK },
+		alike: true,
+	}) {
+		if !alike.direct() {
+			continue
+		}
+		for a := range in.each(alike, nil) {
+			if in.gap(a) == partHost {
+				entry, _, _ := a.entry()
+				found.add(hostGap{entry, in.siblings(a)[0].Route.Object}, a)
+			}
 		}
 	}
 	for _, k := range found.keys {

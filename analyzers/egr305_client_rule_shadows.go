@@ -66,26 +66,23 @@ func runShadowedRule(p *Pass) {
 	}
 	var found byKey[shadowing]
 	severe := map[shadowing]bool{}
-	for a := range in.steered() {
+	shadow := func(a *attempt) {
 		w := a.Class[0]
-		if a.By == nil || !own[w.Namespace] || a.Trace.Outcome == flow.Unknown || a.Trace.Reason == flow.NoCluster {
-			continue
-		}
 		l := in.legOf(a.Trace)
 		if l == nil || l.service == nil || l.service.Namespace == w.Namespace {
-			continue
+			return
 		}
 		rule, _ := in.clientRule(l, w)
 		if rule == nil || rule.Namespace != w.Namespace {
-			continue
+			return
 		}
 		hidden := in.hiddenRule(l, w, rule)
 		if hidden == nil {
-			continue
+			return
 		}
 		lost := in.lostTLS(l, hidden)
 		if lost == "" {
-			continue
+			return
 		}
 		place, _ := in.tlsPlace(l, w)
 		if field, ok := strings.CutSuffix(place.Field, ".mode"); ok && l.client.TLS == istioMutual {
@@ -94,6 +91,24 @@ func runShadowedRule(p *Pass) {
 		k := shadowing{place, hidden.Object, lost}
 		severe[k] = severe[k] || a.Trace.Outcome != flow.Blocked
 		found.add(k, a)
+	}
+	for alike := range in.steeredAlike() {
+		if alike.By == nil || alike.Trace.Outcome == flow.Unknown || alike.Trace.Reason == flow.NoCluster {
+			continue
+		}
+		l := in.legOf(alike.Trace)
+		if l == nil || l.service == nil {
+			continue
+		}
+		for a := range in.each(alike, func(w *model.Workload) bool {
+			if !own[w.Namespace] {
+				return false
+			}
+			rule, _ := in.clientRule(l, w)
+			return rule != nil && rule.Namespace == w.Namespace
+		}) {
+			shadow(a)
+		}
 	}
 	for _, k := range found.keys {
 		c := found.of[k]

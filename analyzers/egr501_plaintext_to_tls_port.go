@@ -67,10 +67,22 @@ func runPlaintextToTLS(p *Pass) {
 		}
 		found.add(k, a)
 	}
-	for a := range in.attempts(in.redirected, func(via flow.Via, reason flow.Reason) bool {
+	for alike := range in.inquire(&inquiry{want: in.redirected, alike: true, keep: func(via flow.Via, reason flow.Reason) bool {
 		return reason == flow.OK && (via == flow.ViaDirect || via == flow.ViaGateway)
-	}) {
-		take(a)
+	}}) {
+		switch e := in.plaintextExit(alike); {
+		case e == nil || tlsPort(alike.To.Port):
+		case e.At != flow.AtSidecar:
+			take(alike)
+		default:
+			if s, port := in.serviceAt(e, namespaceOf(e.Proxy)); port == nil || s.Entry == nil || outgoing(s, port) != 443 {
+				continue // nor is it for the others
+			}
+			for a := range in.each(alike, nil) {
+				a.personal()
+				take(a)
+			}
+		}
 	}
 	for _, a := range in.waypointAttempts() {
 		take(a)

@@ -29,18 +29,22 @@ func reportExportBehindGateway(p *Pass) {
 		return nil
 	}
 	var found byKey[*model.Service]
-	for a := range in.attempts(
-		func(d reach.Destination) bool { return len(in.covering(d.Host)) > 0 && limited(d.Host) != nil },
-		func(via flow.Via, reason flow.Reason) bool { return via == flow.ViaGateway && reason == flow.OK },
-	) {
-		s := limited(a.To.Host)
-		if a.By == nil || a.Trace.Outcome != flow.Allowed || in.push.Visible(s, a.Class[0].Namespace) {
+	denying := map[*model.Workload]bool{}
+	for _, g := range in.gateways {
+		denying[g.Workload] = denying[g.Workload] || g.deniesByDefault()
+	}
+	for alike := range in.inquire(&inquiry{
+		want:  func(d reach.Destination) bool { return in.isSteered(d) && limited(d.Host) != nil },
+		keep:  func(via flow.Via, reason flow.Reason) bool { return via == flow.ViaGateway && reason == flow.OK },
+		alike: true,
+	}) {
+		s := limited(alike.To.Host)
+		if alike.By == nil || alike.Trace.Outcome != flow.Allowed || slices.ContainsFunc(alike.By.Pods, func(w *model.Workload) bool { return denying[w] }) {
 			continue
 		}
-		if slices.ContainsFunc(in.gateways, func(g *egressGateway) bool { return slices.Contains(a.By.Pods, g.Workload) && g.deniesByDefault() }) {
-			continue
+		for a := range in.each(alike, func(w *model.Workload) bool { return !in.push.Visible(s, w.Namespace) }) {
+			found.add(s, a)
 		}
-		found.add(s, a)
 	}
 	for _, s := range found.keys {
 		c := found.of[s]

@@ -86,14 +86,19 @@ func runScopeGap(p *Pass) {
 	closed := func(_ flow.Via, reason flow.Reason) bool { return reason == flow.Blackhole || reason == flow.NoCluster }
 	for a := range in.attemptsAmong(in.restricted, in.mayWant(), closed) {
 		s := in.hiddenEntry(a)
-		if s == nil || a.Trace.Outcome != flow.Blocked {
+		if s == nil {
 			continue
 		}
 		shown := in.wants(a)
-		if len(shown) == 0 {
-			if shown = in.routedForNobody(a, s); len(shown) > 0 {
-				general = append(general, a)
-			}
+		unnamed := len(shown) == 0
+		if unnamed {
+			shown = in.routedForNobody(a, s)
+		}
+		if len(shown) == 0 || in.traced(a).Outcome != flow.Blocked {
+			continue
+		}
+		if unnamed {
+			general = append(general, a)
 			continue
 		}
 		particular = append(particular, s.Object)

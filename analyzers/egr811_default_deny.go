@@ -48,19 +48,19 @@ func runDefaultDeny(p *Pass) {
 		return
 	}
 	var found byKey[closing]
-	for _, a := range in.closed() {
-		l := in.legOf(a.Trace)
+	for _, alike := range in.closed() {
+		l := in.legOf(alike.Trace)
 		if l == nil || l.pod == nil {
 			continue
 		}
-		if slices.ContainsFunc(in.gateways, func(g *egressGateway) bool { return g.Workload == l.pod && in.opened(g, a) }) {
+		denying := strings.Split(alike.Trace.Policy, ",")
+		i := slices.IndexFunc(empty[l.pod], func(policy *model.AuthorizationPolicy) bool { return slices.Contains(denying, policy.ID()) })
+		if i < 0 {
 			continue
 		}
-		denying := strings.Split(a.Trace.Policy, ",")
-		for _, policy := range empty[l.pod] {
-			if slices.Contains(denying, policy.ID()) {
-				found.add(closing{policy, l.pod}, a)
-				break
+		for a := range in.each(alike, nil) {
+			if !slices.ContainsFunc(in.gateways, func(g *egressGateway) bool { return g.Workload == l.pod && in.opened(g, a) }) {
+				found.add(closing{empty[l.pod][i], l.pod}, a)
 			}
 		}
 	}
@@ -96,7 +96,7 @@ func (in *intent) closed() []*attempt {
 	}
 	open := map[string]bool{}
 	var denied []*attempt
-	for a := range in.steered() {
+	for a := range in.steeredAlike() {
 		switch {
 		case a.By == nil:
 		case a.Trace.Reason == flow.RBACDenied && a.Trace.Via == flow.ViaGateway:

@@ -43,23 +43,31 @@ func cluster(name string) (port int, subset string, h host.Name, ok bool) {
 // same of the given reasons.
 func (in *intent) failing(reasons ...flow.Reason) iter.Seq[*attempt] {
 	return func(yield func(*attempt) bool) {
-		var first *attempt // of the class and destination at hand
+		var first *attempt // of the classes and destination at hand
 		stopped := false
-		for a := range in.steered(reasons...) {
+		each := func() bool {
+			if stopped {
+				for a := range in.each(first, nil) {
+					if !yield(a) {
+						return false
+					}
+				}
+			}
+			return true
+		}
+		for a := range in.steeredAlike(reasons...) {
 			if a.By == nil {
 				continue
 			}
 			if first == nil || a.Class[0] != first.Class[0] || a.To != first.To {
-				if stopped && !yield(first) {
+				if !each() {
 					return
 				}
 				first, stopped = a, slices.Contains(reasons, a.Trace.Reason)
 			}
 			stopped = stopped && a.Trace.Outcome == flow.Blocked && a.Trace.Reason == first.Trace.Reason
 		}
-		if stopped {
-			yield(first)
-		}
+		each()
 	}
 }
 

@@ -18,11 +18,17 @@ import (
 // inquiry is a loop of a rule over attempts.
 type inquiry struct {
 	want func(reach.Destination) bool
+	// both, if set, accepts tuples.
 	both func(reach.Destination, *model.Workload) bool
 	// among, if set, are the destinations that may be of interest to a client.
 	among   func(*model.Workload) reach.Places
 	keep    func(flow.Via, flow.Reason) bool
 	reasons []flow.Reason
+	// alike says that one attempt is enough for all clients for whom it fares alike.
+	alike bool
+	// untraced says that the loop does without traces, but for those that it asks for:
+	// see traced.
+	untraced bool
 
 	// given is the attempt that the loop goes on with, nil when there are no more.
 	given *attempt
@@ -49,43 +55,194 @@ func (q *inquiry) selection(in *intent) reach.Selection {
 // follow yields the attempts of some loops, with the places of the loops that want
 // each of them. Of loops that are done, as done says, none is wanted any more.
 func follow(in *intent, loops []*inquiry, done func(i int) bool) iter.Seq2[*attempt, []int] {
-	r := in.pass.Reach
 	var selections []reach.Selection
 	for _, q := range loops {
 		selections = append(selections, q.selection(in))
 	}
 	return func(yield func(*attempt, []int) bool) {
-		for x := range r.Select(selections) {
-			var wanting []int
-			for i, q := range loops {
-				if x.By>>i&1 != 0 && !done(i) && q.both(x.To, x.Class[0]) {
-					wanting = append(wanting, i)
-				}
+		x := &following{intent: in, loops: loops, done: done, yield: yield}
+		for s := range in.pass.Reach.Select(selections) {
+			if s.To != x.to && !x.turn(s.To) || !x.take(s) {
+				return
 			}
-			if len(wanting) == 0 {
-				continue
-			}
-			covering := in.covering(x.To.Host)
-			for _, a := range r.Verdicts(x.Class[0], x.To) {
-				for _, m := range mannersOf(a) {
-					var by []int
-					for _, i := range wanting {
-						if !done(i) && loops[i].keep(m.via, m.reason) {
-							by = append(by, i)
-						}
-					}
-					if len(by) == 0 {
-						continue
-					}
-					f := m.flow
-					t := r.Verdict(f, x.Class[0]) // Report adds the guarantee of a witness: it takes longer than the rest
-					if !yield(&attempt{Class: x.Class, To: x.To, Flow: f, Trace: t, By: takenBy(covering, t, &f)}, by) {
-						return
-					}
-				}
+		}
+		x.turn(reach.Destination{})
+	}
+}
+
+// following is one run of follow.
+type following struct {
+	*intent
+	loops []*inquiry
+	done  func(i int) bool
+	yield func(*attempt, []int) bool
+
+	// to is the destination at hand, covering the steerings of its host.
+	to       reach.Destination
+	covering []*steering
+	// fates are the manners of its answers by fate.
+	fates map[int32][]manner
+	// groups are the attempts of the loops that want them by likeness, found by that.
+	groups  []fellows
+	groupOf map[likeKey]fellows
+}
+
+// fellows are attempts that are to be yielded when all classes are known for which
+// they fare alike, each with the loops that want it.
+type fellows []struct {
+	*attempt
+	by []int
+}
+
+// likeKey is what the attempts of classes for one destination have in common: their
+// fate, which loops want them, and their likeness.
+type likeKey struct {
+	fate  int32
+	loops uint64
+	likes [mostManners]reach.Likeness
+}
+
+// mostManners bounds the ways to send requests to one destination that are held
+// against each other: by protocol, and by kind of address.
+const mostManners = 6
+
+// turn turns to another destination; false where nothing more is wanted.
+func (x *following) turn(to reach.Destination) bool {
+	for _, g := range x.groups {
+		for _, a := range g {
+			if a.by = slices.DeleteFunc(a.by, x.done); len(a.by) > 0 && !x.yield(a.attempt, a.by) {
+				return false
 			}
 		}
 	}
+	x.to, x.groups, x.groupOf, x.fates = to, nil, map[likeKey]fellows{}, map[int32][]manner{}
+	x.covering = x.intent.covering(to.Host)
+	return true
+}
+
+// take takes up a tuple; false where nothing more is wanted.
+func (x *following) take(s reach.Selected) bool {
+	w := s.Class[0]
+	var single, grouped []int
+	for i, q := range x.loops {
+		switch {
+		case s.By>>i&1 == 0 || x.done(i) || q.both != nil && !q.both(s.To, w):
+		case q.alike:
+			grouped = append(grouped, i)
+		default:
+			single = append(single, i)
+		}
+	}
+	if len(grouped) > 0 {
+		x.group(s, grouped)
+	}
+	if len(single) == 0 {
+		return true
+	}
+	for _, a := range x.pass.Reach.Verdicts(w, s.To) {
+		for _, m := range mannersOf(a) {
+			by := x.keeping(single, m)
+			if len(by) == 0 {
+				continue
+			}
+			a := &attempt{Class: s.Class, To: x.to, Flow: m.flow}
+			if slices.ContainsFunc(by, func(i int) bool { return !x.loops[i].untraced }) {
+				a = x.attempt(s.Class, m.flow)
+			}
+			if !x.yield(a, by) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// keeping returns those of some loops that want requests that fare so.
+func (x *following) keeping(loops []int, m manner) []int {
+	var by []int
+	for _, i := range loops {
+		if x.keeps(i, m) {
+			by = append(by, i)
+		}
+	}
+	return by
+}
+
+func (x *following) keeps(loop int, m manner) bool {
+	return !x.done(loop) && x.loops[loop].keep(m.via, m.reason)
+}
+
+// attempt is a request of a class that the loops want.
+func (x *following) attempt(class []*model.Workload, f flow.Flow) *attempt {
+	t := x.pass.Reach.Verdict(f, class[0]) // Report adds the guarantee of a witness: it takes longer than the rest
+	return &attempt{Class: class, To: x.to, Flow: f, Trace: t, By: takenBy(x.covering, t, &f)}
+}
+
+// group puts the attempts of a tuple with those of other classes that fare alike.
+func (x *following) group(s reach.Selected, loops []int) {
+	r, w := x.pass.Reach, s.Class[0]
+	manners, known := x.fates[s.Fate]
+	if !known {
+		for _, a := range r.Verdicts(w, s.To) {
+			if len(a.When) > 0 { // each client has requests of its own
+				manners = nil
+				break
+			}
+			manners = append(manners, mannersOf(a)...)
+		}
+		x.fates[s.Fate] = manners
+	}
+	k, comparable := x.likeness(s, loops, manners)
+	if g := x.groupOf[k]; comparable && g != nil {
+		for _, a := range g {
+			a.Others = append(a.Others, s.Class)
+		}
+		return
+	}
+	if manners == nil {
+		for _, a := range r.Verdicts(w, s.To) {
+			manners = append(manners, mannersOf(a)...)
+		}
+	}
+	var g fellows
+	for _, m := range manners {
+		if by := x.keeping(loops, m); len(by) > 0 {
+			f := m.flow
+			f.From = reach.From(w)
+			g = append(g, struct {
+				*attempt
+				by []int
+			}{x.attempt(s.Class, f), by})
+		}
+	}
+	x.groups = append(x.groups, g)
+	if k, comparable := x.likeness(s, loops, manners); comparable {
+		x.groupOf[k] = g
+	}
+}
+
+// likeness returns what the attempts of a tuple have in common with others, as far as
+// that is known: false where it is not, or there is nothing to compare.
+func (x *following) likeness(s reach.Selected, loops []int, manners []manner) (likeKey, bool) {
+	k := likeKey{fate: s.Fate}
+	if len(manners) == 0 || len(manners) > mostManners || x.fates[s.Fate] == nil {
+		return k, false
+	}
+	for _, i := range loops {
+		k.loops |= 1 << i
+	}
+	from := reach.From(s.Class[0])
+	for i, m := range manners {
+		if !slices.ContainsFunc(loops, func(i int) bool { return x.keeps(i, m) }) {
+			continue
+		}
+		f := m.flow
+		f.From = from
+		if k.likes[i] = x.pass.Reach.Alike(f, s.Class[0]); k.likes[i] == (reach.Likeness{}) {
+			return k, false
+		}
+	}
+	return k, true
 }
 
 // manner is how the requests of an answer, or some of them, fare.

@@ -30,6 +30,9 @@ type Selected struct {
 	To    Destination
 	Class []*model.Workload
 	By    uint64
+	// Fate is the same for classes that have the same answers for the destination,
+	// guarantees and the requests that show them aside.
+	Fate int32
 }
 
 // Tuples yields the destinations of the universe that want accepts, each with
@@ -123,6 +126,7 @@ func (s *selecting) word(at int, yield func(Selected) bool) bool {
 		bits  uint64
 		by    uint64
 		among []Places
+		fate  int32
 	}
 	var parts []part
 	var all uint64
@@ -140,7 +144,7 @@ func (s *selecting) word(at int, yield func(Selected) bool) bool {
 						continue
 					}
 				}
-				parts = append(parts, part{class, w, by, among})
+				parts = append(parts, part{class, w, by, among, g.fate})
 				all |= w
 			}
 		}
@@ -161,7 +165,7 @@ func (s *selecting) word(at int, yield func(Selected) bool) bool {
 					by &^= 1 << i
 				}
 			}
-			if by != 0 && !yield(Selected{s.Universe()[at*64+bit], p.class, by}) {
+			if by != 0 && !yield(Selected{s.Universe()[at*64+bit], p.class, by, p.fate}) {
 				return false
 			}
 		}
