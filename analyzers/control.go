@@ -230,6 +230,8 @@ type leak struct {
 	// more: there are more steered hosts than these.
 	more      bool
 	workloads []*model.Workload
+	// sorted is what requests returns, nil before it is asked.
+	sorted []control
 }
 
 // leakOf tries what is controlled of a workload's requests and keeps what no
@@ -268,13 +270,16 @@ func (l *leak) add(other leak, w *model.Workload) {
 	}
 	l.open = append(l.open, own(other.open)...)
 	l.stopped = append(l.stopped, own(other.stopped)...)
-	l.more = l.more || other.more
+	l.more, l.sorted = l.more || other.more, nil
 	l.workloads = append(l.workloads, w)
 }
 
 // requests are those that get out, or if there are none those that a
 // NetworkPolicy stops; steered ones first.
 func (l *leak) requests() []control {
+	if l.sorted != nil {
+		return l.sorted
+	}
 	list := slices.Clone(l.open)
 	if len(list) == 0 {
 		list = slices.Clone(l.stopped)
@@ -286,6 +291,7 @@ func (l *leak) requests() []control {
 		return 1
 	}
 	slices.SortStableFunc(list, func(a, b control) int { return rank(a) - rank(b) })
+	l.sorted = list
 	return list
 }
 

@@ -74,7 +74,7 @@ func (c *controls) leakAround(w *model.Workload) *leak {
 		list[i].Request.Bypass = true
 	}
 	l := leakOf(c.pass, list, more, anyTrace)
-	l.stopped = nil // a NetworkPolicy holds whatever the process may do
+	l.stopped, l.sorted = nil, nil // a NetworkPolicy holds whatever the process may do
 	return &l
 }
 

@@ -2,6 +2,7 @@ package analyzers
 
 import (
 	"fmt"
+	"slices"
 
 	networking "istio.io/api/networking/v1alpha3"
 
@@ -57,14 +58,12 @@ func runTenantOpens(p *Pass) {
 		}
 		byEntry[s.Object] = append(byEntry[s.Object], s)
 	}
+	others := map[string][]closedClass{} // than those of a namespace
 	for _, e := range entries {
-		var others []closedClass
-		for _, c := range closed {
-			if c.Class[0].Namespace != e.Namespace {
-				others = append(others, c)
-			}
+		if _, known := others[e.Namespace]; !known {
+			others[e.Namespace] = slices.DeleteFunc(slices.Clone(closed), func(c closedClass) bool { return c.Class[0].Namespace == e.Namespace })
 		}
-		in.reportTenant(e, byEntry[e], others)
+		in.reportTenant(e, byEntry[e], others[e.Namespace])
 	}
 }
 

@@ -4,7 +4,6 @@
 package reach
 
 import (
-	"slices"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -153,7 +152,7 @@ func New(sim *traffic.Simulation) *Reach {
 func (r *Reach) Trace(f flow.Flow) *flow.Trace { return r.Sim.Trace(f) }
 
 // Clients returns the workloads whose egress is asked for: all but gateways,
-// sorted by namespace, name and kind.
+// sorted by namespace, name and kind. The list is shared: do not change it.
 func (r *Reach) Clients() []*model.Workload {
 	if r.clients == nil {
 		for _, w := range r.Mesh.Workloads {
@@ -162,7 +161,7 @@ func (r *Reach) Clients() []*model.Workload {
 			}
 		}
 	}
-	return slices.Clone(r.clients)
+	return r.clients
 }
 
 // Classes returns the clients grouped so that the members of a group cannot be

@@ -53,7 +53,9 @@ func blocked(reason flow.Reason, status int) *flow.Trace {
 
 // after puts hops in front of what follows.
 func after(hops []flow.Hop, t *flow.Trace) *flow.Trace {
-	t.Hops = append(slices.Clone(hops), t.Hops...)
+	all := make([]flow.Hop, len(hops)+len(t.Hops)) // at once: most of what a walk makes are these
+	copy(all[copy(all, hops):], t.Hops)
+	t.Hops = all
 	return t
 }
 
