@@ -54,8 +54,8 @@ func (r *Reach) Select(selections []Selection) iter.Seq[Selected] {
 	return func(yield func(Selected) bool) {
 		s := r.newSelecting(selections[:min(len(selections), MaxSelections)])
 		// The rows of all classes are read in words: most of them are empty.
-		for at := range s.any {
-			if s.any[at] != 0 && !s.word(at, yield) {
+		for at := 0; at < len(s.any); at += inBlock {
+			if !s.block(at, yield) {
 				return
 			}
 		}
@@ -76,6 +76,8 @@ type selecting struct {
 	among [][]Places
 	// kept says by which selections answers are kept, of those in asked.
 	asked, kept map[int32]uint64
+	// parts are what the classes have of the words at hand.
+	parts [inBlock][]selectedPart
 }
 
 func (r *Reach) newSelecting(selections []Selection) *selecting {
@@ -119,35 +121,67 @@ func (r *Reach) newSelecting(selections []Selection) *selecting {
 	return s
 }
 
-// word yields the tuples of 64 destinations; false where no more are wanted.
-func (s *selecting) word(at int, yield func(Selected) bool) bool {
-	type part struct {
-		class []*model.Workload
-		bits  uint64
-		by    uint64
-		among []Places
-		fate  int32
+// inBlock is how many words are read of one set after the other: a line of the
+// processor's cache.
+const inBlock = 8
+
+// selectedPart is what a class has of 64 destinations, by the selections that keep it.
+type selectedPart struct {
+	class []*model.Workload
+	bits  uint64
+	by    uint64
+	among []Places
+	fate  int32
+}
+
+// block yields the tuples of some words of destinations; false where no more are
+// wanted.
+func (s *selecting) block(at int, yield func(Selected) bool) bool {
+	n := min(inBlock, len(s.any)-at)
+	var wanted uint64
+	for _, w := range s.any[at : at+n] {
+		wanted |= w
 	}
-	var parts []part
-	var all uint64
+	if wanted == 0 {
+		return true
+	}
+	for i := range s.parts {
+		s.parts[i] = s.parts[i][:0]
+	}
 	for i, place := range s.classes {
 		class := s.Reach.classes[place]
 		for _, g := range s.row(class[0]).groups {
-			w := g.set[at] & s.any[at]
-			if w == 0 {
-				continue
-			}
-			if by := s.keeps(g.fate, s.of[i]); by != 0 {
+			for j, w := range g.set[at : at+n] {
+				if w &= s.any[at+j]; w == 0 {
+					continue
+				}
+				by := s.keeps(g.fate, s.of[i])
+				if by == 0 {
+					break
+				}
 				among := s.among[i]
 				if among != nil {
-					if w &= s.acceptable(among, by, at); w == 0 {
+					if w &= s.acceptable(among, by, at+j); w == 0 {
 						continue
 					}
 				}
-				parts = append(parts, part{class, w, by, among, g.fate})
-				all |= w
+				s.parts[j] = append(s.parts[j], selectedPart{class, w, by, among, g.fate})
 			}
 		}
+	}
+	for j := range n {
+		if !s.word(at+j, s.parts[j], yield) {
+			return false
+		}
+	}
+	return true
+}
+
+// word yields the tuples of 64 destinations.
+func (s *selecting) word(at int, parts []selectedPart, yield func(Selected) bool) bool {
+	var all uint64
+	for i := range parts {
+		all |= parts[i].bits
 	}
 	for ; all != 0; all &= all - 1 {
 		bit := bits.TrailingZeros64(all)
@@ -155,9 +189,10 @@ func (s *selecting) word(at int, yield func(Selected) bool) bool {
 		for i, wanted := range s.wanted {
 			want |= wanted[at] >> bit & 1 << i
 		}
-		for _, p := range parts {
+		for i := range parts {
+			p := &parts[i]
 			by := p.by & want
-			if p.bits>>bit&1 == 0 {
+			if p.bits>>bit&1 == 0 || by == 0 {
 				continue
 			}
 			for i, places := range p.among {
