@@ -298,10 +298,16 @@ func (r authzRule) means(push *model.PushContext, w *model.Workload) bool {
 	}
 	return slices.ContainsFunc(r.GetFrom(), func(from *security.Rule_From) bool {
 		s := from.GetSource()
-		return accepts(who.test("principal"), s.GetPrincipals(), s.GetNotPrincipals()) &&
-			accepts(who.test("namespace"), s.GetNamespaces(), s.GetNotNamespaces()) &&
-			accepts(who.test("serviceAccount"), s.GetServiceAccounts(), s.GetNotServiceAccounts())
+		return who.among("principal", s.GetPrincipals(), s.GetNotPrincipals()) &&
+			who.among("namespace", s.GetNamespaces(), s.GetNotNamespaces()) &&
+			who.among("serviceAccount", s.GetServiceAccounts(), s.GetNotServiceAccounts())
 	})
+}
+
+// among reports whether some of the values, if there are any, and none of the others
+// are what a peer has of an attribute.
+func (p peer) among(attribute string, values, not []string) bool {
+	return len(values)+len(not) == 0 || accepts(p.test(attribute), values, not)
 }
 
 func accepts(test func(string) bool, values, not []string) bool {

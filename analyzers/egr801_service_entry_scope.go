@@ -207,10 +207,38 @@ func (in *intent) wants(a *attempt) []Related {
 	return out
 }
 
+// names reports whether a rule is about identities, and a client has one of them.
+func (in *intent) names(r authzRule, w *model.Workload) bool {
+	k := ruleOf{r.Policy, r.Index, nil}
+	byIdentity, known := in.naming[k]
+	if !known {
+		fields, _ := r.identityFields()
+		byIdentity = len(fields) > 0
+		in.naming[k] = byIdentity
+	}
+	if !byIdentity {
+		return false
+	}
+	k.client = w
+	named, known := in.naming[k]
+	if !known {
+		named = r.means(in.push, w)
+		in.naming[k] = named
+	}
+	return named
+}
+
+// ruleOf is a rule of a policy, and a client, nil for none.
+type ruleOf struct {
+	policy *model.AuthorizationPolicy
+	index  int
+	client *model.Workload
+}
+
 // grants reports whether a rule names a client's identity and a host, and where it
 // names the latter.
 func (in *intent) grants(r authzRule, w *model.Workload, h string) (field string, ok bool) {
-	if fields, _ := r.identityFields(); len(fields) == 0 || !r.means(in.push, w) {
+	if !in.names(r, w) {
 		return "", false
 	}
 	for _, n := range r.hosts() {

@@ -56,6 +56,9 @@ type intent struct {
 	wanted    map[*model.PushContext]*wanted
 	// asking are the fields of policies that ask who calls, see identityRules.
 	asking map[*model.Workload][]Related
+	// naming says of rules whether they are about identities, and of rules and clients
+	// whether they name one, see names.
+	naming map[ruleOf]bool
 	// leads are the steerings by where they lead, see leading.
 	leads *leads
 }
@@ -100,7 +103,7 @@ func readIntent(p *Pass) *intent {
 		services: serviceTables{}, declared: serviceTables{}, lowered: serviceTables{},
 		citations: map[citedKey]map[model.Place]bool{},
 		wanted:    map[*model.PushContext]*wanted{}, entered: map[*model.PushContext]*entered{}, mentions: map[*model.PushContext]map[string][]host.Name{},
-		servers: map[podPort]*podServers{}, leads: &leads{}, asking: map[*model.Workload][]Related{},
+		servers: map[podPort]*podServers{}, leads: &leads{}, naming: map[ruleOf]bool{}, asking: map[*model.Workload][]Related{},
 		routes: map[*model.PushContext]map[*manifest.Object]*model.MergedVirtualService{},
 	}
 	for _, e := range in.push.Mesh.ServiceEntries {

@@ -238,7 +238,7 @@ func TestPositionsOfFiles(t *testing.T) {
 	}
 	s2 := s.Objects[len(s.Objects)-40:] // more than are kept
 	for _, o := range s2[:20] {
-		if at := o.At("metadata.name"); at.Column != 1 || at.EndColumn != 0 || at != o.At("spec.hosts") {
+		if at := o.At("metadata.namespace"); at.Column != 1 || at.EndColumn != 0 || at != o.At("spec.hosts") {
 			t.Errorf("%s of a changed file is at %v", o, at)
 		}
 	}

@@ -56,7 +56,8 @@ type store struct {
 	seed maphash.Seed
 
 	mu     sync.Mutex
-	recent []*parsed        // the last one used is the last
+	recent []*parsed // the last one used is the last
+	places map[fieldOf]Position
 	lines  map[string]lines // of the files that lines were asked of
 	byName map[string]*file
 }
@@ -81,7 +82,16 @@ type lines struct {
 const (
 	keep      = 16
 	keepBytes = 1 << 20
+	// keepPlaces is how many positions of fields are kept: findings are sorted by
+	// theirs, and reports show each more than once.
+	keepPlaces = 1 << 14
 )
+
+// fieldOf is a field of an object.
+type fieldOf struct {
+	source *source
+	field  string
+}
 
 // tree parses the object's document, or takes it from what is kept; nil if the
 // file is not what it was.
@@ -154,8 +164,8 @@ func (f fragment) parse(of []byte, opts *Options) (roots []*yaml.Node, part *tex
 // the whole text otherwise.
 //
 // At parses the object's document again, from a file that it opens, unless it
-// was asked of this object lately. If the file has changed since, it is the
-// object's first line. It may be called from several goroutines.
+// was asked of this object or field lately. If the file has changed since, it is the
+// object's first line, but for a field that was asked of before. It may be called from several goroutines.
 func (o *Object) At(field string) Position {
 	if o.source == nil {
 		if o.Cause != nil {
@@ -163,7 +173,21 @@ func (o *Object) At(field string) Position {
 		}
 		return Position{}
 	}
-	return o.locate(func(t *tree) Position { return t.at(field) })
+	st := o.source.file.store
+	st.mu.Lock()
+	p, known := st.places[fieldOf{o.source, field}]
+	st.mu.Unlock()
+	if known {
+		return p
+	}
+	p = o.locate(func(t *tree) Position { return t.at(field) })
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.places == nil || len(st.places) == keepPlaces {
+		st.places = map[fieldOf]Position{}
+	}
+	st.places[fieldOf{o.source, field}] = p
+	return p
 }
 
 // AtKey returns the position of the key of a field: of "spec.hosts" the word
