@@ -45,7 +45,7 @@ func (g *egressGateway) witnessAlike(p *Pass, r authzRule, show func(*crossing) 
 		if c := g.send(p, class, f); c != nil {
 			shown = show(c)
 		}
-		known.add(p, class, f, sent, shown)
+		known.add(p, class, sent, shown)
 		return shown
 	})
 }
@@ -76,7 +76,7 @@ func (x *shownAlike) by(p *Pass, like reach.Likeness, class []*model.Workload) (
 	return once.shown, true
 }
 
-func (x *shownAlike) add(p *Pass, class []*model.Workload, f flow.Flow, sent []flow.Flow, shown *crossing) {
+func (x *shownAlike) add(p *Pass, class []*model.Workload, sent []flow.Flow, shown *crossing) {
 	once := &shownOnce{sent: sent, shown: shown}
 	for _, f := range sent {
 		like := p.Reach.Alike(f, class[0])
