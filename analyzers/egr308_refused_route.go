@@ -14,7 +14,7 @@ import (
 // parent does not take.
 func (in *intent) reportRefusedRoutes(twice map[string]bool) {
 	for _, r := range in.push.RefusedReferences() {
-		if twice[r.Object.String()] || twice[r.Parent()] || !slices.ContainsFunc(slices.Concat(r.Hosts, r.Listeners), in.registeredOutside) || r.Why == "" && in.maybeElsewhere(r) {
+		if twice[r.Object.String()] || twice[r.Parent()] || !slices.ContainsFunc(in.concerned(r), in.registeredOutside) || r.Why == "" && in.maybeElsewhere(r) {
 			continue
 		}
 		f := Finding{Object: r.Object, Field: r.Field, Severity: Error, Label: "bound to nothing"}
@@ -29,12 +29,30 @@ func (in *intent) reportRefusedRoutes(twice map[string]bool) {
 			}
 		}
 		f.Help = todo
-		f.Message = fmt.Sprintf("%s for %s refers to %s, which %s: its rules hold nowhere there; %s", r.Object, upTo3(hostNames(r.Hosts)), r.Parent(), why, todo)
+		subject := r.Object.String()
+		if len(r.Hosts) > 0 {
+			subject += " for " + upTo3(hostNames(r.Hosts))
+		}
+		f.Message = fmt.Sprintf("%s refers to %s, which %s: its rules hold nowhere there; %s", subject, r.Parent(), why, todo)
 		if g := in.kubeGateway(r.Namespace, r.Name); g != nil && r.Kind == "Gateway" {
 			f.Related = append(f.Related, Related{g.Object, "spec.listeners", "the listeners"})
 		}
 		in.pass.Report(f)
 	}
+}
+
+// concerned are the hosts that a reference is about: those of the route, of the
+// listeners, or of the ServiceEntry of which the name is misspelt.
+func (in *intent) concerned(r model.RefusedReference) []host.Name {
+	out := slices.Concat(r.Hosts, r.Listeners)
+	for _, e := range in.pass.Mesh.ServiceEntries {
+		if r.Kind == "ServiceEntry" && e.Namespace == r.Namespace && near(e.Name, r.Name) {
+			for _, h := range e.Spec.GetHosts() {
+				out = append(out, model.LowerHost(host.Name(h)))
+			}
+		}
+	}
+	return out
 }
 
 // registeredOutside reports whether a host is one that a ServiceEntry registers as no part of

@@ -133,7 +133,7 @@ func answering(t *flow.Trace, redirects map[model.Place]redirect) []redirect {
 // followed is the request of a client that does what a redirect says (istio
 // pilot/pkg/networking/core/route/route.go ApplyRedirect).
 func followed(r *networking.HTTPRedirect, f flow.Flow) flow.Flow {
-	next := flow.Flow{From: f.From, Method: f.Method, Headers: f.Headers}
+	next := flow.Flow{From: f.From, Method: f.Method} // another Host header, too
 	next.Scheme = cmp.Or(flow.Scheme(strings.ToLower(r.GetScheme())), f.Scheme)
 	next.Host = strings.ToLower(cmp.Or(r.GetAuthority(), f.Host))
 	next.Path = cmp.Or(r.GetUri(), f.Path)

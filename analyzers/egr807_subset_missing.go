@@ -132,9 +132,26 @@ func (in *intent) lostSubset(a *attempt) (k lostSubset, ok bool) {
 		if field, text, todo := in.overlooked(definer, proxy.Namespace, service.Namespace); field != "" {
 			k.object, k.field = definer.Object, field
 			k.text, k.todo = fmt.Sprintf("%s, which defines it, %s", definer, text), todo
+		} else if r := in.forOthers(h, proxy.Namespace); r != nil {
+			k.object, k.field = r.Object, "spec.workloadSelector"
+			k.text = fmt.Sprintf("%s, which is for other workloads of their namespace by its workloadSelector, hides %s, which defines it, from these too", r, definer)
+			k.todo = fmt.Sprintf("add a rule without workloadSelector to namespace %q that defines it", proxy.Namespace)
 		}
 	}
 	return k, true
+}
+
+// forOthers returns a DestinationRule for a host that only some workloads of a
+// namespace use, nil if there is none. Where a namespace has any rule for a host, no
+// other is looked for (istio pilot/pkg/model/push_context.go destinationRule,
+// sidecar.go SidecarScope.DestinationRule).
+func (in *intent) forOthers(h host.Name, namespace string) *model.DestinationRule {
+	for _, r := range in.push.Mesh.DestinationRules {
+		if r.Namespace == namespace && r.Spec.GetWorkloadSelector() != nil && h.SubsetOf(host.Name(strings.ToLower(string(model.ResolveHost(r.Spec.GetHost(), r.Namespace))))) {
+			return r
+		}
+	}
+	return nil
 }
 
 // visibleService returns the service of a host that proxies in a namespace see,
