@@ -16,9 +16,9 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "a policy at an egress gateway gives the port of the Service where the port of the pod counts",
 		What: "A rule in force at an egress gateway asks for a port (`ports`, or `destination.port`) that the gateway's Service has, but on which its pods do not listen: " +
-			"the Service leads it to another.",
+			"the Service leads it to another. Or a rule in force at a waypoint asks for ports of which no host that it is about has one, such as the `targetPort` of its ServiceEntry.",
 		Why: "A proxy compares the port that the connection came in on, which is the pod's: the Service's `targetPort`, often 8080 for 80 and 8443 for 443. " +
-			"A DENY for the Service's port denies nothing; an ALLOW for it allows nothing.",
+			"A DENY for the Service's port denies nothing; an ALLOW for it allows nothing. A waypoint knows requests by the port that the client called.",
 		Bad:  egressDoc(portDoc("443")),
 		Good: egressDoc(portDoc("8443")),
 		Fix:  "Give the port that the gateway's container listens on, or leave the port out.",
@@ -72,6 +72,7 @@ func (r authzRule) portLists() []portList {
 }
 
 func servicePort(p *Pass) {
+	reportWaypointPorts(p)
 	for _, g := range egressGateways(p) {
 		leads := g.servicePorts()
 		for _, policy := range slices.Concat(g.Policies.Deny, g.Policies.Allow) {

@@ -1,0 +1,48 @@
+package analyzers
+
+import (
+	"fmt"
+	"strings"
+
+	"istio.io/istio/pkg/config/host"
+
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+// reportLostAtWaypoint reports routes at waypoints that lead to a host, or a port of a
+// host, that nothing registers there.
+func (in *intent) reportLostAtWaypoint() {
+	type key struct {
+		route flow.Because
+		host  host.Name
+		port  int
+	}
+	var found byKey[key]
+	for _, a := range in.waypointAttempts() {
+		if a.Trace.Outcome != flow.Blocked || a.Trace.Reason != flow.NoCluster || len(a.Trace.Hops) == 0 {
+			continue
+		}
+		last := &a.Trace.Hops[len(a.Trace.Hops)-1]
+		port, _, h, ok := cluster(last.Cluster) // "inbound-vip|80|http|host"
+		if !ok || last.At != flow.AtWaypoint || inCluster(in.push, h) {
+			continue
+		}
+		for _, b := range last.Because {
+			if strings.HasSuffix(b.Object.Kind, "Route") || b.Object.Kind == "VirtualService" {
+				found.add(key{b, h, port}, a)
+				break
+			}
+		}
+	}
+	for _, k := range found.keys {
+		c := found.of[k]
+		what, todo := fmt.Sprintf("to %s, which nothing registers for the waypoint", k.host), "add a ServiceEntry for it that the waypoint's namespace sees"
+		if s := visibleService(in.push, k.host, namespaceOf(c.first.Trace.Hops[len(c.first.Trace.Hops)-1].Proxy)); s != nil {
+			what, todo = fmt.Sprintf("to port %d of %s, which %s does not have", k.port, k.host, s.Object), "send it to a port that is registered, or register this one"
+		}
+		in.pass.Report(c.finding(Finding{
+			Object: k.route.Object, Field: k.route.Field, Severity: Error, Label: "the way through the waypoint ends here", Help: todo,
+			Message: fmt.Sprintf("%s sends requests for %s at the waypoint %s: requests of %s fail; %s", k.route.Object, upTo3(c.hosts), what, upTo3(c.workloads()), todo),
+		}))
+	}
+}
