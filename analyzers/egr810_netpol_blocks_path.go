@@ -24,7 +24,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "A NetworkPolicy stops the mesh's own path",
 		What: "NetworkPolicies of pods with a proxy do not let them reach istiod (15012), DNS (53), the pods of the egress gateway on the port on which these listen, " +
-			"or the waypoint (15008); or they close the egress gateway or the waypoint itself.",
+			"or the waypoint (15008); or they close the egress gateway or the waypoint itself, or let none of the clients in there.",
 		Why: "A sidecar without istiod gets neither configuration nor certificates, and the pod does not become ready. A policy is about the ports of pods, not those of Services: " +
 			"one that allows 443 to a gateway whose pods listen on 8443 allows nothing. DNS falls back to TCP for long answers.",
 		Bad:  egressDoc(meshOnlyDoc("443")),
@@ -100,6 +100,7 @@ func runNetpolBlocksPath(p *Pass) {
 	}
 	in := intentOf(p)
 	in.closedGateways()
+	in.closedEntrances()
 	g := &gathered{workloads: map[unmet][]*model.Workload{}, proofs: map[unmet]*proof{}, needs: map[string][]netpol.Need{}}
 	for _, class := range p.Reach.Classes() {
 		if !p.inMesh(class[0]) {
