@@ -187,9 +187,12 @@ func (in *intent) routedAs(s *model.Service, port *model.Port) flow.Scheme {
 // openedAsTCP reports whether a request gets out by a port that is declared as TCP,
 // although a route to a gateway expects something else there.
 func (in *intent) openedAsTCP(a *attempt) bool {
-	entry, _, field := a.entry()
-	return entry != nil && slices.ContainsFunc(in.push.Services(), func(s *model.Service) bool {
-		return s.Object == entry && slices.ContainsFunc(s.Ports, func(port *model.Port) bool { return port.Field == field && in.routedAs(s, port) != "" })
+	object, _, field := a.entry()
+	e := in.entries[object]
+	return e != nil && slices.ContainsFunc(e.Spec.GetHosts(), func(h string) bool {
+		return slices.ContainsFunc(in.declaring(in.push, model.LowerHost(host.Name(h))), func(s *model.Service) bool {
+			return s.Object == object && slices.ContainsFunc(s.Ports, func(port *model.Port) bool { return port.Field == field && in.routedAs(s, port) != "" })
+		})
 	})
 }
 

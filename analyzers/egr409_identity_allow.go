@@ -73,7 +73,7 @@ func reportIdentityAllow(p *Pass, g *egressGateway, policy *model.AuthorizationP
 	w := g.witness(p, []authzRule{r}, func(_ authzRule, c *crossing) *crossing {
 		// A certificate of the gateway's own does not tell who calls, whether clients
 		// accept it or not.
-		stopped := c.deniedBy(policy) || !g.admitsUnknown() && c.Trace.Outcome == flow.Unknown && c.Trace.Reason == flow.CustomCert
+		stopped := c.deniedBy(policy) || c.Trace.Outcome == flow.Unknown && c.Trace.Reason == flow.CustomCert && !g.admitsUnknown()
 		return c.when(r.means(g.push, c.Class[0]) && stopped && c.identity() == identityNone && r.onPort(c) && blind.add(c))
 	})
 	if w == nil {
