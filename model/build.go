@@ -53,6 +53,7 @@ func Build(set *manifest.Set, opts Options) *Mesh {
 		}
 	}
 	m.addUnfilled(set.Rejected)
+	m.findUnfilled(set.Rejected)
 	m.addWorkloads(workloads)
 	m.configure(objects)
 	m.addImplied()

@@ -99,7 +99,7 @@ func (d *decoding) istio(k *istioKind) any {
 			// Probably the cause: what is required is there by another name.
 			last.Help = fmt.Sprintf("write %q in place of %q, the protobuf name, which an API server drops", byProto[0].json, byProto[0].name)
 		}
-		return value
+		return d.unfilledRefusal(value, tree)
 	}
 	effect := "it decides nothing"
 	if takesProtoNames(d.object) {

@@ -161,6 +161,8 @@ type Mesh struct {
 	// none does.
 	meshNetworks *manifest.Object
 	dualStack    *KubeService
+	// unfilled are the AuthorizationPolicies with placeholders.
+	unfilled []*unfilledAuthorization
 	// gatewayParameters are ConfigMaps to which Gateways may refer.
 	gatewayParameters []*Resource[*gatewayParameters]
 	// versions are the versions of Istio that installations ask for.

@@ -13,8 +13,8 @@ import (
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
-// Doubt is a field of a mesh configuration whose value nobody knows: a placeholder
-// stands there, or what the input says of it reaches no istiod.
+// Doubt is a field of a mesh configuration or of policies whose value nobody knows: a
+// placeholder stands there, or what the input says of it reaches no istiod.
 type Doubt struct {
 	// Place is where the placeholder stands, Setting its name in the mesh
 	// configuration, and Text what stands there, "" if it is no placeholder.
@@ -25,23 +25,31 @@ type Doubt struct {
 	// Taken and Other are two values that it may have, of which the mesh has the first.
 	Taken, Other string
 
+	// Policies: the placeholders of all policies, of which that at Place is the first;
+	// who refuses a request that is refused either way is not said to be unknown.
+	Policies bool
+
 	config *MeshConfig
 	set    func(*meshconfig.MeshConfig)
+	other  func(*Mesh) *Mesh
 }
 
-// Doubts are the fields of all mesh configurations that decide about requests and
-// that a placeholder leaves open.
+// Doubts are the fields of all mesh configurations and AuthorizationPolicies that
+// decide about requests and that a placeholder leaves open.
 func (m *Mesh) Doubts() []Doubt {
 	var out []Doubt
 	for _, c := range m.Configs() {
 		out = append(out, c.doubts...)
 	}
-	return out
+	return append(out, m.policyDoubts()...)
 }
 
 // Otherwise returns the mesh with the other value of a doubt. It shares all else
 // with m.
 func (m *Mesh) Otherwise(d Doubt) *Mesh {
+	if d.other != nil {
+		return d.other(m)
+	}
 	c := *d.config
 	c.MeshConfig = protomarshal.Clone(d.config.MeshConfig)
 	d.set(c.MeshConfig)

@@ -1,0 +1,84 @@
+package traffic_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
+	"github.com/egresslint/egresslint/model/traffic"
+)
+
+// What an AuthorizationPolicy with a placeholder decides is unknown, be it one that the
+// API server refuses as it stands or one that it admits; what others decide is not.
+func TestPlaceholdersInAuthorizationPolicies(t *testing.T) {
+	const mesh = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: shop, labels: {app: cart}}
+spec: {serviceAccountName: cart, containers: [{name: cart, image: i}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: pay, namespace: shop, labels: {app: pay}}
+spec: {containers: [{name: pay, image: i, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pay, namespace: shop}
+spec: {selector: {app: pay}, ports: [{name: http, port: 8080}]}
+`
+	policy := func(name, spec string) string {
+		return "---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: " + name + ", namespace: shop}\nspec: {" + spec + "}\n"
+	}
+	const (
+		open     = "rules: [{from: [{source: {namespaces: ['${CLIENTS}']}}]}]"
+		refused  = "rules: [{from: [{source: {ipBlocks: ['${CIDR}']}}]}]"
+		literal  = "rules: [{from: [{source: {namespaces: [shop]}}]}]"
+		nobody   = "rules: [{from: [{source: {namespaces: [other]}}]}]"
+		selected = ", selector: {matchLabels: {app: pay}}"
+		others   = ", selector: {matchLabels: {app: other}}"
+	)
+	for _, test := range []struct{ name, policies, want string }{
+		{"none", "", "allowed in_mesh"},
+		{"ALLOW", policy("a", "action: ALLOW, "+open), "unknown template"},
+		{"ALLOW that selects it", policy("a", "action: ALLOW, "+open+selected), "unknown template"},
+		{"ALLOW that selects others", policy("a", "action: ALLOW, "+open+others), "allowed in_mesh"},
+		{"ALLOW beside one that allows", policy("a", "action: ALLOW, "+open) + policy("b", "action: ALLOW, "+literal), "allowed in_mesh"},
+		{"ALLOW beside one that does not", policy("a", "action: ALLOW, "+open) + policy("b", "action: ALLOW, "+nobody), "unknown template"},
+		{"ALLOW with a rule that allows", policy("a", "action: ALLOW, "+strings.Replace(open, "]}}]}]", "]}}]}, {from: [{source: {namespaces: [shop]}}]}]", 1)), "allowed in_mesh"},
+		{"ALLOW under one that denies", policy("a", "action: ALLOW, "+open) + policy("b", "action: DENY, "+literal), "blocked rbac_denied"},
+		{"ALLOW that selects nobody knows whom", policy("a", "action: ALLOW, selector: {matchLabels: {app: '${APP}'}}, "+nobody), "unknown template"},
+		{"DENY", policy("a", "action: DENY, "+open), "unknown template"},
+		{"DENY that selects others", policy("a", "action: DENY, "+open+others), "allowed in_mesh"},
+		{"DENY that selects nobody knows whom", policy("a", "action: DENY, selector: {matchLabels: {app: '${APP}'}}, "+literal), "unknown template"},
+		{"DENY beside one that denies", policy("a", "action: DENY, "+open) + policy("b", "action: DENY, "+literal), "blocked rbac_denied"},
+		{"DENY where nothing is allowed", policy("a", "action: DENY, "+open) + policy("b", "action: ALLOW, "+nobody), "blocked rbac_denied"},
+		{"AUDIT", policy("a", "action: AUDIT, "+open), "allowed in_mesh"},
+		{"refused ALLOW", policy("a", "action: ALLOW, "+refused), "unknown template"},
+		{"refused ALLOW that selects others", policy("a", "action: ALLOW, "+refused+others), "allowed in_mesh"},
+		{"refused DENY", policy("a", "action: DENY, "+refused), "unknown template"},
+		{"refused ALLOW beside one that does not", policy("a", "action: ALLOW, "+refused) + policy("b", "action: ALLOW, "+nobody), "unknown template"},
+		{"unknown action", policy("a", "action: '${ACTION}', "+literal), "unknown template"},
+		{"unknown action of others", policy("a", "action: '${ACTION}', "+literal+others), "allowed in_mesh"},
+		{"refused for something else", policy("a", "action: SOMETHING, "+literal), "allowed in_mesh"},
+		{"one of Istio's own patterns", policy("a", "action: DENY, rules: [{to: [{operation: {paths: ['/{*}/{**}']}}]}]"), "allowed in_mesh"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m, _, err := model.Load(context.Background(), manifest.Options{Paths: []manifest.Path{{Name: "-"}}, Stdin: strings.NewReader(mesh + test.policies)}, model.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			trace := traffic.New(m).Trace(flow.Flow{From: "shop/cart", Host: "pay.shop.svc.cluster.local", Port: 8080, Scheme: flow.HTTP})
+			if got := string(trace.Outcome) + " " + string(trace.Reason); got != test.want {
+				t.Errorf("%s (%s), want %s", got, trace.Detail, test.want)
+			}
+		})
+	}
+}
