@@ -222,17 +222,36 @@ func (in *intent) noServerName(l *leg, a *attempt) *fault {
 		}
 	}
 	if !strings.EqualFold(sni, a.To.Host) {
-		place, _ := in.tlsPlace(l, a.Class[0])
-		if place.Object == nil {
-			place = model.Place{Object: a.By.Object, Field: a.By.To}
-		}
-		if field, ok := strings.CutSuffix(place.Field, ".mode"); ok {
-			place.Field = field + ".sni"
-		}
+		place := in.namePlace(l, a)
 		return &fault{place.Object, place.Field, fmt.Sprintf("the sidecar announces server name %q, which no server on port %d has", sni, l.port),
 			fmt.Sprintf("set sni %q", a.To.Host)}
 	}
 	return in.noServer(l, a, servers)
+}
+
+// namePlace is the node that decides which server name the sidecar announces.
+func (in *intent) namePlace(l *leg, a *attempt) model.Place {
+	place, _ := in.tlsPlace(l, a.Class[0])
+	if place.Object == nil {
+		return model.Place{Object: a.By.Object, Field: a.By.To}
+	}
+	if field, ok := strings.CutSuffix(place.Field, ".mode"); ok {
+		place.Field = field + ".sni"
+	}
+	return place
+}
+
+// otherName: the server name that the sidecar announces leads to a server without the
+// host, while another one on the port has it; nil otherwise.
+func (in *intent) otherName(l *leg, a *attempt, took *model.GatewayServer, servers []*model.GatewayServer) *fault {
+	h := host.Name(a.To.Host)
+	if serves(took, h) || l.client.SNI == "" || strings.EqualFold(l.client.SNI, a.To.Host) ||
+		!slices.ContainsFunc(servers, func(s *model.GatewayServer) bool { return serves(s, h) }) {
+		return nil
+	}
+	place := in.namePlace(l, a)
+	return &fault{place.Object, place.Field, fmt.Sprintf("the sidecar announces server name %q, by which %s takes it, and that has not the host", l.client.SNI, took.Title()),
+		fmt.Sprintf("set sni %q", a.To.Host)}
 }
 
 // noHost: an HTTP server takes the request, but has no route for it.
@@ -242,13 +261,16 @@ func (in *intent) noHost(l *leg, a *attempt) *fault {
 		return nil // routes there are, with conditions that nobody meets
 	}
 	servers, skipped := in.serversAt(l)
+	h := host.Name(a.To.Host)
 	if l.client.TLS != "" {
 		if s := in.server(l, a.Trace, a.To.Host); s != nil {
+			if f := in.otherName(l, a, s, servers); f != nil {
+				return f
+			}
 			servers = []*model.GatewayServer{s}
 		}
 	}
 	servers = slices.DeleteFunc(slices.Clone(servers), func(s *model.GatewayServer) bool { return !s.HTTP() })
-	h := host.Name(a.To.Host)
 	if i := slices.IndexFunc(servers, func(s *model.GatewayServer) bool { return serves(s, h) }); i >= 0 {
 		return in.routeFault(l, a, servers[i])
 	}
