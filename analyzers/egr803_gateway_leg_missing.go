@@ -13,7 +13,8 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "Requests are sent to an egress gateway that does not take or does not forward them",
 		What: "A route of the mesh sends a host to an egress gateway, and there is no server, no route or no registered host for it there: another port number, another host or server name, " +
-			"a VirtualService that is not bound to the Gateway or not visible to it, an `http` route for a TLS server, a destination that the gateway does not know. Or a route at a waypoint leads to a host that the waypoint does not know.",
+			"a VirtualService that is not bound to the Gateway or not visible to it, an `http` route for a TLS server, a destination that the gateway does not know. Or a route at a waypoint leads to a host that the waypoint does not know; " +
+			"or a gateway sends requests for one registered host to another, as they come.",
 		Why: "The way through an egress gateway has two legs, and each is configured in several objects that have to agree. Where the second leg is missing clients get 404, 503 or a reset. " +
 			"Gateway servers name ports of the gateway's Service, and `match.port` of the gateway's route names the server's port. " +
 			"What the gateway sees is decided by the namespace of its pods, not by that of the Gateway object.",
@@ -53,6 +54,7 @@ func runLegMissing(p *Pass) {
 	}
 	in.reportUnreadRoutes()
 	in.reportLostAtWaypoint()
+	in.reportOtherHosts()
 	for _, k := range found.keys {
 		c, f := found.of[k], faults[k]
 		p.Report(c.finding(Finding{
