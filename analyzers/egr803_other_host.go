@@ -29,7 +29,8 @@ func (in *intent) reportOtherHosts() {
 		}
 		e, h := exitOf(a.Trace), host.Name(strings.ToLower(a.To.Host))
 		if e == nil || e.At != flow.AtGateway || h.SubsetOf(e.host) || e.route.Object == nil || inCluster(in.push, e.host) ||
-			!in.registeredOutside(h) || !in.registeredOutside(model.LowerHost(e.host)) || in.rewrites(e.route) {
+			!in.registeredOutside(h) || !in.registeredOutside(model.LowerHost(e.host)) || in.rewrites(e.route) ||
+			in.rewrites(flow.Because{Object: a.By.Object, Field: a.By.To}) {
 			continue
 		}
 		l := in.legOf(a.Trace)
