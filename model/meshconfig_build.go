@@ -40,10 +40,12 @@ type configuring struct {
 	injectors  map[string][]*injector
 	istiods    map[string][]*istiod
 	unrendered []*manifest.Object
-	// taken are the ConfigMaps that are read, and applications an example of the
+	// taken are the ConfigMaps that some control plane reads, unreads those that one
+	// does not, and meshOf what each holds; applications are an example of the
 	// workloads of each namespace that holds nothing of Istio.
-	taken        []*manifest.Object
-	applications map[string]*Workload
+	taken, unreads map[*manifest.Object]bool
+	meshOf         map[*manifest.Object]map[string]any
+	applications   map[string]*Workload
 }
 
 // candidates are the installations of one revision, in the order of the input.
@@ -75,6 +77,7 @@ func (m *Mesh) configure(objects []*manifest.Object) {
 	c := &configuring{
 		mesh: m, byRevision: map[string]*candidates{}, shared: map[string][]*installation{},
 		injectors: map[string][]*injector{}, istiods: map[string][]*istiod{}, flagged: map[string]any{}, sailRevisions: map[string]string{},
+		taken: map[*manifest.Object]bool{}, unreads: map[*manifest.Object]bool{}, meshOf: map[*manifest.Object]map[string]any{},
 	}
 	c.readFlags()
 	c.collect(objects)
@@ -141,6 +144,7 @@ func (c *configuring) collect(objects []*manifest.Object) {
 			case v.hasMesh:
 				in := mapInstallation(o, v)
 				c.shared[o.Name] = append(c.shared[o.Name], in)
+				c.meshOf[o] = in.mesh
 				if revision, ok := azureRevision(o); ok {
 					c.candidates(revision).shared = o.Name
 				} else if named(o.Name, meshMapName) {

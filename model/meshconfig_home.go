@@ -159,7 +159,7 @@ func (c *configuring) take(all []*manifest.Object, chosen, of int, what string) 
 	if chosen < 0 {
 		return
 	}
-	c.taken = append(c.taken, all[chosen])
+	c.taken[all[chosen]] = true
 	if of > 1 {
 		c.mesh.note("%d ConfigMaps hold the %s: %s is taken", of, what, title(all[chosen]))
 	}
@@ -209,15 +209,11 @@ func located(o *manifest.Object) string {
 
 func (c *configuring) unread(o *manifest.Object, revision, home, why string) {
 	m := c.mesh
-	if slices.ContainsFunc(m.UnreadConfigs, func(u UnreadConfig) bool { return u.Object == o }) {
+	if c.unreads[o] {
 		return
 	}
-	u := UnreadConfig{Object: o, Revision: revision, Home: printable(home), Why: why, Unplaced: isUnplaced(o)}
-	for _, in := range c.shared[o.Name] {
-		if in.object == o {
-			u.mesh = in.mesh
-		}
-	}
+	c.unreads[o] = true
+	u := UnreadConfig{Object: o, Revision: revision, Home: printable(home), Why: why, Unplaced: isUnplaced(o), mesh: c.meshOf[o]}
 	m.UnreadConfigs = append(m.UnreadConfigs, u)
 }
 
@@ -225,7 +221,7 @@ func (c *configuring) unread(o *manifest.Object, revision, home, why string) {
 // reads, and notes the others.
 func (c *configuring) settleUnread() {
 	m := c.mesh
-	m.UnreadConfigs = slices.DeleteFunc(m.UnreadConfigs, func(u UnreadConfig) bool { return slices.Contains(c.taken, u.Object) })
+	m.UnreadConfigs = slices.DeleteFunc(m.UnreadConfigs, func(u UnreadConfig) bool { return c.taken[u.Object] })
 	const most = 5
 	for i, u := range m.UnreadConfigs {
 		if u.Object == m.meshNetworks {
@@ -250,8 +246,9 @@ func (c *MeshConfig) assume(text string) {
 // lastOf says that an object which the input defines several times, and not always
 // alike, is taken as it is defined last; "" for any other.
 func (m *Mesh) lastOf(o *manifest.Object) string {
+	name := o.String()
 	for _, p := range m.Problems {
-		if p.Kind == manifest.Conflict && p.Object == o.String() {
+		if p.Kind == manifest.Conflict && p.Object == name {
 			return printable(fmt.Sprintf("%s is defined in %s, too, and differs there: the last definition counts", title(o), p.Position))
 		}
 	}

@@ -144,11 +144,21 @@ func (m *Mesh) findUnfilled(rejected []*manifest.Object) {
 	for _, p := range m.AuthorizationPolicies {
 		if u := unfilledAdmission(p); u != nil {
 			m.unfilled = append(m.unfilled, u)
-			m.note("%s holds the placeholder %s, and answers that depend on it are unknown: fill it in before", title(u.object), u.text)
 		}
 	}
+	if n := len(m.unfilled); n > 0 {
+		u, more := m.unfilled[0], ""
+		if n > 1 {
+			more = fmt.Sprintf(", as %d more AuthorizationPolicies hold one", n-1)
+		}
+		m.note("%s holds the placeholder %s%s, and answers that depend on it are unknown: fill it in before", title(u.object), u.text, more)
+	}
+	complete := map[string]bool{}
+	for _, p := range m.AuthorizationPolicies {
+		complete[p.ID()] = true
+	}
 	for _, o := range rejected {
-		if u, ok := o.Value.(*unfilledAuthorization); ok && !slices.ContainsFunc(m.AuthorizationPolicies, func(p *AuthorizationPolicy) bool { return p.ID() == o.ID() }) {
+		if u, ok := o.Value.(*unfilledAuthorization); ok && !complete[o.ID()] {
 			m.unfilled = append(m.unfilled, u)
 		}
 	}

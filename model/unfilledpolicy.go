@@ -53,8 +53,12 @@ func (d *decoding) unfilledPolicy(value any) any {
 // addUnfilled keeps what is certain of NetworkPolicies with placeholders, unless the
 // input holds a complete one of the same name.
 func (m *Mesh) addUnfilled(rejected []*manifest.Object) {
+	complete := map[string]bool{}
+	for _, np := range m.NetworkPolicies {
+		complete[np.ID()] = true
+	}
 	for _, o := range rejected {
-		if _, ok := o.Value.(*UnfilledPolicy); ok && !slices.ContainsFunc(m.NetworkPolicies, func(np *NetworkPolicy) bool { return np.ID() == o.ID() }) {
+		if _, ok := o.Value.(*UnfilledPolicy); ok && !complete[o.ID()] {
 			m.Unmodelled = append(m.Unmodelled, o)
 		}
 	}
