@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"istio.io/istio/pkg/config/host"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
@@ -109,8 +111,12 @@ func (in *controls) reportOpen(ns string, clients []*model.Workload, locked map[
 	default:
 		return
 	}
+	beside := ""
 	if object, field := unmeantPolicy(p, ns); object != nil {
 		f.Object, f.Field = object, field
+	} else if np := selectingNobody(p, ns); np != nil {
+		f.Object, f.Field, f.Label = np.Object, "spec.podSelector", "selects none of them"
+		beside = fmt.Sprintf(" (NetworkPolicy %s, which restricts egress, selects no pod)", np.ID())
 	}
 	witness := p.around(clients[0], worldPort, flow.TLS, "")
 	if witness.Trace.Outcome != flow.Allowed {
@@ -120,8 +126,8 @@ func (in *controls) reportOpen(ns string, clients []*model.Workload, locked map[
 	if purpose.Because.Object != nil {
 		f.Related = append(f.Related, purpose.Because)
 	}
-	f.Message = fmt.Sprintf("namespace %s has no network policy that keeps %s from the internet: a process that goes around its proxy gets out, and %s; close the namespace with a NetworkPolicy",
-		ns, upTo3(f.Workloads), effect)
+	f.Message = fmt.Sprintf("namespace %s has no network policy that keeps %s from the internet%s: a process that goes around its proxy gets out, and %s; close the namespace with a NetworkPolicy",
+		ns, upTo3(f.Workloads), beside, effect)
 	policy := lockdown(in.intent, ns, clients)
 	if f.Object == at.object { // a policy that means to is mended, not joined
 		f.Edits = []Edit{{Object: f.Object, Text: policy}}
@@ -166,6 +172,21 @@ func (in *intent) standIns() map[*model.Workload]bool {
 		}
 	}
 	return out
+}
+
+// selectingNobody returns a NetworkPolicy of a namespace that restricts egress and
+// certainly selects none of its workloads, nil if there is none.
+func selectingNobody(p *Pass, ns string) *model.NetworkPolicy {
+	for _, np := range p.Mesh.NetworkPolicies {
+		s, err := metav1.LabelSelectorAsSelector(&np.Spec.Spec.PodSelector)
+		if np.Namespace != ns || err != nil || !isolatesEgress(np) || slices.ContainsFunc(p.Mesh.Workloads, func(w *model.Workload) bool {
+			return w.Namespace == ns && (w.PodUnknown != "" || s.Matches(labels.Set(w.Labels)))
+		}) {
+			continue
+		}
+		return np
+	}
+	return nil
 }
 
 // unmeantPolicy returns a NetworkPolicy of a namespace that means to restrict
