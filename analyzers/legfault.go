@@ -334,6 +334,10 @@ func (in *intent) notRegistered(l *leg, a *attempt) *fault {
 	if subset != "" {
 		return nil
 	}
+	if s := in.nearEntry(string(h)); hidden == nil && s != nil {
+		return &fault{s.Object, s.HostField, fmt.Sprintf("the gateway's route leads to %s, which nothing registers, and %s registers %q", h, s.Object, s.Hostname),
+			fmt.Sprintf("is %q meant?", h)}
+	}
 	if hidden == nil {
 		return &fault{route.Object, route.Field + name, fmt.Sprintf("the gateway's route leads to %s, which nothing registers", h), "add a ServiceEntry for it that the gateway's namespace sees"}
 	}
