@@ -3,7 +3,6 @@ package analyzers
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
@@ -14,9 +13,6 @@ import (
 // pilot/pkg/model/credentials/resource.go ParseResourceName).
 func (in *intent) reportSecretElsewhere(s tlsSetting) {
 	name := s.GetCredentialName()
-	if strings.Contains(name, "/") {
-		return
-	}
 	have := func(namespace string) *manifest.Object {
 		for _, o := range in.pass.Mesh.Secrets {
 			if (o.Name == name || o.Name == name+"-cacert") && (namespace == "" || o.Namespace == namespace) {
