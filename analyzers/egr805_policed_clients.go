@@ -23,27 +23,48 @@ type policedUse struct {
 // these alone, see grantedHosts.
 func (in *intent) policedClients(namespace string) policedUse {
 	var u policedUse
+	for _, p := range in.peerRules() {
+		i := slices.IndexFunc(p.values, func(v identityValue) bool { return !v.not && speaksOf(v, p.rule.Policy.Namespace, namespace) })
+		if i < 0 {
+			continue
+		}
+		shown := Related{p.rule.Policy.Object, p.values[i].field, fmt.Sprintf("%s at egress gateway %s is about clients of namespace %q", p.rule, p.gateway.ID(), namespace)}
+		for _, s := range p.gateway.Steers {
+			if h := host.Name(strings.ToLower(string(s.Host))); !p.rule.names(string(h)) && !slices.Contains(u.hosts, h) {
+				u.hosts, u.shown = append(u.hosts, h), append(u.shown, shown)
+			}
+		}
+	}
+	return u
+}
+
+// peerRule is a rule in force at a gateway that names identities.
+type peerRule struct {
+	gateway *egressGateway
+	rule    authzRule
+	values  []identityValue
+}
+
+// peerRules returns those of which policedClients speaks, found once.
+func (in *intent) peerRules() []peerRule {
+	if *in.peers != nil {
+		return *in.peers
+	}
+	out := []peerRule{}
 	for _, g := range in.gateways {
 		for _, policy := range g.enforcedPolicies() {
 			for _, r := range rulesOf(policy) {
 				if !denies(policy) && len(r.hosts()) > 0 {
 					continue
 				}
-				values := r.identityValues()
-				i := slices.IndexFunc(values, func(v identityValue) bool { return !v.not && speaksOf(v, policy.Namespace, namespace) })
-				if i < 0 {
-					continue
-				}
-				shown := Related{policy.Object, values[i].field, fmt.Sprintf("%s at egress gateway %s is about clients of namespace %q", r, g.ID(), namespace)}
-				for _, s := range g.Steers {
-					if h := host.Name(strings.ToLower(string(s.Host))); !r.names(string(h)) && !slices.Contains(u.hosts, h) {
-						u.hosts, u.shown = append(u.hosts, h), append(u.shown, shown)
-					}
+				if values := r.identityValues(); len(values) > 0 {
+					out = append(out, peerRule{g, r, values})
 				}
 			}
 		}
 	}
-	return u
+	*in.peers = out
+	return out
 }
 
 // names reports whether a rule names a host.

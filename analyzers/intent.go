@@ -59,6 +59,8 @@ type intent struct {
 	// naming says of rules whether they are about identities, and of rules and clients
 	// whether they name one, see names.
 	naming map[ruleOf]bool
+	// peers are the rules that name identities, see peerRules.
+	peers *[]peerRule
 	// leads are the steerings by where they lead, see leading.
 	leads *leads
 }
@@ -103,7 +105,7 @@ func readIntent(p *Pass) *intent {
 		services: serviceTables{}, declared: serviceTables{}, lowered: serviceTables{},
 		citations: map[citedKey]map[model.Place]bool{},
 		wanted:    map[*model.PushContext]*wanted{}, entered: map[*model.PushContext]*entered{}, mentions: map[*model.PushContext]map[string][]host.Name{},
-		servers: map[podPort]*podServers{}, leads: &leads{}, naming: map[ruleOf]bool{}, asking: map[*model.Workload][]Related{},
+		servers: map[podPort]*podServers{}, leads: &leads{}, peers: new([]peerRule), naming: map[ruleOf]bool{}, asking: map[*model.Workload][]Related{},
 		routes: map[*model.PushContext]map[*manifest.Object]*model.MergedVirtualService{},
 	}
 	for _, e := range in.push.Mesh.ServiceEntries {
