@@ -33,12 +33,16 @@ type attempt struct {
 // and kind of address, and for each set of requests that fare alike; only those
 // whose fate keep accepts, and of clients and destinations with one that reasons
 // names, if any is named. They come by destination, then by class.
+//
+//go:noinline
 func (in *intent) attempts(want func(reach.Destination) bool, keep func(flow.Via, flow.Reason) bool, reasons ...flow.Reason) iter.Seq[*attempt] {
 	return in.attemptsOf(want, nil, keep, reasons...)
 }
 
 // attemptsOf is attempts for the destinations and clients, of each class the first,
 // that both, if it is set, accepts.
+//
+//go:noinline
 func (in *intent) attemptsOf(want func(reach.Destination) bool, both func(reach.Destination, *model.Workload) bool,
 	keep func(flow.Via, flow.Reason) bool, reasons ...flow.Reason,
 ) iter.Seq[*attempt] {
@@ -47,11 +51,17 @@ func (in *intent) attemptsOf(want func(reach.Destination) bool, both func(reach.
 
 // attemptsAmong is attempts for the destinations that may be of interest to a client,
 // of each class the first. They have no traces: see traced.
+//
+//go:noinline
 func (in *intent) attemptsAmong(want func(reach.Destination) bool, among func(*model.Workload) reach.Places, keep func(flow.Via, flow.Reason) bool) iter.Seq[*attempt] {
 	return in.inquire(&inquiry{want: want, among: among, keep: keep, untraced: true})
 }
 
-// inquire runs the loop of a rule.
+// inquire runs the loop of a rule. What rules loop over is not inlined here and
+// elsewhere: each loop would be a copy of it, which makes the program larger by a
+// hundred kilobytes and no faster.
+//
+//go:noinline
 func (in *intent) inquire(q *inquiry) iter.Seq[*attempt] {
 	return func(yield func(*attempt) bool) {
 		p := in.pass
@@ -102,6 +112,8 @@ func flowsOf(a reach.Answer, keep func(flow.Via, flow.Reason) bool) []flow.Flow 
 // steered are the attempts for hosts that some route sends to a gateway, without
 // those that end at the client's sidecar as unknown to it or go around it; with
 // reasons as attempts has them.
+//
+//go:noinline
 func (in *intent) steered(reasons ...flow.Reason) iter.Seq[*attempt] {
 	if len(in.steerings) == 0 {
 		return func(func(*attempt) bool) {}
@@ -117,6 +129,8 @@ func keptSteered(via flow.Via, reason flow.Reason) bool {
 
 // steeredAlike is steered with one attempt for all clients for whom a request fares
 // alike: their traces differ only in whom they name.
+//
+//go:noinline
 func (in *intent) steeredAlike(reasons ...flow.Reason) iter.Seq[*attempt] {
 	if len(in.steerings) == 0 {
 		return func(func(*attempt) bool) {}
@@ -142,6 +156,8 @@ func (a *attempt) personal() {
 
 // each yields an attempt for each class that fares alike and whose first client
 // want, if it is set, accepts.
+//
+//go:noinline
 func (in *intent) each(a *attempt, want func(*model.Workload) bool) iter.Seq[*attempt] {
 	return func(yield func(*attempt) bool) {
 		for i, class := range append([][]*model.Workload{a.Class}, a.Others...) {

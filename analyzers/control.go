@@ -280,19 +280,20 @@ func (l *leak) requests() []control {
 	if l.sorted != nil {
 		return l.sorted
 	}
-	list := slices.Clone(l.open)
+	list := l.open
 	if len(list) == 0 {
-		list = slices.Clone(l.stopped)
+		list = l.stopped
 	}
-	rank := func(c control) int {
+	var steered, others []control
+	for _, c := range list {
 		if c.through() != "" {
-			return 0
+			steered = append(steered, c)
+		} else {
+			others = append(others, c)
 		}
-		return 1
 	}
-	slices.SortStableFunc(list, func(a, b control) int { return rank(a) - rank(b) })
-	l.sorted = list
-	return list
+	l.sorted = append(steered, others...)
+	return l.sorted
 }
 
 // ports are those of the requests, in order of appearance.

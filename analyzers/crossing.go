@@ -107,6 +107,8 @@ func (g *egressGateway) serversOf(o *manifest.Object) []*model.GatewayServer {
 // crossings yields the requests that a rule of a policy speaks of and that reach
 // a server of the gateway: of a class of clients to each host of the rule (to
 // every host that is sent to the gateway where the rule names none).
+//
+//go:noinline
 func (g *egressGateway) crossings(p *Pass, r authzRule, class []*model.Workload) iter.Seq[*crossing] {
 	return func(yield func(*crossing) bool) {
 		for f := range g.spoken(r).of(p, class) {
@@ -132,6 +134,8 @@ func (g *egressGateway) spoken(r authzRule) *spoken {
 }
 
 // of yields the requests of a class of clients that may come to a gateway.
+//
+//go:noinline
 func (a *spoken) of(p *Pass, class []*model.Workload) iter.Seq[flow.Flow] {
 	return func(yield func(flow.Flow) bool) {
 		comers := a.comers(p)

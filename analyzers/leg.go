@@ -41,6 +41,8 @@ func cluster(name string) (port int, subset string, h host.Name, ok bool) {
 // failing yields one attempt for each class of clients and destination of which
 // every request that a route sends to the gateway is stopped, and all for the
 // same of the given reasons.
+//
+//go:noinline
 func (in *intent) failing(reasons ...flow.Reason) iter.Seq[*attempt] {
 	return func(yield func(*attempt) bool) {
 		var first *attempt // of the classes and destination at hand

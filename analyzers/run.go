@@ -3,6 +3,7 @@ package analyzers
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/egresslint/egresslint/model"
@@ -110,8 +111,9 @@ func sorted(findings []Finding) []Finding {
 	for i := range findings {
 		list[i] = placed{findings[i], findings[i].Place()}
 	}
-	slices.SortStableFunc(list, func(a, b placed) int {
-		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.Message, b.Message))
+	sort.SliceStable(list, func(i, j int) bool {
+		a, b := &list[i], &list[j]
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.Rule.ID, b.Rule.ID), cmp.Compare(a.Message, b.Message)) < 0
 	})
 	for i := range list {
 		findings[i] = list[i].Finding

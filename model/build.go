@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 
@@ -67,8 +68,9 @@ func Build(set *manifest.Set, opts Options) *Mesh {
 	if version, object, _ := m.IstioVersion(); version != "" && !strings.HasPrefix(version, modelledVersion) {
 		m.note("%s asks for Istio %s; what is simulated is Istio %s", title(object), version, modelledVersion)
 	}
-	slices.SortStableFunc(m.Problems, func(a, b manifest.Problem) int {
-		return cmp.Or(a.Position.Compare(b.Position), cmp.Compare(a.Message, b.Message))
+	sort.SliceStable(m.Problems, func(i, j int) bool {
+		a, b := &m.Problems[i], &m.Problems[j]
+		return cmp.Or(a.Position.Compare(b.Position), cmp.Compare(a.Message, b.Message)) < 0
 	})
 	return m
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/egresslint/egresslint/model/manifest"
@@ -21,7 +22,10 @@ func (m *Mesh) LeftOut() string {
 	if len(out) == 0 {
 		return ""
 	}
-	slices.SortStableFunc(out, func(a, b manifest.Problem) int { return cmp.Compare(decides(a), decides(b)) })
+	sort.SliceStable(out, func(i, j int) bool {
+		a, b := out[i], out[j]
+		return cmp.Compare(decides(a), decides(b)) < 0
+	})
 	first := out[0]
 	text := first.Position.String()
 	if first.Object != "" && text != "" {

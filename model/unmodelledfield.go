@@ -3,6 +3,7 @@ package model
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -100,8 +101,9 @@ func (m *Mesh) countUnmodelledFields() {
 	for _, u := range found {
 		m.UnmodelledFields = append(m.UnmodelledFields, *u)
 	}
-	slices.SortFunc(m.UnmodelledFields, func(a, b UnmodelledField) int {
-		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Field, b.Field))
+	sort.SliceStable(m.UnmodelledFields, func(i, j int) bool {
+		a, b := &m.UnmodelledFields[i], &m.UnmodelledFields[j]
+		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Field, b.Field)) < 0
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -74,7 +75,10 @@ func pruneNulls(v any) bool {
 // the order of their fields.
 func checkSchema(name string, tree map[string]any) []complaint {
 	out := schemaOf(name).complain(nil, tree, "")
-	slices.SortStableFunc(out, func(a, b complaint) int { return strings.Compare(a.field, b.field) })
+	sort.SliceStable(out, func(i, j int) bool {
+		a, b := &out[i], &out[j]
+		return strings.Compare(a.field, b.field) < 0
+	})
 	return out
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"regexp"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -225,7 +226,10 @@ func (s *Set) direct() {
 			s.Directives = append(s.Directives, annotated(o)...)
 		}
 	}
-	slices.SortStableFunc(s.Directives, func(a, b Directive) int { return a.Position.Compare(b.Position) })
+	sort.SliceStable(s.Directives, func(i, j int) bool {
+		a, b := &s.Directives[i], &s.Directives[j]
+		return a.Position.Compare(b.Position) < 0
+	})
 	s.Directives = slices.CompactFunc(s.Directives, func(a, b Directive) bool { // of a file that was read for several namespaces
 		return a.Object == nil && b.Object == nil && a.Position == b.Position
 	})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 )
@@ -384,6 +385,9 @@ func (l *loader) conclude(templates []template) {
 		p.Object, p.Message, p.Help = printable(p.Object), printable(p.Message), printable(p.Help)
 	}
 	s.direct()
-	slices.SortStableFunc(s.Problems, func(a, b Problem) int { return a.Position.Compare(b.Position) })
+	sort.SliceStable(s.Problems, func(i, j int) bool {
+		a, b := &s.Problems[i], &s.Problems[j]
+		return a.Position.Compare(b.Position) < 0
+	})
 	s.Problems = slices.Compact(s.Problems) // of a file that was read for several namespaces
 }

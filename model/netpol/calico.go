@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -204,7 +205,10 @@ func (q *question) calicoPieces(tiers []calicoTier, cluster []clusterPolicy, ope
 	if len(lost) > 0 {
 		return []piece{{q.domain, Undecided, objectsReason(lost, doubt{text: "the order of its tier or its own, which the input does not tell", foreign: true})}}
 	}
-	slices.SortStableFunc(tiers, func(a, b calicoTier) int { return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.name, b.name)) })
+	sort.SliceStable(tiers, func(i, j int) bool {
+		a, b := &tiers[i], &tiers[j]
+		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.name, b.name)) < 0
+	})
 	out := open
 	for i := len(tiers) - 1; i >= 0; i-- {
 		t := &tiers[i]
@@ -251,9 +255,10 @@ func (q *question) calicoNetworkPolicies() (calicoPolicy, bool) {
 // order, and those of one order by name, where Kubernetes' own have names that
 // differ between versions.
 func (q *question) calicoTierOver(t *calicoTier, rest, next []piece) []piece {
-	slices.SortStableFunc(t.policies, func(a, b calicoPolicy) int {
+	sort.SliceStable(t.policies, func(i, j int) bool {
+		a, b := &t.policies[i], &t.policies[j]
 		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.object.Name, b.object.Name),
-			cmp.Compare(a.object.Namespace, b.object.Namespace), cmp.Compare(a.object.Kind, b.object.Kind))
+			cmp.Compare(a.object.Namespace, b.object.Namespace), cmp.Compare(a.object.Kind, b.object.Kind)) < 0
 	})
 	out := rest
 	if !t.passes {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
@@ -35,7 +36,10 @@ func (q *question) clusterPolicies() []clusterPolicy {
 			out = append(out, p)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b clusterPolicy) int { return cmp.Compare(a.Spec.Priority, b.Spec.Priority) })
+	sort.SliceStable(out, func(i, j int) bool {
+		a, b := &out[i], &out[j]
+		return cmp.Compare(a.Spec.Priority, b.Spec.Priority) < 0
+	})
 	return out
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
@@ -205,8 +206,9 @@ func (r *Reach) Matrix(q Query) *Matrix {
 		})
 		list[i].Answers = r.answersFrom(x.Workloads[0], list[i].Destinations[0])
 	}
-	slices.SortStableFunc(list, func(a, b placed) int {
-		return cmp.Or(byName(a.Workloads[0], b.Workloads[0]), cmp.Compare(a.first, b.first))
+	sort.SliceStable(list, func(i, j int) bool {
+		a, b := &list[i], &list[j]
+		return cmp.Or(byName(a.Workloads[0], b.Workloads[0]), cmp.Compare(a.first, b.first)) < 0
 	})
 	for i := range list {
 		m.Rectangles[i] = list[i].Rectangle

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -345,7 +346,10 @@ func (c *collector) requests() *requests {
 		// what people try first.
 		c.method("GET", "GET")
 		c.method("HEAD", "HEAD")
-		slices.SortStableFunc(c.methods, func(a, b value) int { return rank(a.text, "GET") - rank(b.text, "GET") })
+		sort.SliceStable(c.methods, func(i, j int) bool {
+			a, b := &c.methods[i], &c.methods[j]
+			return rank(a.text, "GET")-rank(b.text, "GET") < 0
+		})
 		q.methods = append(slices.Clone(c.methods), value{"any other method", func(f *flow.Flow) { f.Method = "EGRESSLINT" }})
 	}
 	if len(c.paths) > 0 {

@@ -38,6 +38,8 @@ type Selected struct {
 // Tuples yields the destinations of the universe that want accepts, each with
 // the classes for which keep accepts the answers: by destination, then by class.
 // See [Selection].
+//
+//go:noinline
 func (r *Reach) Tuples(want func(Destination) bool, of func(class []*model.Workload) bool, keep func([]Answer) bool) iter.Seq2[Destination, []*model.Workload] {
 	return func(yield func(Destination, []*model.Workload) bool) {
 		for x := range r.Select([]Selection{{Want: want, Of: of, Keep: keep}}) {
@@ -50,6 +52,8 @@ func (r *Reach) Tuples(want func(Destination) bool, of func(class []*model.Workl
 
 // Select yields the tuples of some selections, [MaxSelections] at most: by
 // destination, then by class.
+//
+//go:noinline
 func (r *Reach) Select(selections []Selection) iter.Seq[Selected] {
 	return func(yield func(Selected) bool) {
 		s := r.newSelecting(selections[:min(len(selections), MaxSelections)])

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 
 	"istio.io/istio/pkg/config/host"
@@ -148,8 +149,9 @@ func (u *hostPorts) destinations(r *Reach) []Destination {
 			out = append(out, d)
 		}
 	}
-	slices.SortFunc(out, func(a, b Destination) int {
-		return cmp.Or(strings.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port))
+	sort.SliceStable(out, func(i, j int) bool {
+		a, b := &out[i], &out[j]
+		return cmp.Or(strings.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port)) < 0
 	})
 	any := append([]int{80, 443}, u.any...)
 	slices.Sort(any)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 
 	meshconfig "istio.io/api/mesh/v1alpha1"
@@ -181,9 +182,9 @@ func (p *proxy) compilePolicies(attached model.AuthorizationPolicies, tcp bool) 
 			t.allow = append(t.allow, p.compileRules(policy, tcp)...)
 		}
 	}
-	byName := func(a, b policyRule) int { return strings.Compare(a.name(), b.name()) }
-	slices.SortStableFunc(t.deny, byName)
-	slices.SortStableFunc(t.allow, byName)
+	for _, rules := range [][]policyRule{t.deny, t.allow} {
+		sort.SliceStable(rules, func(i, j int) bool { return rules[i].name() < rules[j].name() })
+	}
 	return t
 }
 
@@ -231,8 +232,9 @@ func (p *proxy) compileCustom(policies []*model.AuthorizationPolicy, tcp bool) [
 	// A pair of filters for each provider, by name; the rules of a filter by
 	// theirs. What a dry run matches its filter denies at once: istiod gives
 	// it as rules to enforce, whose action is DENY (builder.go buildHTTP).
-	slices.SortStableFunc(out, func(a, b customRule) int {
-		return cmp.Or(strings.Compare(a.provider, b.provider), cmp.Compare(truth(b.dry), truth(a.dry)), strings.Compare(a.name(), b.name()))
+	sort.SliceStable(out, func(i, j int) bool {
+		a, b := &out[i], &out[j]
+		return cmp.Or(strings.Compare(a.provider, b.provider), cmp.Compare(truth(b.dry), truth(a.dry)), strings.Compare(a.name(), b.name())) < 0
 	})
 	return out
 }

@@ -1,10 +1,9 @@
 package traffic
 
 import (
-	"cmp"
 	"net/url"
 	"regexp"
-	"slices"
+	"sort"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -141,10 +140,9 @@ func compileMatch(in *networking.HTTPMatchRequest, segments bool) requestMatch {
 	for name, value := range in.GetQueryParams() {
 		m.query = append(m.query, fieldMatch{name: name, value: compileValue(value)})
 	}
-	byName := func(a, b fieldMatch) int { return cmp.Compare(a.name, b.name) }
-	slices.SortFunc(m.fields, byName)
-	slices.SortFunc(m.query, byName)
-	slices.SortFunc(m.claims, byName)
+	for _, list := range [][]fieldMatch{m.fields, m.query, m.claims} {
+		sort.SliceStable(list, func(i, j int) bool { return list[i].name < list[j].name })
+	}
 	return m
 }
 
