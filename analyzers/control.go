@@ -292,7 +292,7 @@ func (l *leak) requests() []control {
 			others = append(others, c)
 		}
 	}
-	l.sorted = append(steered, others...)
+	l.sorted = slices.Concat(steered, others)
 	return l.sorted
 }
 
