@@ -15,8 +15,10 @@ type HostTable[T any] struct {
 	// wild are the places of hosts "*.rest" by ".rest", odd those of other wildcards.
 	wild map[string][]int
 	odd  []wildcardPlace
-	// overlaps are the places found for hosts with a wildcard: see Overlapping.
+	// overlaps are the places found for hosts with a wildcard: see Overlapping; within
+	// are the places of hosts by what they end in, from each of their dots on.
 	overlaps map[host.Name][]int
+	within   map[string][]int
 }
 
 type wildcardPlace struct {
@@ -29,7 +31,7 @@ func (x *HostTable[T]) Add(thing T, hosts []host.Name) {
 	if x.exact == nil {
 		x.exact, x.wild = map[host.Name][]int{}, map[string][]int{}
 	}
-	x.overlaps = nil
+	x.overlaps, x.within = nil, nil
 	i := len(x.all)
 	x.all = append(x.all, thing)
 	for _, h := range hosts {
@@ -52,7 +54,9 @@ func (x *HostTable[T]) Exactly(h host.Name) []T { return x.at(inOrder(slices.Clo
 
 // Covering returns the things with a host of which h is a subset, each once, in
 // the order in which they were added.
-func (x *HostTable[T]) Covering(h host.Name) []T {
+func (x *HostTable[T]) Covering(h host.Name) []T { return x.at(inOrder(x.covering(h))) }
+
+func (x *HostTable[T]) covering(h host.Name) []int {
 	places := slices.Clone(x.exact[h])
 	if len(x.wild) > 0 {
 		for rest := strings.TrimPrefix(string(h), "*"); ; {
@@ -69,7 +73,22 @@ func (x *HostTable[T]) Covering(h host.Name) []T {
 			places = append(places, w.place)
 		}
 	}
-	return x.at(inOrder(places))
+	return places
+}
+
+// endingIn returns the places of the hosts that end in a text which begins with a dot.
+func (x *HostTable[T]) endingIn(rest string) []int {
+	if x.within == nil {
+		x.within = map[string][]int{}
+		for h, list := range x.exact {
+			for i := 1; i < len(h); i++ {
+				if h[i] == '.' {
+					x.within[string(h[i:])] = append(x.within[string(h[i:])], list...)
+				}
+			}
+		}
+	}
+	return x.within[rest]
 }
 
 // Overlapping returns the things with a host that has a name in common with h, each
@@ -81,9 +100,13 @@ func (x *HostTable[T]) Overlapping(h host.Name) []T {
 	}
 	places, known := x.overlaps[h]
 	if !known {
-		for other, list := range x.exact {
-			if other.Matches(h) {
-				places = append(places, list...)
+		if strings.HasPrefix(string(h), "*.") {
+			places = slices.Concat(x.covering(h), x.endingIn(string(h[1:])))
+		} else {
+			for other, list := range x.exact {
+				if other.Matches(h) {
+					places = append(places, list...)
+				}
 			}
 		}
 		if x.overlaps == nil {

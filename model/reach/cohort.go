@@ -42,8 +42,10 @@ type member struct {
 	// proxy is the same for classes whose proxies read the same configuration as far
 	// as that is not a matter of their namespace and labels, own where it is.
 	proxy, own string
-	// signature is that of its capture.
-	signature string
+	// signature is that of its capture, from names it as flows do.
+	signature, from string
+	// resolving are the destinations that it finds in the mesh, see resolvingFor.
+	resolving set
 	wide      bool
 	// among is its wide cohort, place that in its members.
 	among *cohort
@@ -93,7 +95,7 @@ type part struct {
 
 // enrol makes a class a member of its cohort.
 func (r *Reach) enrol(w *model.Workload, c *capture.Capture, signature, labels string) {
-	m := &member{first: w, signature: signature, wide: r.Sim.Wide(w)}
+	m := &member{first: w, signature: signature, from: traffic.From(w), wide: r.Sim.Wide(w)}
 	m.proxy = fmt.Sprintf("%s %v %t %t %t %q", r.Mesh.ConfigFor(w).Revision, c.Mode, c.DNSCapture, c.AutoAddresses, c.OwnCertificates, traffic.Aliases(w))
 	m.own = fmt.Sprintf("%s %q %s", m.proxy, w.Namespace, labels)
 	if len(r.Mesh.EnvoyFilters)+len(r.Mesh.Unmodelled) > 0 {

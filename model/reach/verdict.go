@@ -84,7 +84,7 @@ func (r *Reach) Alike(f flow.Flow, w *model.Workload) Likeness {
 // where nothing is known to be common.
 func (r *Reach) flowKey(f flow.Flow, first *model.Workload) (flowKey, bool) {
 	m := r.member[first]
-	if m == nil || !m.wide || f.DstIP != "" || f.ConnectTo != "" || f.Bypass || f.From != From(first) {
+	if m == nil || !m.wide || f.DstIP != "" || f.ConnectTo != "" || f.Bypass || f.From != m.from {
 		return flowKey{}, false
 	}
 	r.lay()
@@ -94,7 +94,10 @@ func (r *Reach) flowKey(f flow.Flow, first *model.Workload) (flowKey, bool) {
 		return flowKey{}, false
 	}
 	place, among := places[i], r.wideCohort(m)
-	if among.each.has(place) || slices.Contains(among.elsewhere[place], first.Namespace) || r.resolvingFor(first).has(place) || !among.names(r, place, f) {
+	if m.resolving == nil {
+		m.resolving = r.resolvingFor(first)
+	}
+	if among.each.has(place) || slices.Contains(among.elsewhere[place], first.Namespace) || m.resolving.has(place) || !among.names(r, place, f) {
 		return flowKey{}, false
 	}
 	return flowKey{among, place, f.Scheme, requestText(f)}, true
