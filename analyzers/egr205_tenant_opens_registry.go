@@ -2,7 +2,6 @@ package analyzers
 
 import (
 	"fmt"
-	"slices"
 
 	networking "istio.io/api/networking/v1alpha3"
 
@@ -58,23 +57,19 @@ func runTenantOpens(p *Pass) {
 		}
 		byEntry[s.Object] = append(byEntry[s.Object], s)
 	}
-	others := map[string][]closedClass{} // than those of a namespace
 	for _, e := range entries {
-		if _, known := others[e.Namespace]; !known {
-			others[e.Namespace] = slices.DeleteFunc(slices.Clone(closed), func(c closedClass) bool { return c.Class[0].Namespace == e.Namespace })
-		}
-		in.reportTenant(e, byEntry[e], others[e.Namespace])
+		in.reportTenant(e, byEntry[e], closed)
 	}
 }
 
-func (in *intent) reportTenant(e *manifest.Object, services []*model.Service, others []closedClass) {
+func (in *intent) reportTenant(e *manifest.Object, services []*model.Service, closed []closedClass) {
 	var hosts []string
 	var shown *opening
 	for _, s := range services {
 		hosts = append(hosts, string(s.Hostname))
 		for _, port := range s.Ports {
 			if shown == nil {
-				shown = in.tryClosed(fewTried, others, s, requestTo(s, port), func(t *flow.Trace) bool {
+				shown = in.tryOthers(fewTried, closed, e.Namespace, s, requestTo(s, port), func(t *flow.Trace) bool {
 					return t.Outcome == flow.Allowed && t.Reason == flow.OK && (t.Via == flow.ViaDirect || t.Via == flow.ViaGateway) && sends(t, flow.AtSidecar, e)
 				})
 			}

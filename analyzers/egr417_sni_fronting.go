@@ -133,14 +133,9 @@ func (g *egressGateway) reportFronting(p *Pass, r authzRule, i int) {
 // share a server which opens mesh TLS and reads HTTP with hosts for which the
 // contrary is true; so many at most.
 func (g *egressGateway) fronted(named func(h string) bool, wanted bool) []reach.Destination {
-	var shared []*model.GatewayServer
-	for _, s := range g.servers {
-		if !s.HTTP() || identityAt(s) != identityKnown {
-			continue
-		}
-		if len(s.SNIHosts) > 1 || slices.ContainsFunc(s.SNIHosts, func(h string) bool { return host.Name(h).IsWildCarded() }) {
-			shared = append(shared, s)
-		}
+	shared := g.sharedServers()
+	if len(shared) == 0 {
+		return nil
 	}
 	var out []reach.Destination
 	for _, d := range g.destinations {
@@ -153,6 +148,21 @@ func (g *egressGateway) fronted(named func(h string) bool, wanted bool) []reach.
 		}
 	}
 	return out
+}
+
+// sharedServers returns the servers that open mesh TLS, read HTTP and take more than
+// one server name.
+func (g *egressGateway) sharedServers() []*model.GatewayServer {
+	if g.shared == nil {
+		g.shared = []*model.GatewayServer{}
+		for _, s := range g.servers {
+			several := len(s.SNIHosts) > 1 || slices.ContainsFunc(s.SNIHosts, func(h string) bool { return host.Name(h).IsWildCarded() })
+			if several && s.HTTP() && identityAt(s) == identityKnown {
+				g.shared = append(g.shared, s)
+			}
+		}
+	}
+	return g.shared
 }
 
 // authority is the host that a request's Host header names.

@@ -82,11 +82,16 @@ type opening struct {
 // tryClosed asks for each class of closed clients that sees a service whether a
 // request gets out; nil if for none. At most limit classes are tried.
 func (in *intent) tryClosed(limit int, closed []closedClass, s *model.Service, request flow.Flow, out func(*flow.Trace) bool) *opening {
+	return in.tryOthers(limit, closed, "", s, request, out)
+}
+
+// tryOthers is tryClosed without the classes of a namespace.
+func (in *intent) tryOthers(limit int, closed []closedClass, but string, s *model.Service, request flow.Flow, out func(*flow.Trace) bool) *opening {
 	var o *opening
 	tried := 0
 	for _, c := range closed {
 		w := c.Class[0]
-		if !in.pushFor(w).Visible(s, w.Namespace) {
+		if w.Namespace == but || !in.pushFor(w).Visible(s, w.Namespace) {
 			continue
 		}
 		if tried++; tried > limit {

@@ -43,6 +43,8 @@ type egressGateway struct {
 	// gateway, by destination and by their place; see comers.
 	come    map[reach.Destination][]int
 	classes map[*model.Workload]int
+	// shared are the servers with more than one server name, see sharedServers.
+	shared []*model.GatewayServer
 	// sent, where it is set, notes what is sent, see witnessAlike.
 	sent *[]flow.Flow
 }

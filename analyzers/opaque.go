@@ -25,6 +25,8 @@ func (g *egressGateway) opaqueServers() []*model.GatewayServer {
 // opaqueCrossings yields requests in TLS, or in a protocol of their own, of a class
 // of clients to some destinations of the gateway, as far as a server that does not
 // read HTTP takes them; of so many destinations at most.
+//
+//go:noinline
 func (g *egressGateway) opaqueCrossings(p *Pass, class []*model.Workload, among []reach.Destination) iter.Seq[*crossing] {
 	return func(yield func(*crossing) bool) {
 		if p.Reach.Sim.Capture(class[0]).Mode != capture.Sidecar {

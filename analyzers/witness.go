@@ -20,6 +20,8 @@ type witness struct {
 // gateway; show returns the request that shows what the finding says (the same
 // or one like it), nil if none does. The clients that the rules mean count;
 // where none of theirs shows it, the others. Nil if there is none at all.
+//
+//go:noinline
 func (g *egressGateway) witness(p *Pass, rules []authzRule, show func(authzRule, *crossing) *crossing) *witness {
 	return g.witnessBy(p, rules, func(r authzRule, _ *shownAlike, class []*model.Workload, f flow.Flow) *crossing {
 		if c := g.send(p, class, f); c != nil {
@@ -32,6 +34,8 @@ func (g *egressGateway) witness(p *Pass, rules []authzRule, show func(authzRule,
 // witnessAlike is witness for a rule where what show says depends on nothing but what
 // becomes of the request, and of others that it sends to the gateway: it is asked once
 // for clients for whom all of them fare alike.
+//
+//go:noinline
 func (g *egressGateway) witnessAlike(p *Pass, r authzRule, show func(*crossing) *crossing) *witness {
 	return g.witnessBy(p, []authzRule{r}, func(_ authzRule, known *shownAlike, class []*model.Workload, f flow.Flow) *crossing {
 		like := p.Reach.Alike(f, class[0])

@@ -3,6 +3,7 @@ package reach
 import (
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
@@ -66,6 +67,6 @@ func sources(mesh *model.Mesh, namespaces map[string]bool) (accounts, []netip.Pr
 			}
 		}
 	}
-	slices.SortFunc(blocks, func(a, b netip.Prefix) int { return strings.Compare(a.String(), b.String()) })
+	sort.Slice(blocks, func(i, j int) bool { return blocks[i].String() < blocks[j].String() })
 	return named, slices.Compact(blocks)
 }

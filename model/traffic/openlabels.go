@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"sync"
 
 	"github.com/egresslint/egresslint/model"
@@ -65,7 +66,7 @@ func (s *Simulation) findSuppositions() []supposition {
 		}
 		if len(choices) > mostSuppositions {
 			// The fewest labels first: what depends on one is found in any case.
-			slices.SortStableFunc(choices, func(a, b map[string]string) int { return len(a) - len(b) })
+			sort.SliceStable(choices, func(i, j int) bool { return len(choices[i]) < len(choices[j]) })
 			choices = choices[:mostSuppositions+1]
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
@@ -50,8 +51,9 @@ func (s *Simulation) Doors(host string) string {
 		o.mu.Lock()
 		doors := slices.Clone(o.forwarding(host))
 		o.mu.Unlock()
-		slices.SortFunc(doors, func(x, y door) int {
-			return cmp.Or(cmp.Compare(x.gateway.ID(), y.gateway.ID()), cmp.Compare(x.gateway.Kind, y.gateway.Kind), cmp.Compare(x.port, y.port))
+		sort.Slice(doors, func(i, j int) bool {
+			x, y := doors[i], doors[j]
+			return cmp.Or(cmp.Compare(x.gateway.ID(), y.gateway.ID()), cmp.Compare(x.gateway.Kind, y.gateway.Kind), cmp.Compare(x.port, y.port)) < 0
 		})
 		for _, d := range doors {
 			fmt.Fprintf(&b, "%s %s %d,", d.gateway.Kind, d.gateway.ID(), d.port)
