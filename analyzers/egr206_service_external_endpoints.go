@@ -53,7 +53,7 @@ func runExternalEndpoints(p *Pass) {
 		}
 		for _, port := range s.Ports {
 			request := flow.Flow{Host: string(s.Hostname), Port: port.Number, Scheme: speaks(port)}
-			o := in.tryClosed(maxClasses, closed, s, request, func(t *flow.Trace) bool { return leaves(t, s.Object) })
+			o := in.tryClosed(closed, s, request, func(t *flow.Trace) bool { return leaves(t, s.Object) })
 			if o == nil {
 				continue
 			}

@@ -63,7 +63,7 @@ func runNoneOpensPort(p *Pass) {
 			}
 			done[k] = true // the same for each host of the entry
 			request := flow.Flow{Host: address.String(), Port: port.Number, Scheme: flow.TCP}
-			if o := in.tryClosed(maxClasses, closed, s, request, func(t *flow.Trace) bool { return leaves(t, s.Object) }); o != nil {
+			if o := in.tryClosed(closed, s, request, func(t *flow.Trace) bool { return leaves(t, s.Object) }); o != nil {
 				p.Report(opensPort(s, port, o))
 			}
 		}

@@ -59,7 +59,7 @@ func runClientChosen(p *Pass) {
 			}
 			request := requestTo(s, port)
 			request.DstIP = in.push.PublicAddress(reach.AnyAddress).String()
-			o := in.tryClosed(maxClasses, closed, s, request, func(t *flow.Trace) bool { return leaves(t, s.Object) && t.UpstreamTLS == flow.UpstreamNone })
+			o := in.tryClosed(closed, s, request, func(t *flow.Trace) bool { return leaves(t, s.Object) && t.UpstreamTLS == flow.UpstreamNone })
 			if o == nil {
 				continue
 			}

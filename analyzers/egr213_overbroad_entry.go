@@ -64,7 +64,7 @@ func runOverbroadEntry(p *Pass) {
 				continue
 			}
 			to = d.Host
-			found = in.tryClosed(maxClasses, closed, s, flow.Flow{Host: d.Host, Port: d.Port, Scheme: speaks(port)}, func(t *flow.Trace) bool {
+			found = in.tryClosed(closed, s, flow.Flow{Host: d.Host, Port: d.Port, Scheme: speaks(port)}, func(t *flow.Trace) bool {
 				return t.Outcome == flow.Allowed && t.Reason == flow.OK && (sends(t, flow.AtSidecar, s.Object) || sends(t, flow.AtGateway, s.Object))
 			})
 		}

@@ -83,7 +83,7 @@ func (in *intent) reportMetadata(s *model.Service, a netip.Addr, o *manifest.Obj
 		if o == s.Object && field == s.AddressField {
 			request.DstIP = a.String()
 		}
-		found := in.tryClosed(maxClasses, classes, s, request, func(t *flow.Trace) bool { return leaves(t, s.Object) })
+		found := in.tryClosed(classes, s, request, func(t *flow.Trace) bool { return leaves(t, s.Object) })
 		if found == nil {
 			continue
 		}

@@ -80,12 +80,12 @@ type opening struct {
 }
 
 // tryClosed asks for each class of closed clients that sees a service whether a
-// request gets out; nil if for none. At most limit classes are tried.
-func (in *intent) tryClosed(limit int, closed []closedClass, s *model.Service, request flow.Flow, out func(*flow.Trace) bool) *opening {
-	return in.tryOthers(limit, closed, "", s, request, out)
+// request gets out; nil if for none. At most maxClasses are tried.
+func (in *intent) tryClosed(closed []closedClass, s *model.Service, request flow.Flow, out func(*flow.Trace) bool) *opening {
+	return in.tryOthers(maxClasses, closed, "", s, request, out)
 }
 
-// tryOthers is tryClosed without the classes of a namespace.
+// tryOthers is tryClosed without the classes of a namespace, of so many at most.
 func (in *intent) tryOthers(limit int, closed []closedClass, but string, s *model.Service, request flow.Flow, out func(*flow.Trace) bool) *opening {
 	var o *opening
 	tried := 0
