@@ -274,6 +274,50 @@ func TestSARIFOfAFinding(t *testing.T) {
 	}
 }
 
+// A gateway may decide because of hundreds of policies: a finding shows the first
+// places of each step, and says how many there are besides.
+func TestFindingsShowTheFirstPlacesOfAStep(t *testing.T) {
+	l := lint(t)
+	hop := &l.Findings[0].Trace.Hops[0]
+	for len(hop.Because) < 25 {
+		hop.Because = append(hop.Because, hop.Because[0])
+	}
+	whole := *l.Findings[0].Trace
+	branch := flow.Branch{Trace: whole, Weight: 1}
+	l.Findings[0].Trace.Branches = []flow.Branch{branch}
+	log, _ := sarif(t, l)
+	steps := log.Runs[0].Results[0].CodeFlows[0].ThreadFlows[0].Locations
+	if last := steps[len(steps)-1].Location.Message.Text; !strings.HasSuffix(last, "spec.outboundTrafficPolicy.mode, and 17 more") {
+		t.Errorf("the last of %d steps is %q", len(steps), last)
+	}
+	raw := text(t, func(b *bytes.Buffer) error { return report.JSON(b, l, report.Options{}) })
+	type trace struct {
+		Hops []struct {
+			Because        []any
+			BecauseOmitted int `json:"because_omitted"`
+		}
+	}
+	var got struct {
+		Findings []struct {
+			Trace struct {
+				trace
+				Branches []trace
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(raw), &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range []trace{got.Findings[0].Trace.trace, got.Findings[0].Trace.Branches[0]} {
+		if h := way.Hops[0]; len(h.Because) != 20 || h.BecauseOmitted != 5 {
+			t.Errorf("%d places, %d omitted", len(h.Because), h.BecauseOmitted)
+		}
+	}
+	if len(hop.Because) != 25 {
+		t.Errorf("the report changed the finding: %d places", len(hop.Because))
+	}
+}
+
 func TestSARIFOfNothingStillHasResults(t *testing.T) {
 	log, _ := sarif(t, &report.Lint{Rules: []*analyzers.Analyzer{reopens}})
 	if len(log.Runs[0].Results) != 0 {
