@@ -230,6 +230,8 @@ type leak struct {
 	// more: there are more steered hosts than these.
 	more      bool
 	workloads []*model.Workload
+	// known are the requests that were added, see add.
+	known map[leaked]bool
 	// sorted is what requests returns, nil before it is asked.
 	sorted []control
 }
@@ -259,19 +261,36 @@ func stoppedByNetwork(t *flow.Trace) bool {
 func (l *leak) found() bool { return len(l.open)+len(l.stopped) > 0 }
 
 // add takes over what gets around the controls of a workload, which is of the
-// class for which other was found.
+// class for which other was found: the requests that no workload before it sends.
 func (l *leak) add(other leak, w *model.Workload) {
-	own := func(list []control) []control {
-		list = slices.Clone(list)
-		for i := range list {
-			list[i].Request.From = reach.From(w)
-		}
-		return list
+	if l.known == nil {
+		l.known = map[leaked]bool{}
 	}
-	l.open = append(l.open, own(other.open)...)
-	l.stopped = append(l.stopped, own(other.stopped)...)
+	from := reach.From(w)
+	take := func(into *[]control, list []control, stopped bool) {
+		for _, c := range list {
+			k := leaked{c.To, c.Request.Scheme, c.Steering, c.Waypoint, c.Because, stopped}
+			if !l.known[k] {
+				l.known[k] = true
+				c.Request.From = from
+				*into = append(*into, c)
+			}
+		}
+	}
+	take(&l.open, other.open, false)
+	take(&l.stopped, other.stopped, true)
 	l.more, l.sorted = l.more || other.more, nil
 	l.workloads = append(l.workloads, w)
+}
+
+// leaked is what requests of several workloads have in common.
+type leaked struct {
+	to       reach.Destination
+	scheme   flow.Scheme
+	steering *steering
+	waypoint *waypointHost
+	because  Related
+	stopped  bool
 }
 
 // requests are those that get out, or if there are none those that a
