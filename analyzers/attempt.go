@@ -110,15 +110,16 @@ func flowsOf(a reach.Answer, keep func(flow.Via, flow.Reason) bool) []flow.Flow 
 }
 
 // steered are the attempts for hosts that some route sends to a gateway, without
-// those that end at the client's sidecar as unknown to it or go around it; with
-// reasons as attempts has them.
+// those that end at the client's sidecar as unknown to it or go around it: one for
+// all clients for whom a request fares alike, whose traces differ only in whom they
+// name (see each); with reasons as attempts has them.
 //
 //go:noinline
 func (in *intent) steered(reasons ...flow.Reason) iter.Seq[*attempt] {
 	if len(in.steerings) == 0 {
 		return func(func(*attempt) bool) {}
 	}
-	return in.attempts(in.isSteered, keptSteered, reasons...)
+	return in.inquire(&inquiry{want: in.isSteered, keep: keptSteered, reasons: reasons, alike: true})
 }
 
 func (in *intent) isSteered(d reach.Destination) bool { return len(in.covering(d.Host)) > 0 }
@@ -127,24 +128,19 @@ func keptSteered(via flow.Via, reason flow.Reason) bool {
 	return reason != flow.Blackhole && via != flow.ViaPassthrough && via != flow.ViaUncaptured
 }
 
-// steeredAlike is steered with one attempt for all clients for whom a request fares
-// alike: their traces differ only in whom they name.
-//
-//go:noinline
-func (in *intent) steeredAlike(reasons ...flow.Reason) iter.Seq[*attempt] {
-	if len(in.steerings) == 0 {
-		return func(func(*attempt) bool) {}
-	}
-	return in.inquire(&inquiry{want: in.isSteered, keep: keptSteered, reasons: reasons, alike: true})
-}
-
 // traced returns the trace of an attempt, which it may lack so far, and By with it.
 func (in *intent) traced(a *attempt) *flow.Trace {
 	if a.Trace == nil {
-		a.Trace = in.pass.Reach.Verdict(a.Flow, a.Class[0])
-		a.By = takenBy(in.covering(a.To.Host), a.Trace, &a.Flow)
+		in.trace(a, in.covering(a.To.Host))
 	}
 	return a.Trace
+}
+
+// trace traces an attempt, of a host with these steerings. Report adds the guarantee of
+// a witness: it takes longer than the rest.
+func (in *intent) trace(a *attempt, covering []*steering) {
+	a.Trace = in.pass.Reach.Verdict(a.Flow, a.Class[0])
+	a.By = takenBy(covering, a.Trace, &a.Flow)
 }
 
 // personal gives an attempt the trace of its own client.

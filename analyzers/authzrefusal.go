@@ -136,7 +136,7 @@ func (in *intent) deniedByOther(k *refusal, a *attempt) {
 		return
 	}
 	r := rulesOf(policy)[*a.Trace.Rule]
-	if fields, _ := r.identityFields(); len(fields) > 0 || slices.ContainsFunc(r.hosts(), func(n namedHost) bool { return n.covers(a.To.Host) }) {
+	if fields, _ := r.identityFields(); len(fields) > 0 || r.names(a.To.Host) {
 		return
 	}
 	k.field = fmt.Sprintf("spec.rules[%d]", k.rule)

@@ -75,6 +75,11 @@ func hostsOf(policy *model.AuthorizationPolicy) []namedHost {
 	return out
 }
 
+// names reports whether the rule names a host.
+func (r authzRule) names(h string) bool {
+	return slices.ContainsFunc(r.hosts(), func(n namedHost) bool { return n.covers(h) })
+}
+
 // covers reports whether the value means a host, whatever port it gives with it.
 func (n namedHost) covers(h string) bool {
 	return affix(strings.ToLower(bareHost(n.Value)), strings.ToLower(h))

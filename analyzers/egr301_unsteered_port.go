@@ -59,7 +59,7 @@ func runUnsteeredPort(p *Pass) {
 	in := intentOf(p)
 	var found, misread byKey[unsteeredPort]
 	steered := map[string][]int{} // ports by host
-	for alike := range in.steeredAlike() {
+	for alike := range in.steered() {
 		if alike.By != nil && !slices.Contains(steered[alike.name()], alike.To.Port) {
 			steered[alike.name()] = append(steered[alike.name()], alike.To.Port)
 		}

@@ -81,7 +81,7 @@ func runRouteNotVisible(p *Pass) {
 			}
 		}
 	}
-	for alike := range in.steeredAlike() {
+	for alike := range in.steered() {
 		if alike.By != nil {
 			used[alike.By.key()] = true
 		} else if alike.direct() || stoppedByNetwork(alike.Trace) {

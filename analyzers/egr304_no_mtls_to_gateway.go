@@ -44,7 +44,7 @@ func runNoMutualTLS(p *Pass) {
 	in := intentOf(p)
 	var found byKey[plainLeg]
 	says, servers := map[plainLeg]string{}, map[plainLeg][]*model.GatewayServer{}
-	for a := range in.steeredAlike() {
+	for a := range in.steered() {
 		if a.By == nil || a.Trace.Outcome == flow.Unknown || a.Trace.Reason == flow.TLSMismatch {
 			continue
 		}

@@ -66,33 +66,7 @@ func runShadowedRule(p *Pass) {
 	}
 	var found byKey[shadowing]
 	severe := map[shadowing]bool{}
-	shadow := func(a *attempt) {
-		w := a.Class[0]
-		l := in.legOf(a.Trace)
-		if l == nil || l.service == nil || l.service.Namespace == w.Namespace {
-			return
-		}
-		rule, _ := in.clientRule(l, w)
-		if rule == nil || rule.Namespace != w.Namespace {
-			return
-		}
-		hidden := in.hiddenRule(l, w, rule)
-		if hidden == nil {
-			return
-		}
-		lost := in.lostTLS(l, hidden)
-		if lost == "" {
-			return
-		}
-		place, _ := in.tlsPlace(l, w)
-		if field, ok := strings.CutSuffix(place.Field, ".mode"); ok && l.client.TLS == istioMutual {
-			place.Field = field + ".sni"
-		}
-		k := shadowing{place, hidden.Object, lost}
-		severe[k] = severe[k] || a.Trace.Outcome != flow.Blocked
-		found.add(k, a)
-	}
-	for alike := range in.steeredAlike() {
+	for alike := range in.steered() {
 		if alike.By == nil || alike.Trace.Outcome == flow.Unknown || alike.Trace.Reason == flow.NoCluster {
 			continue
 		}
@@ -100,14 +74,33 @@ func runShadowedRule(p *Pass) {
 		if l == nil || l.service == nil {
 			continue
 		}
-		for a := range in.each(alike, func(w *model.Workload) bool {
-			if !own[w.Namespace] {
-				return false
+		// Of their own namespace, and not that of the gateway's Service.
+		ownRule := func(w *model.Workload) *model.MergedDestinationRule {
+			if !own[w.Namespace] || l.service.Namespace == w.Namespace {
+				return nil
 			}
-			rule, _ := in.clientRule(l, w)
-			return rule != nil && rule.Namespace == w.Namespace
-		}) {
-			shadow(a)
+			if rule, _ := in.clientRule(l, w); rule != nil && rule.Namespace == w.Namespace {
+				return rule
+			}
+			return nil
+		}
+		for a := range in.each(alike, func(w *model.Workload) bool { return ownRule(w) != nil }) {
+			w := a.Class[0]
+			hidden := in.hiddenRule(l, w, ownRule(w))
+			if hidden == nil {
+				continue
+			}
+			lost := in.lostTLS(l, hidden)
+			if lost == "" {
+				continue
+			}
+			place, _ := in.tlsPlace(l, w)
+			if field, ok := strings.CutSuffix(place.Field, ".mode"); ok && l.client.TLS == istioMutual {
+				place.Field = field + ".sni"
+			}
+			k := shadowing{place, hidden.Object, lost}
+			severe[k] = severe[k] || a.Trace.Outcome != flow.Blocked
+			found.add(k, a)
 		}
 	}
 	for _, k := range found.keys {

@@ -57,26 +57,28 @@ func runRedirectLeaves(p *Pass) {
 	}
 	var found byKey[leadingOut]
 	by := map[leadingOut]*steering{}
-	for a := range in.steered(flow.Redirect) {
-		covering := in.covering(a.To.Host)
-		i := slices.IndexFunc(covering, func(s *steering) bool { return s.isFor(a.Class[0]) })
-		if i < 0 {
-			continue
-		}
-		for _, r := range answering(a.Trace, redirects) {
-			next := followed(r.HTTPRedirect, a.Flow)
-			if len(in.covering(next.Host)) > 0 {
-				continue // the same name, or one of which EGR301 and EGR302 tell
-			}
-			t := p.Reach.Sim.Verdict(next)
-			if t.Outcome != flow.Allowed || t.Reason == flow.InMesh {
+	for alike := range in.steered(flow.Redirect) {
+		for a := range in.each(alike, nil) {
+			covering := in.covering(a.To.Host)
+			i := slices.IndexFunc(covering, func(s *steering) bool { return s.isFor(a.Class[0]) })
+			if i < 0 {
 				continue
 			}
-			k := leadingOut{r.at, next.Host, next.Port}
-			by[k] = covering[i]
-			out := *a
-			out.Flow, out.Trace = next, t
-			found.add(k, &out)
+			for _, r := range answering(a.Trace, redirects) {
+				next := followed(r.HTTPRedirect, a.Flow)
+				if len(in.covering(next.Host)) > 0 {
+					continue // the same name, or one of which EGR301 and EGR302 tell
+				}
+				t := p.Reach.Sim.Verdict(next)
+				if t.Outcome != flow.Allowed || t.Reason == flow.InMesh {
+					continue
+				}
+				k := leadingOut{r.at, next.Host, next.Port}
+				by[k] = covering[i]
+				out := *a
+				out.Flow, out.Trace, out.own = next, t, nil
+				found.add(k, &out)
+			}
 		}
 	}
 	for _, k := range found.keys {

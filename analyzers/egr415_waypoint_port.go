@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -13,7 +12,6 @@ import (
 // strangePort is a list of ports in a rule at a waypoint, none of which any host that
 // it is about has there.
 type strangePort struct {
-	policy  *model.AuthorizationPolicy
 	rule    authzRule
 	list    portList
 	fits    bool
@@ -32,34 +30,25 @@ func reportWaypointPorts(p *Pass) {
 	byField := map[model.Place]*strangePort{}
 	var clients *ambientClients
 	for _, h := range served(waypointHosts(p)) {
-		policies := push.AuthorizationPoliciesForWaypoint(h.Binding.Waypoint, h.Service)
-		for _, policy := range slices.Concat(policies.Deny, policies.Allow) {
-			if !enforced(policy) {
-				continue
-			}
-			for _, r := range rulesOf(policy) {
-				if len(r.hosts()) > 0 && !r.names(strings.ToLower(h.name())) {
+		for _, r := range h.rules(push) {
+			for _, list := range r.portLists() {
+				if list.not || len(list.values) == 0 {
 					continue
 				}
-				for _, list := range r.portLists() {
-					if list.not || len(list.values) == 0 {
-						continue
-					}
-					at := model.Place{Object: policy.Object, Field: list.field}
-					x := byField[at]
-					if x == nil {
-						x = &strangePort{policy: policy, rule: r, list: list}
-						byField[at], order = x, append(order, x)
-					}
-					if clients == nil {
-						clients = ambientClientsOf(p)
-					}
-					x.about(clients, push, h)
-					if len(r.hosts()) == 0 { // a Service of the cluster may be meant
-						x.fits = x.fits || slices.ContainsFunc(push.WaypointServices(h.Binding.Waypoint), func(s *model.Service) bool {
-							return s.Kubernetes() && slices.ContainsFunc(s.Ports, func(port *model.Port) bool { return slices.Contains(list.values, strconv.Itoa(port.Number)) })
-						})
-					}
+				at := model.Place{Object: r.Policy.Object, Field: list.field}
+				x := byField[at]
+				if x == nil {
+					x = &strangePort{rule: r, list: list}
+					byField[at], order = x, append(order, x)
+				}
+				if clients == nil {
+					clients = ambientClientsOf(p)
+				}
+				x.about(clients, push, h)
+				if len(r.hosts()) == 0 { // a Service of the cluster may be meant
+					x.fits = x.fits || slices.ContainsFunc(push.WaypointServices(h.Binding.Waypoint), func(s *model.Service) bool {
+						return s.Kubernetes() && slices.ContainsFunc(s.Ports, func(port *model.Port) bool { return slices.Contains(list.values, strconv.Itoa(port.Number)) })
+					})
 				}
 			}
 		}
@@ -80,10 +69,10 @@ func (x *strangePort) about(clients *ambientClients, push *model.PushContext, h 
 		}
 	}
 	first, workloads := clients.eachClass(func(w *model.Workload) bool { return x.rule.means(push, w) }).faring(h, func(t *flow.Trace) bool {
-		if denies(x.policy) {
+		if denies(x.rule.Policy) {
 			return t.Outcome == flow.Allowed && t.Via == flow.ViaWaypoint
 		}
-		return t.Outcome == flow.Blocked && t.Reason == flow.RBACDenied && t.Via == flow.ViaWaypoint && slices.Contains(strings.Split(t.Policy, ","), x.policy.ID())
+		return t.Via == flow.ViaWaypoint && deniedBy(t, x.rule.Policy)
 	})
 	if first == nil {
 		return
@@ -95,15 +84,15 @@ func (x *strangePort) about(clients *ambientClients, push *model.PushContext, h 
 }
 
 func (x *strangePort) report(p *Pass) {
-	f := Finding{Severity: Error, Object: x.policy.Object, Field: x.list.field + "[0]", Label: "no port that the waypoint knows", Workloads: workloadIDs(x.clients), Flow: &x.proof.Flow, Trace: x.proof.Trace}
+	f := Finding{Severity: Error, Object: x.rule.Policy.Object, Field: x.list.field + "[0]", Label: "no port that the waypoint knows", Workloads: workloadIDs(x.clients), Flow: &x.proof.Flow, Trace: x.proof.Trace}
 	fate := "denied"
-	if denies(x.policy) {
+	if denies(x.rule.Policy) {
 		fate, f.SecuritySeverity = "allowed", 7.8
 	}
 	mend := "name the port of the ServiceEntry"
 	if len(x.ports) == 1 {
 		mend = fmt.Sprintf("write %q", strconv.Itoa(x.ports[0]))
-		f.Edits = []Edit{{x.policy.Object, f.Field, strconv.Quote(strconv.Itoa(x.ports[0]))}}
+		f.Edits = []Edit{{x.rule.Policy.Object, f.Field, strconv.Quote(strconv.Itoa(x.ports[0]))}}
 	}
 	f.Message = fmt.Sprintf("%s gives port %q, and the waypoint knows requests for %s by %s: it never matches. Requests of %s are %s; %s",
 		x.rule, x.list.values[0], upTo3(x.hosts), portsText(x.ports), upTo3(f.Workloads), fate, mend)

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
@@ -121,7 +120,7 @@ func (f *Finding) forgedAtWaypoint(p *Pass, policy *model.AuthorizationPolicy, r
 					continue
 				}
 				request = r.shaped(request)
-				if t := p.Reach.Sim.Verdict(request); t.Outcome != flow.Blocked || t.Reason != flow.RBACDenied || !slices.Contains(strings.Split(t.Policy, ","), policy.ID()) {
+				if t := p.Reach.Sim.Verdict(request); !deniedBy(t, policy) {
 					continue
 				}
 				for _, address := range forged {

@@ -9,7 +9,6 @@ import (
 	security "istio.io/api/security/v1beta1"
 
 	"github.com/egresslint/egresslint/model"
-	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/traffic"
 )
 
@@ -84,7 +83,7 @@ func reportDryRun(p *Pass, g *egressGateway, policy *model.AuthorizationPolicy, 
 			return nil
 		}
 		t := enforcing.Verdict(c.Flow)
-		return c.when(t.Outcome == flow.Blocked && t.Reason == flow.RBACDenied && slices.Contains(strings.Split(t.Policy, ","), policy.ID()))
+		return c.when(deniedBy(t, policy))
 	})
 	if w == nil {
 		if known := g.proveAny(p, &f); !known {

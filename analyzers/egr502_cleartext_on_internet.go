@@ -33,7 +33,7 @@ func runCleartext(p *Pass) {
 	}
 	var found byKey[key]
 	exits := map[key]*exit{}
-	for a := range in.steeredAlike() {
+	for a := range in.steered() {
 		e := in.plaintextExit(a)
 		if e == nil || a.Trace.Via != flow.ViaGateway || e.At != flow.AtGateway || e.route.Object == nil {
 			continue

@@ -2,8 +2,6 @@ package analyzers
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 
 	security "istio.io/api/security/v1beta1"
 	"istio.io/istio/pkg/config/protocol"
@@ -67,39 +65,32 @@ func runL7PolicyOnL4Path(p *Pass) {
 	found := map[about]*affected{}
 	var clients *ambientClients
 	for _, h := range served(waypointHosts(p)) {
-		policies := push.AuthorizationPoliciesForWaypoint(h.Binding.Waypoint, h.Service)
-		for _, policy := range slices.Concat(policies.Deny, policies.Allow) {
-			if !enforced(policy) {
+		for _, r := range h.rules(push) {
+			field, policy := httpField(r), r.Policy
+			if field == "" {
 				continue
 			}
-			for _, r := range rulesOf(policy) {
-				field := httpField(r)
-				if field == "" || len(r.hosts()) > 0 && !slices.ContainsFunc(r.hosts(), func(n namedHost) bool { return n.covers(h.name()) }) {
+			if clients == nil {
+				clients = ambientClientsOf(p)
+			}
+			allow := policy.Spec.GetAction() == security.AuthorizationPolicy_ALLOW
+			for _, port := range h.Service.Ports {
+				if port.Protocol.IsHTTP() || port.Protocol == protocol.UDP || port.Protocol == protocol.Unsupported {
 					continue
 				}
-				if clients == nil {
-					clients = ambientClientsOf(p)
+				first, workloads := clients.eachClass(func(w *model.Workload) bool { return r.means(push, w) }).faring(h.on(port), func(t *flow.Trace) bool {
+					return t.Via == flow.ViaWaypoint && deniedBy(t, policy) && (allow || t.Rule != nil && *t.Rule == r.Index)
+				})
+				if first == nil {
+					continue
 				}
-				allow := policy.Spec.GetAction() == security.AuthorizationPolicy_ALLOW
-				for _, port := range h.Service.Ports {
-					if port.Protocol.IsHTTP() || port.Protocol == protocol.UDP || port.Protocol == protocol.Unsupported {
-						continue
-					}
-					first, workloads := clients.eachClass(func(w *model.Workload) bool { return r.means(push, w) }).faring(h.on(port), func(t *flow.Trace) bool {
-						return t.Outcome == flow.Blocked && t.Reason == flow.RBACDenied && t.Via == flow.ViaWaypoint &&
-							slices.Contains(strings.Split(t.Policy, ","), policy.ID()) && (allow || t.Rule != nil && *t.Rule == r.Index)
-					})
-					if first == nil {
-						continue
-					}
-					key := about{policy, r.Index}
-					if found[key] == nil {
-						found[key], order = &affected{proof: first, field: field, allow: allow}, append(order, key)
-					}
-					a := found[key]
-					a.names = append(a.names, fmt.Sprintf("%s:%d (%s)", h.name(), port.Number, port.Protocol))
-					a.workloads = append(a.workloads, workloads...)
+				key := about{policy, r.Index}
+				if found[key] == nil {
+					found[key], order = &affected{proof: first, field: field, allow: allow}, append(order, key)
 				}
+				a := found[key]
+				a.names = append(a.names, fmt.Sprintf("%s:%d (%s)", h.name(), port.Number, port.Protocol))
+				a.workloads = append(a.workloads, workloads...)
 			}
 		}
 	}

@@ -23,7 +23,7 @@ func (in *intent) reportOtherHosts() {
 		gateway string
 	}
 	var found byKey[key]
-	for a := range in.steeredAlike() {
+	for a := range in.steered() {
 		if a.By == nil || a.Trace.Outcome != flow.Allowed || a.Trace.Via != flow.ViaGateway || a.To.Stands != "" {
 			continue
 		}

@@ -30,7 +30,7 @@ func (in *intent) policedClients(namespace string) policedUse {
 		}
 		shown := Related{p.rule.Policy.Object, p.values[i].field, fmt.Sprintf("%s at egress gateway %s is about clients of namespace %q", p.rule, p.gateway.ID(), namespace)}
 		for _, s := range p.gateway.Steers {
-			if h := host.Name(strings.ToLower(string(s.Host))); !p.rule.names(string(h)) && !slices.Contains(u.hosts, h) {
+			if h := host.Name(strings.ToLower(string(s.Host))); !p.rule.names(string(s.Host)) && !slices.Contains(u.hosts, h) {
 				u.hosts, u.shown = append(u.hosts, h), append(u.shown, shown)
 			}
 		}
@@ -65,11 +65,6 @@ func (in *intent) peerRules() []peerRule {
 	}
 	*in.peers = out
 	return out
-}
-
-// names reports whether a rule names a host.
-func (r authzRule) names(h string) bool {
-	return slices.ContainsFunc(r.hosts(), func(n namedHost) bool { return affix(strings.ToLower(bareHost(n.Value)), h) })
 }
 
 // speaksOf reports whether a value names an identity of a namespace. home is the

@@ -96,7 +96,7 @@ func (in *intent) closed() []*attempt {
 	}
 	open := map[string]bool{}
 	var denied []*attempt
-	for a := range in.steeredAlike() {
+	for a := range in.steered() {
 		switch {
 		case a.By == nil:
 		case a.Trace.Reason == flow.RBACDenied && a.Trace.Via == flow.ViaGateway:

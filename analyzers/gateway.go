@@ -306,10 +306,15 @@ func (c *crossing) allowed() bool {
 // deniedBy reports whether a policy is (one of) those that stop the request at a
 // gateway.
 func (c *crossing) deniedBy(policy *model.AuthorizationPolicy) bool {
-	if c.Trace.Outcome != flow.Blocked || c.Trace.Via != flow.ViaGateway || c.Trace.Reason != flow.RBACDenied {
+	return c.Trace.Via == flow.ViaGateway && deniedBy(c.Trace, policy)
+}
+
+// deniedBy reports whether a policy is (one of) those that stop a request.
+func deniedBy(t *flow.Trace, policy *model.AuthorizationPolicy) bool {
+	if t.Outcome != flow.Blocked || t.Reason != flow.RBACDenied {
 		return false
 	}
-	for id := range strings.SplitSeq(c.Trace.Policy, ",") { // of thousands of policies
+	for id := range strings.SplitSeq(t.Policy, ",") { // of thousands of policies
 		if id == policy.ID() {
 			return true
 		}

@@ -45,8 +45,9 @@ type intent struct {
 	mentions map[*model.PushContext]map[string][]host.Name
 	// bound are the hosts with waypoints, see waypointHosts.
 	bound *[]waypointHost
-	// byRoute has the steerings of a route; byHost finds steerings, services those of registries by host, declared those
-	// of ServiceEntries, and wanted what shows that clients mean to call a host.
+	// byRoute has the steerings of a route; byHost finds steerings, services those of
+	// registries by host, declared those of ServiceEntries, and wanted what shows that
+	// clients mean to call a host.
 	byRoute                     map[*model.MergedVirtualService][]*steering
 	byHost                      model.HostTable[*steering]
 	services, declared, lowered serviceTables

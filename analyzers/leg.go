@@ -57,7 +57,7 @@ func (in *intent) failing(reasons ...flow.Reason) iter.Seq[*attempt] {
 			}
 			return true
 		}
-		for a := range in.steeredAlike(reasons...) {
+		for a := range in.steered(reasons...) {
 			if a.By == nil {
 				continue
 			}

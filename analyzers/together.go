@@ -83,13 +83,13 @@ type following struct {
 	// fates are the manners of its answers by fate.
 	fates map[int32][]manner
 	// groups are the attempts of the loops that want them by likeness, found by that.
-	groups  []fellows
-	groupOf map[likeKey]fellows
+	groups  [][]attemptBy
+	groupOf map[likeKey][]attemptBy
 }
 
-// fellows are attempts that are to be yielded when all classes are known for which
-// they fare alike, each with the loops that want it.
-type fellows []struct {
+// attemptBy is an attempt with the loops that want it, to be yielded when all classes
+// are known for which it fares alike.
+type attemptBy struct {
 	*attempt
 	by []int
 }
@@ -115,7 +115,7 @@ func (x *following) turn(to reach.Destination) bool {
 			}
 		}
 	}
-	x.to, x.groups, x.groupOf, x.fates = to, nil, map[likeKey]fellows{}, map[int32][]manner{}
+	x.to, x.groups, x.groupOf, x.fates = to, nil, map[likeKey][]attemptBy{}, map[int32][]manner{}
 	x.covering = x.intent.covering(to.Host)
 	return true
 }
@@ -145,11 +145,8 @@ func (x *following) take(s reach.Selected) bool {
 			if len(by) == 0 {
 				continue
 			}
-			a := &attempt{Class: s.Class, To: x.to, Flow: m.flow}
-			if slices.ContainsFunc(by, func(i int) bool { return !x.loops[i].untraced }) {
-				a = x.attempt(s.Class, m.flow)
-			}
-			if !x.yield(a, by) {
+			traced := slices.ContainsFunc(by, func(i int) bool { return !x.loops[i].untraced })
+			if !x.yield(x.attempt(s.Class, m.flow, traced), by) {
 				return false
 			}
 		}
@@ -173,9 +170,12 @@ func (x *following) keeps(loop int, m manner) bool {
 }
 
 // attempt is a request of a class that the loops want.
-func (x *following) attempt(class []*model.Workload, f flow.Flow) *attempt {
-	t := x.pass.Reach.Verdict(f, class[0]) // Report adds the guarantee of a witness: it takes longer than the rest
-	return &attempt{Class: class, To: x.to, Flow: f, Trace: t, By: takenBy(x.covering, t, &f)}
+func (x *following) attempt(class []*model.Workload, f flow.Flow, traced bool) *attempt {
+	a := &attempt{Class: class, To: x.to, Flow: f}
+	if traced {
+		x.trace(a, x.covering)
+	}
+	return a
 }
 
 // group puts the attempts of a tuple with those of other classes that fare alike.
@@ -204,15 +204,12 @@ func (x *following) group(s reach.Selected, loops []int) {
 			manners = append(manners, mannersOf(a)...)
 		}
 	}
-	var g fellows
+	var g []attemptBy
 	for _, m := range manners {
 		if by := x.keeping(loops, m); len(by) > 0 {
 			f := m.flow
 			f.From = reach.From(w)
-			g = append(g, struct {
-				*attempt
-				by []int
-			}{x.attempt(s.Class, f), by})
+			g = append(g, attemptBy{x.attempt(s.Class, f, true), by})
 		}
 	}
 	x.groups = append(x.groups, g)

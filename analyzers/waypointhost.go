@@ -40,6 +40,24 @@ func served(hosts []waypointHost) []waypointHost {
 	return slices.DeleteFunc(slices.Clone(hosts), func(h waypointHost) bool { return h.Binding.Waypoint == nil || h.Binding.Unknown != "" })
 }
 
+// rules are those of DENY and ALLOW policies in force at the host's waypoint that name
+// no host, or this one.
+func (h waypointHost) rules(push *model.PushContext) []authzRule {
+	var out []authzRule
+	policies := push.AuthorizationPoliciesForWaypoint(h.Binding.Waypoint, h.Service)
+	for _, policy := range slices.Concat(policies.Deny, policies.Allow) {
+		if !enforced(policy) {
+			continue
+		}
+		for _, r := range rulesOf(policy) {
+			if len(r.hosts()) == 0 || r.names(h.name()) {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
 // name is the host, for messages.
 func (h waypointHost) name() string { return string(h.Service.Hostname) }
 

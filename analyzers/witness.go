@@ -23,7 +23,7 @@ type witness struct {
 //
 //go:noinline
 func (g *egressGateway) witness(p *Pass, rules []authzRule, show func(authzRule, *crossing) *crossing) *witness {
-	return g.witnessBy(p, rules, func(r authzRule, _ *shownAlike, class []*model.Workload, f flow.Flow) *crossing {
+	return g.witnessBy(p, rules, func(r authzRule, _ shownAlike, class []*model.Workload, f flow.Flow) *crossing {
 		if c := g.send(p, class, f); c != nil {
 			return show(r, c)
 		}
@@ -37,7 +37,7 @@ func (g *egressGateway) witness(p *Pass, rules []authzRule, show func(authzRule,
 //
 //go:noinline
 func (g *egressGateway) witnessAlike(p *Pass, r authzRule, show func(*crossing) *crossing) *witness {
-	return g.witnessBy(p, []authzRule{r}, func(_ authzRule, known *shownAlike, class []*model.Workload, f flow.Flow) *crossing {
+	return g.witnessBy(p, []authzRule{r}, func(_ authzRule, known shownAlike, class []*model.Workload, f flow.Flow) *crossing {
 		like := p.Reach.Alike(f, class[0])
 		if shown, ok := known.by(p, like, class); ok {
 			return shown
@@ -55,9 +55,7 @@ func (g *egressGateway) witnessAlike(p *Pass, r authzRule, show func(*crossing) 
 }
 
 // shownAlike is what was shown for clients, by the likeness of the first request.
-type shownAlike struct {
-	of map[reach.Likeness]*shownOnce
-}
+type shownAlike map[reach.Likeness]*shownOnce
 
 // shownOnce is what was shown for one client, after some requests.
 type shownOnce struct {
@@ -67,8 +65,8 @@ type shownOnce struct {
 }
 
 // by returns what was shown for a client for whom all requests fare alike.
-func (x *shownAlike) by(p *Pass, like reach.Likeness, class []*model.Workload) (*crossing, bool) {
-	once := x.of[like]
+func (x shownAlike) by(p *Pass, like reach.Likeness, class []*model.Workload) (*crossing, bool) {
+	once := x[like]
 	if once == nil {
 		return nil, false
 	}
@@ -80,7 +78,7 @@ func (x *shownAlike) by(p *Pass, like reach.Likeness, class []*model.Workload) (
 	return once.shown, true
 }
 
-func (x *shownAlike) add(p *Pass, class []*model.Workload, sent []flow.Flow, shown *crossing) {
+func (x shownAlike) add(p *Pass, class []*model.Workload, sent []flow.Flow, shown *crossing) {
 	once := &shownOnce{sent: sent, shown: shown}
 	for _, f := range sent {
 		like := p.Reach.Alike(f, class[0])
@@ -90,17 +88,17 @@ func (x *shownAlike) add(p *Pass, class []*model.Workload, sent []flow.Flow, sho
 		once.likes = append(once.likes, like)
 	}
 	if len(sent) > 0 {
-		x.of[once.likes[0]] = once
+		x[once.likes[0]] = once
 	}
 }
 
 // witnessBy is witness, with a function that says what a request of a class shows.
-func (g *egressGateway) witnessBy(p *Pass, rules []authzRule, show func(authzRule, *shownAlike, []*model.Workload, flow.Flow) *crossing) *witness {
+func (g *egressGateway) witnessBy(p *Pass, rules []authzRule, show func(authzRule, shownAlike, []*model.Workload, flow.Flow) *crossing) *witness {
 	for _, meant := range []bool{true, false} {
 		out := &witness{Meant: meant}
 		var shownBy []*model.Workload
 		for _, r := range rules {
-			requests, known := g.spoken(r), &shownAlike{map[reach.Likeness]*shownOnce{}}
+			requests, known := g.spoken(r), shownAlike{}
 			for _, class := range g.callers(p, r) {
 				if r.means(g.push, class[0]) != meant {
 					continue
