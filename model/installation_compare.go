@@ -1,7 +1,6 @@
 package model
 
 import (
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -34,7 +33,7 @@ func (c *configuring) compare(result, declared *installation) {
 // leaves lists the dotted paths of all values that are not maps, sorted.
 func leaves(fields map[string]any, prefix string) []string {
 	var out []string
-	for _, key := range slices.Sorted(maps.Keys(fields)) {
+	for _, key := range sortedKeys(fields) {
 		path := key
 		if prefix != "" {
 			path = prefix + "." + key

@@ -22,10 +22,7 @@ func (m *Mesh) LeftOut() string {
 	if len(out) == 0 {
 		return ""
 	}
-	sort.SliceStable(out, func(i, j int) bool {
-		a, b := out[i], out[j]
-		return cmp.Compare(decides(a), decides(b)) < 0
-	})
+	sort.SliceStable(out, func(i, j int) bool { return decides(out[i]) < decides(out[j]) })
 	first := out[0]
 	text := first.Position.String()
 	if first.Object != "" && text != "" {

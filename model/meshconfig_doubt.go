@@ -71,10 +71,11 @@ func (c *MeshConfig) open(fields map[string]any, base *meshconfig.MeshConfig) (l
 	for _, field := range left {
 		o, at := c.origin(field)
 		d := Doubt{Place: Place{o, at}, Setting: field, Text: shortPlaceholder(mustLookup(fields, field)), config: c}
-		switch camel(field) {
-		case "outboundTrafficPolicy", "outboundTrafficPolicy.mode":
+		is := func(name string) bool { return field == name || field == snake(name) }
+		switch {
+		case is("outboundTrafficPolicy"), is("outboundTrafficPolicy.mode"):
 			d.openPolicy()
-		case "enableAutoMtls":
+		case is("enableAutoMtls"):
 			d.Taken, d.Other = "true", "false"
 			c.EnableAutoMtls = wrapperspb.Bool(true)
 			d.set = func(m *meshconfig.MeshConfig) { m.EnableAutoMtls = wrapperspb.Bool(false) }
@@ -185,17 +186,6 @@ func shortPlaceholder(value any) string {
 func mustLookup(fields map[string]any, field string) any {
 	v, _ := lookupField(fields, field)
 	return v
-}
-
-// camel writes protobuf's names as its JSON has them.
-func camel(field string) string {
-	parts := strings.Split(field, "_")
-	for i, p := range parts[1:] {
-		if p != "" {
-			parts[i+1] = strings.ToUpper(p[:1]) + p[1:]
-		}
-	}
-	return strings.Join(parts, "")
 }
 
 // openProblem reports a mesh configuration that is taken without its placeholders.

@@ -75,10 +75,7 @@ func pruneNulls(v any) bool {
 // the order of their fields.
 func checkSchema(name string, tree map[string]any) []complaint {
 	out := schemaOf(name).complain(nil, tree, "")
-	sort.SliceStable(out, func(i, j int) bool {
-		a, b := &out[i], &out[j]
-		return strings.Compare(a.field, b.field) < 0
-	})
+	sort.SliceStable(out, func(i, j int) bool { return out[i].field < out[j].field })
 	return out
 }
 

@@ -226,10 +226,7 @@ func (s *Set) direct() {
 			s.Directives = append(s.Directives, annotated(o)...)
 		}
 	}
-	sort.SliceStable(s.Directives, func(i, j int) bool {
-		a, b := &s.Directives[i], &s.Directives[j]
-		return a.Position.Compare(b.Position) < 0
-	})
+	sort.SliceStable(s.Directives, func(i, j int) bool { return s.Directives[i].Position.Compare(s.Directives[j].Position) < 0 })
 	s.Directives = slices.CompactFunc(s.Directives, func(a, b Directive) bool { // of a file that was read for several namespaces
 		return a.Object == nil && b.Object == nil && a.Position == b.Position
 	})

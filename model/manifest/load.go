@@ -385,9 +385,6 @@ func (l *loader) conclude(templates []template) {
 		p.Object, p.Message, p.Help = printable(p.Object), printable(p.Message), printable(p.Help)
 	}
 	s.direct()
-	sort.SliceStable(s.Problems, func(i, j int) bool {
-		a, b := &s.Problems[i], &s.Problems[j]
-		return a.Position.Compare(b.Position) < 0
-	})
+	sort.SliceStable(s.Problems, func(i, j int) bool { return s.Problems[i].Position.Compare(s.Problems[j].Position) < 0 })
 	s.Problems = slices.Compact(s.Problems) // of a file that was read for several namespaces
 }

@@ -175,18 +175,16 @@ func (o *Object) At(field string) Position {
 	}
 	st := o.source.file.store
 	st.mu.Lock()
-	p, known := st.places[fieldOf{o.source, field}]
-	st.mu.Unlock()
-	if known {
-		return p
-	}
-	p = o.locate(func(t *tree) Position { return t.at(field) })
-	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.places == nil || len(st.places) == keepPlaces {
-		st.places = map[fieldOf]Position{}
+	k := fieldOf{o.source, field}
+	p, known := st.places[k]
+	if !known {
+		p = o.locate(func(t *tree) Position { return t.at(field) })
+		if st.places == nil || len(st.places) == keepPlaces {
+			st.places = map[fieldOf]Position{}
+		}
+		st.places[k] = p
 	}
-	st.places[fieldOf{o.source, field}] = p
 	return p
 }
 
@@ -199,6 +197,8 @@ func (o *Object) AtKey(field string) Position {
 		}
 		return Position{}
 	}
+	o.source.file.store.mu.Lock()
+	defer o.source.file.store.mu.Unlock()
 	return o.locate(func(t *tree) Position { return t.atKey(field) })
 }
 
@@ -213,10 +213,9 @@ func (o *Object) File() string {
 	return ""
 }
 
+// locate finds a place in the object's document; its store is locked.
 func (o *Object) locate(find func(*tree) Position) Position {
 	s := o.source
-	s.file.store.mu.Lock()
-	defer s.file.store.mu.Unlock()
 	p := Position{Line: int(s.line), Column: int(s.column)}
 	if t := s.tree(); t != nil {
 		p = find(t)

@@ -1,7 +1,6 @@
 package netpol
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -36,10 +35,7 @@ func (q *question) clusterPolicies() []clusterPolicy {
 			out = append(out, p)
 		}
 	}
-	sort.SliceStable(out, func(i, j int) bool {
-		a, b := &out[i], &out[j]
-		return cmp.Compare(a.Spec.Priority, b.Spec.Priority) < 0
-	})
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Spec.Priority < out[j].Spec.Priority })
 	return out
 }
 

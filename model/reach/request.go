@@ -347,8 +347,7 @@ func (c *collector) requests() *requests {
 		c.method("GET", "GET")
 		c.method("HEAD", "HEAD")
 		sort.SliceStable(c.methods, func(i, j int) bool {
-			a, b := &c.methods[i], &c.methods[j]
-			return rank(a.text, "GET")-rank(b.text, "GET") < 0
+			return rank(c.methods[i].text, "GET") < rank(c.methods[j].text, "GET")
 		})
 		q.methods = append(slices.Clone(c.methods), value{"any other method", func(f *flow.Flow) { f.Method = "EGRESSLINT" }})
 	}

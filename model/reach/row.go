@@ -154,6 +154,17 @@ func (r *Reach) fateAt(first *model.Workload, place int) int32 {
 // mesh, or that manifests list, and the addresses among them. Names that have a
 // dot resolve alike in all namespaces unless a proxy answers lookups.
 func (r *Reach) resolvingFor(first *model.Workload) set {
+	m := r.member[first]
+	if m == nil {
+		return r.findResolving(first)
+	}
+	if m.resolving == nil {
+		m.resolving = r.findResolving(first)
+	}
+	return m.resolving
+}
+
+func (r *Reach) findResolving(first *model.Workload) set {
 	c := r.Sim.Capture(first)
 	key := r.Mesh.ConfigFor(first).Revision
 	if c.DNSCapture {

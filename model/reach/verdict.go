@@ -94,10 +94,7 @@ func (r *Reach) flowKey(f flow.Flow, first *model.Workload) (flowKey, bool) {
 		return flowKey{}, false
 	}
 	place, among := places[i], r.wideCohort(m)
-	if m.resolving == nil {
-		m.resolving = r.resolvingFor(first)
-	}
-	if among.each.has(place) || slices.Contains(among.elsewhere[place], first.Namespace) || m.resolving.has(place) || !among.names(r, place, f) {
+	if among.each.has(place) || slices.Contains(among.elsewhere[place], first.Namespace) || r.resolvingFor(first).has(place) || !among.names(r, place, f) {
 		return flowKey{}, false
 	}
 	return flowKey{among, place, f.Scheme, requestText(f)}, true

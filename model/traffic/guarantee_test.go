@@ -216,16 +216,23 @@ func unpoliced() string {
 	return clients
 }
 
+// meshOf makes a mesh of manifests in which nothing is wrong, loaded of any.
 func meshOf(t *testing.T, text string) *model.Mesh {
+	t.Helper()
+	m := loaded(t, text)
+	for _, p := range m.Problems {
+		t.Errorf("%s: %s", p.Position, p.Message)
+	}
+	return m
+}
+
+func loaded(t *testing.T, text string) *model.Mesh {
 	t.Helper()
 	m, _, err := model.Load(context.Background(), manifest.Options{
 		Paths: []manifest.Path{{Name: "-"}}, Stdin: strings.NewReader(text),
 	}, model.Options{})
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, p := range m.Problems {
-		t.Errorf("%s: %s", p.Position, p.Message)
 	}
 	return m
 }

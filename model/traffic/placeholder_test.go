@@ -1,13 +1,10 @@
 package traffic_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 
-	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
-	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/model/traffic"
 )
 
@@ -71,11 +68,7 @@ spec: {selector: {app: pay}, ports: [{name: http, port: 8080}]}
 		{"one of Istio's own patterns", policy("a", "action: DENY, rules: [{to: [{operation: {paths: ['/{*}/{**}']}}]}]"), "allowed in_mesh"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			m, _, err := model.Load(context.Background(), manifest.Options{Paths: []manifest.Path{{Name: "-"}}, Stdin: strings.NewReader(mesh + test.policies)}, model.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			trace := traffic.New(m).Trace(flow.Flow{From: "shop/cart", Host: "pay.shop.svc.cluster.local", Port: 8080, Scheme: flow.HTTP})
+			trace := traffic.New(loaded(t, mesh+test.policies)).Trace(flow.Flow{From: "shop/cart", Host: "pay.shop.svc.cluster.local", Port: 8080, Scheme: flow.HTTP})
 			if got := string(trace.Outcome) + " " + string(trace.Reason); got != test.want {
 				t.Errorf("%s (%s), want %s", got, trace.Detail, test.want)
 			}
