@@ -138,10 +138,9 @@ func (g *egressGateway) spoken(r authzRule) *spoken {
 //go:noinline
 func (a *spoken) of(p *Pass, class []*model.Workload) iter.Seq[flow.Flow] {
 	return func(yield func(flow.Flow) bool) {
-		comers := a.comers(p)
 		from := reach.From(class[0])
 		for i, d := range a.destinations {
-			if at, known := a.classes[class[0]]; known && !slices.Contains(comers[d], at) {
+			if !a.mayCome(p, class, d) {
 				continue
 			}
 			if a.requests[i] == nil {
@@ -157,7 +156,7 @@ func (a *spoken) of(p *Pass, class []*model.Workload) iter.Seq[flow.Flow] {
 }
 
 // comers returns for each destination that is sent to the gateway the classes of
-// clients of which some request may come to a gateway, by their place.
+// clients of which some request may come to a gateway, by their place, in order.
 func (g *egressGateway) comers(p *Pass) map[reach.Destination][]int {
 	if g.come != nil {
 		return g.come
@@ -182,6 +181,18 @@ func (g *egressGateway) comers(p *Pass) map[reach.Destination][]int {
 		g.come[d] = append(g.come[d], g.classes[class[0]])
 	}
 	return g.come
+}
+
+// mayCome reports whether some request of a class to a destination may come to a
+// gateway; of those that are no class it is not known.
+func (g *egressGateway) mayCome(p *Pass, class []*model.Workload, d reach.Destination) bool {
+	comers := g.comers(p)
+	at, known := g.classes[class[0]]
+	if !known {
+		return true
+	}
+	_, found := slices.BinarySearch(comers[d], at)
+	return found
 }
 
 // callers returns the classes of clients of which some request that a rule speaks

@@ -22,18 +22,31 @@ type governed struct {
 // governing returns the enforced policies that decide about egress, in the order
 // of the input.
 func governing(p *Pass) []governed {
+	if p.shared == nil {
+		return findGoverning(p)
+	}
+	if p.shared.governing == nil {
+		p.shared.governing = findGoverning(p)
+	}
+	return p.shared.governing
+}
+
+func findGoverning(p *Pass) []governed {
 	gateways, waypoints := egressGateways(p), externalWaypoints(p)
-	var out []governed
+	out := []governed{}
+	at := map[*model.AuthorizationPolicy][]*egressGateway{}
+	for _, x := range gateways {
+		for _, policy := range x.enforcedPolicies() {
+			if !slices.Contains(at[policy], x) {
+				at[policy] = append(at[policy], x)
+			}
+		}
+	}
 	for _, policy := range p.Mesh.AuthorizationPolicies {
 		if !enforced(policy) {
 			continue
 		}
-		g := governed{AuthorizationPolicy: policy}
-		for _, x := range gateways {
-			if slices.Contains(x.enforcedPolicies(), policy) {
-				g.at = append(g.at, x)
-			}
-		}
+		g := governed{AuthorizationPolicy: policy, at: at[policy]}
 		for _, x := range waypoints {
 			if slices.Contains(slices.Concat(x.policies.Custom, x.policies.Deny, x.policies.Allow), policy) {
 				g.waypoints = append(g.waypoints, x)

@@ -34,7 +34,7 @@ func (g *egressGateway) opaqueCrossings(p *Pass, class []*model.Workload, among 
 		}
 		tried := 0
 		for _, d := range among {
-			if d.Port == 80 {
+			if d.Port == 80 || !g.mayCome(p, class, d) {
 				continue
 			}
 			if tried++; tried > maxAtDoor {

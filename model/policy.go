@@ -227,7 +227,11 @@ func (envoyFilterTarget) GetTargetRef() *v1beta1.PolicyTargetReference { return 
 
 // DryRun reports whether a policy is only evaluated for show.
 func DryRun(policy *AuthorizationPolicy) bool {
-	on, err := strconv.ParseBool(policy.Annotations["istio.io/dry-run"])
+	value, ok := policy.Annotations["istio.io/dry-run"]
+	if !ok {
+		return false // to say what is wrong with no value costs
+	}
+	on, err := strconv.ParseBool(value)
 	return err == nil && on
 }
 
