@@ -24,6 +24,10 @@ type Bearing struct {
 	services   []*Service
 	routes     []*MergedVirtualService
 	everything bool
+	// named and namedRoutes are those of them that cover the names or the address, in
+	// any order.
+	named       []*Service
+	namedRoutes []*MergedVirtualService
 }
 
 // Bearing returns what bears on connections to an address and port that ask for
@@ -41,6 +45,12 @@ func (p *PushContext) Bearing(names []string, address netip.Addr, port int, dnsC
 	for _, name := range names {
 		c.named(name)
 	}
+	for s := range c.services {
+		b.named = append(b.named, s)
+	}
+	for vs := range c.routes {
+		b.namedRoutes = append(b.namedRoutes, vs)
+	}
 	c.follow()
 	for s := range c.services {
 		b.services = append(b.services, s)
@@ -52,6 +62,10 @@ func (p *PushContext) Bearing(names []string, address netip.Addr, port int, dnsC
 	slices.SortFunc(b.routes, func(s, t *MergedVirtualService) int { return cmp.Compare(x.age[s], x.age[t]) })
 	return b
 }
+
+// Named returns what covers the names or the address, in any order. Proxies that see
+// none of it do as they do with names that nothing registers.
+func (b *Bearing) Named() ([]*Service, []*MergedVirtualService) { return b.named, b.namedRoutes }
 
 // bearing is what was found so far.
 type bearing struct {

@@ -5,7 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/host"
+
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
 // bearingIndex finds what may bear on a connection.
@@ -32,8 +35,14 @@ type bearingIndex struct {
 	// company, because of which Envoy may refuse the listener; 0 stands for all.
 	contested map[int]bool
 	uses      map[usedPort]*portUse
-	// ruling are the namespaces that DestinationRules for some hosts are about.
+	// ruling are the namespaces that DestinationRules for some hosts are about, rules
+	// numbers rules.
 	ruling *HostTable[[]string]
+	rules  map[*MergedDestinationRule]int
+	merged map[string]int
+	// local are the services with endpoints whose names mean something else in each
+	// namespace.
+	local map[*Service]bool
 }
 
 func (p *PushContext) bearings() *bearingIndex {
@@ -58,8 +67,30 @@ func (p *PushContext) bearings() *bearingIndex {
 	}
 	x.contest(p)
 	x.use(p)
+	x.localize(p)
 	p.index.bearings = x
 	return x
+}
+
+// localize finds the services whose endpoints have names of a single label: whose
+// proxy looks them up decides what they mean.
+func (x *bearingIndex) localize(p *PushContext) {
+	x.local = map[*Service]bool{}
+	short := func(address string) bool { return address != "" && !strings.ContainsAny(address, ".:/") }
+	workloads := slices.ContainsFunc(p.Mesh.WorkloadEntries, func(e *WorkloadEntry) bool { return short(e.Spec.GetAddress()) })
+	objects := map[*manifest.Object]bool{}
+	for _, e := range p.Mesh.ServiceEntries {
+		objects[e.Object] = workloads && e.Spec.GetWorkloadSelector() != nil ||
+			slices.ContainsFunc(e.Spec.GetEndpoints(), func(e *networking.WorkloadEntry) bool { return short(e.GetAddress()) })
+	}
+	for _, s := range p.services {
+		if objects[s.Object] || !s.Kubernetes() && short(string(s.Hostname)) {
+			for _, sibling := range p.byHost[s.Hostname] {
+				x.local[sibling] = true
+			}
+			x.local[s] = true
+		}
+	}
 }
 
 func (x *bearingIndex) addService(p *PushContext, s *Service) {

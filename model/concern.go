@@ -11,7 +11,7 @@ import (
 
 // Concern says who is told what bears on a connection.
 type Concern struct {
-	// Everybody: all namespaces see something of it.
+	// Everybody: all namespaces see something of what covers the names or the address.
 	Everybody bool
 	// Namespaces see something of it that others do not, or see it otherwise, or
 	// have rules of their own for it.
@@ -27,9 +27,9 @@ func (p *PushContext) Concerns(b *Bearing) Concern {
 		return Concern{Each: true}
 	}
 	var c Concern
-	exported := func(own string, to ExportTo) {
+	exported := func(own string, to ExportTo, named bool) {
 		if c.Namespaces = append(c.Namespaces, own); to.Public() {
-			c.Everybody = true
+			c.Everybody = c.Everybody || named
 			return
 		}
 		for _, ns := range to {
@@ -38,8 +38,10 @@ func (p *PushContext) Concerns(b *Bearing) Concern {
 			}
 		}
 	}
+	local := p.bearings().local
 	for _, s := range b.services {
-		exported(s.Namespace, p.serviceExportTo(s))
+		c.Each = c.Each || local[s]
+		exported(s.Namespace, p.serviceExportTo(s), slices.Contains(b.named, s))
 		for _, alias := range s.Aliases {
 			// A Service of an alias's namespace has shorter names there.
 			if _, rest, ok := strings.Cut(string(alias), "."); ok {
@@ -50,7 +52,7 @@ func (p *PushContext) Concerns(b *Bearing) Concern {
 		c.Namespaces = append(c.Namespaces, p.ruling(s.Hostname)...)
 	}
 	for _, vs := range b.routes {
-		exported(vs.Namespace, vs.exportTo)
+		exported(vs.Namespace, vs.exportTo, slices.Contains(b.namedRoutes, vs))
 		c.Each = c.Each || vs.asksWho()
 	}
 	slices.Sort(c.Namespaces)

@@ -39,6 +39,31 @@ func (o *opener) use(s *Service, rivals bool) {
 	}
 }
 
+// open notes how a service opens the port.
+func (u *portUse) open(how int, s *Service, rivals bool) {
+	switch how {
+	case opensHTTP:
+		u.http.use(s, rivals)
+	case opensTLS:
+		u.tls.use(s, rivals)
+	case opensAny:
+		u.odd = true
+	}
+}
+
+// text is the same for ports that are open for the same; plain is false where that is
+// not certain, or something takes connections whatever their names.
+func (u portUse) text() (text string, plain bool) {
+	for _, o := range []opener{u.http, u.tls} {
+		if o.first != nil {
+			text += "1"
+		} else {
+			text += "0"
+		}
+	}
+	return text, !u.odd && !u.http.unsure() && !u.tls.unsure()
+}
+
 // use notes which services open which ports.
 func (x *bearingIndex) use(p *PushContext) {
 	x.uses = map[usedPort]*portUse{}
@@ -51,16 +76,10 @@ func (x *bearingIndex) use(p *PushContext) {
 	file := func(namespace string, s *Service) {
 		for _, port := range s.Ports {
 			for _, dnsCapture := range []bool{false, true} {
-				key := usedPort{namespace, port.Number, dnsCapture}
 				// Of one host the services of one namespace count.
 				rivals := len(p.byHost[s.Hostname]) > 1
-				switch p.opens(s, port, dnsCapture) {
-				case opensHTTP:
-					at(key).http.use(s, rivals)
-				case opensTLS:
-					at(key).tls.use(s, rivals)
-				case opensAny:
-					at(key).odd = true
+				if how := p.opens(s, port, dnsCapture); how != opensNothing {
+					at(usedPort{namespace, port.Number, dnsCapture}).open(how, s, rivals)
 				}
 			}
 		}
@@ -135,15 +154,7 @@ func (o *opener) unsure() bool { return o.perhaps && o.first == nil }
 // same text where the same does. plain is false where some service takes
 // connections whatever their names: see [PushContext.Plain].
 func (p *PushContext) Opened(namespace string, port int, dnsCapture bool) (text string, plain bool) {
-	all := p.openings(namespace, port, dnsCapture)
-	for _, o := range []opener{all.http, all.tls} {
-		if o.first != nil {
-			text += "1"
-		} else {
-			text += "0"
-		}
-	}
-	return text, !all.odd && !all.http.unsure() && !all.tls.unsure()
+	return p.openings(namespace, port, dnsCapture).text()
 }
 
 func (p *PushContext) openings(namespace string, port int, dnsCapture bool) portUse {

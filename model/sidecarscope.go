@@ -29,6 +29,7 @@ type SidecarScope struct {
 	// byChance are hosts of which istiod may take any of several services.
 	byChance map[host.Name][]*Service
 	policy   *networking.OutboundTrafficPolicy
+	places   *scopePlaces
 }
 
 // EgressListener is one entry of a Sidecar's egress, or the implied one that
@@ -514,7 +515,9 @@ func (s *SidecarScope) add(svc *Service) {
 				ports = append(ports, port)
 			}
 		}
-		replace(existing.withPorts(ports))
+		if len(ports) > len(existing.Ports) {
+			replace(existing.withPorts(ports))
+		}
 	}
 }
 

@@ -23,6 +23,9 @@ type cohorts struct {
 	// own are the cohorts of one namespace, wide those of all.
 	own, wide map[string]*cohort
 	outlooks  map[string]*traffic.Outlook
+	// views are the trees of what sidecars see alike, until all classes have their rows.
+	views   map[view]*tree[outcome]
+	proxies map[string]int
 	// answered remembers what was asked, by class.
 	answered map[traffic.Question]map[*model.Workload]reply
 	// renamings are fates with the names of policies in place of placeholders.
@@ -32,6 +35,7 @@ type cohorts struct {
 func newCohorts() *cohorts {
 	return &cohorts{
 		member: map[*model.Workload]*member{}, own: map[string]*cohort{}, wide: map[string]*cohort{}, outlooks: map[string]*traffic.Outlook{},
+		views: map[view]*tree[outcome]{}, proxies: map[string]int{},
 		answered: map[traffic.Question]map[*model.Workload]reply{}, renamings: map[string]int32{},
 	}
 }
@@ -46,7 +50,9 @@ type member struct {
 	signature, from string
 	// resolving are the destinations that it finds in the mesh, see resolvingFor.
 	resolving set
-	wide      bool
+	// wide: no Sidecar limits what its proxy sees; limited: one does, and no more.
+	wide, limited bool
+	sight         *traffic.Sight
 	// among is its wide cohort, place that in its members.
 	among *cohort
 	place int
@@ -95,7 +101,7 @@ type part struct {
 
 // enrol makes a class a member of its cohort.
 func (r *Reach) enrol(w *model.Workload, c *capture.Capture, signature, labels string) {
-	m := &member{first: w, signature: signature, from: traffic.From(w), wide: r.Sim.Wide(w)}
+	m := &member{first: w, signature: signature, from: traffic.From(w), wide: r.Sim.Wide(w), limited: r.Sim.Limited(w)}
 	m.proxy = fmt.Sprintf("%s %v %t %t %t %q", r.Mesh.ConfigFor(w).Revision, c.Mode, c.DNSCapture, c.AutoAddresses, c.OwnCertificates, traffic.Aliases(w))
 	m.own = fmt.Sprintf("%s %q %s", m.proxy, w.Namespace, labels)
 	if len(r.Mesh.EnvoyFilters)+len(r.Mesh.Unmodelled) > 0 {
@@ -119,9 +125,55 @@ func (r *Reach) memberOf(first *model.Workload) *member {
 	return r.member[first]
 }
 
+// view is what sidecars of one kind see of a destination.
+type view struct {
+	proxy, place int
+	text         string
+}
+
+// viewOf returns what the proxy of a class sees of a destination, false where others that
+// see the same may do something else.
+func (r *Reach) viewOf(m *member, place int) (view, bool) {
+	if !m.wide && !m.limited || r.resolvingFor(m.first).has(place) {
+		return view{}, false
+	}
+	text, ok := r.sight(m).View(place, r.Universe()[place].Port)
+	if !ok {
+		return view{}, false
+	}
+	proxy, known := r.proxies[m.proxy]
+	if !known {
+		proxy = len(r.proxies)
+		r.proxies[m.proxy] = proxy
+	}
+	return view{proxy, place, text}, true
+}
+
+func (r *Reach) sight(m *member) *traffic.Sight {
+	if m.sight == nil {
+		m.sight = r.Sim.Sight(r.outlook(m), m.first)
+	}
+	return m.sight
+}
+
+// treeFor returns what is known of a destination for all whose proxies do the same as
+// that of a class.
+func (r *Reach) treeFor(m *member, place int) *tree[outcome] {
+	v, shared := r.viewOf(m, place)
+	if !shared {
+		return r.own[m.own].tree(place)
+	}
+	t := r.views[v]
+	if t == nil {
+		t = &tree[outcome]{}
+		r.views[v] = t
+	}
+	return t
+}
+
 // outcomeFor returns how a destination fares for a class.
 func (r *Reach) outcomeFor(m *member, place int) outcome {
-	root := r.own[m.own].tree(place)
+	root := r.treeFor(m, place)
 	t := root.leaf(r, m.first)
 	if t == nil {
 		t = r.grow(root, m.first, place)
@@ -177,7 +229,7 @@ func (r *Reach) outlook(m *member) *traffic.Outlook {
 func (r *Reach) newWide(m *member, outlook *traffic.Outlook) *cohort {
 	n := len(r.Universe())
 	x := &cohort{
-		trees: map[int]*tree[outcome]{}, outlook: outlook, known: newSet(n), each: newSet(n), elsewhere: map[int][]string{},
+		outlook: outlook, known: newSet(n), each: newSet(n), elsewhere: map[int][]string{},
 		unknown: map[int][]outcome{}, parts: map[traffic.Question][]part{},
 	}
 	for _, i := range outlook.Known {
@@ -228,7 +280,7 @@ func (r *Reach) settle(x *cohort) {
 		if x.each.has(place) {
 			return true
 		}
-		r.spread(x, x.tree(place), x.tree(place), place, all, func(members set, end outcome) {
+		r.common(x, place, all, func(members set, end outcome) {
 			k := key{members.key(), "", end.fate}
 			for _, q := range end.policies {
 				if _, ok := numbers[q]; !ok {
@@ -252,12 +304,20 @@ func (r *Reach) settle(x *cohort) {
 			continue
 		}
 		list := make([]outcome, len(x.members))
-		r.spread(x, x.tree(place), x.tree(place), place, all, func(members set, end outcome) {
+		r.common(x, place, all, func(members set, end outcome) {
 			members.members(func(i int) bool { list[i] = end; return true })
 		})
 		x.unknown[place] = list
 	}
-	x.trees, x.parts = nil, nil
+	x.parts = nil
+}
+
+// common finds the outcomes of a destination for all members that see it as all do.
+func (r *Reach) common(x *cohort, place int, all set, found func(set, outcome)) {
+	if m := r.pick(x, place, all); m != nil {
+		t := r.treeFor(m, place)
+		r.spread(x, t, t, place, all, found)
+	}
 }
 
 // spread finds the outcomes of a destination for some members, of whom those are left

@@ -174,3 +174,43 @@ spec:
 		}
 	}
 }
+
+// An endpoint whose name has one label is another one in each namespace: whose proxy
+// looks it up decides.
+func TestEndpointsOfOneLabel(t *testing.T) {
+	r := loadText(t, `apiVersion: v1
+kind: Namespace
+metadata: {name: a, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: b, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: w, namespace: a}
+spec: {containers: [{name: app, image: app}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: w, namespace: b, labels: {app: db}}
+spec: {containers: [{name: app, image: app}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: b}
+spec: {selector: {app: db}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: x, namespace: c}
+spec: {hosts: [x.example.com], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: db}]}
+`)
+	to := reach.Destination{Host: "x.example.com", Port: 80}
+	want := map[string]flow.Reason{"a": flow.OK, "b": flow.InMesh}
+	for _, w := range r.Clients() {
+		if got := r.Answer(w, to, flow.HTTP).Reason; got != want[w.Namespace] {
+			t.Errorf("from %s: %s, want %s", w.ID(), got, want[w.Namespace])
+		}
+	}
+}

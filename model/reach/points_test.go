@@ -84,6 +84,45 @@ func TestVerdictsOfOthersAreOnesOwn(t *testing.T) {
 	}
 }
 
+// Where the client that was asked first is also where requests end, its proxy there is
+// not the client's.
+func TestVerdictsOfTheDestination(t *testing.T) {
+	var text strings.Builder
+	for _, ns := range []string{"a", "b", "c"} {
+		fmt.Fprintf(&text, `apiVersion: v1
+kind: Namespace
+metadata: {name: %[1]s, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: w, namespace: %[1]s, labels: {app: %[1]s}}
+spec: {containers: [{name: app, image: app}]}
+---
+`, ns)
+	}
+	text.WriteString(`apiVersion: v1
+kind: Service
+metadata: {name: db, namespace: a}
+spec: {selector: {app: a}, ports: [{name: http, port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: x, namespace: d}
+spec: {hosts: [x.example.com], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: db.a.svc.cluster.local}]}
+`)
+	r := loadText(t, text.String())
+	for _, w := range r.Clients() {
+		f := flow.Flow{From: reach.From(w), Host: "x.example.com", Port: 80, Scheme: flow.HTTP}
+		got := r.Verdict(f, w)
+		if last := got.Hops[len(got.Hops)-1].Proxy; last != "a/w" {
+			t.Errorf("from %s: it ends at %q, not at a/w", w.ID(), last)
+		}
+		if got, want := jsonText(got), jsonText(r.Sim.Verdict(f)); got != want {
+			t.Errorf("from %s: got\n%s\nwant\n%s", w.ID(), got, want)
+		}
+	}
+}
+
 // Tuples finds what a walk over all classes and destinations finds, in its order.
 func TestTuplesAreThoseOfAWalk(t *testing.T) {
 	random := seeded(t)
@@ -140,7 +179,17 @@ apiVersion: v1
 kind: Service
 metadata: {name: egress, namespace: istio-system}
 spec: {selector: {istio: egressgateway}, ports: [{name: http2, port: 80, targetPort: 8080}, {name: tls, port: 443, targetPort: 8443}]}`)
+	if random.IntN(4) == 0 {
+		add(`apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: istio-system}
+spec: {egress: [{hosts: ["./*", "istio-system/*", "%s/*"]}]}`, pick("a", "b"))
+	}
 	namespaces := []string{"a", "b", "c", "team-one", "team-two"}
+	add(`apiVersion: v1
+kind: Service
+metadata: {name: local, namespace: b}
+spec: {selector: {app: p}, ports: [{name: other, port: 8080}, {name: http, port: 80}, {name: tls, port: 443}]}`)
 	hosts := []string{"one.example.com", "two.example.com", "three.example.org", "*.example.net", "deep.x.example.net"}
 	for _, ns := range namespaces {
 		add(`apiVersion: v1
@@ -159,8 +208,9 @@ spec: {serviceAccountName: %s, containers: [{name: app, image: app}]}`, i, ns, p
 			add(`apiVersion: networking.istio.io/v1
 kind: Sidecar
 metadata: {name: s, namespace: %s}
-spec: {%segress: [{hosts: [%s%s]}]}`, ns, maybe("workloadSelector: {labels: {app: p}}, "),
-				pick(`"./*"`, `"a/*"`, `"*/one.example.com"`), maybe(`, "istio-system/*"`))
+spec: {%s%segress: [{%shosts: [%s%s%s]}]}`, ns, maybe("workloadSelector: {labels: {app: p}}, "), pick("", "", "outboundTrafficPolicy: {mode: ALLOW_ANY}, ", "outboundTrafficPolicy: {mode: REGISTRY_ONLY}, "),
+				pick("", "", "", "port: {number: 443, protocol: TLS, name: tls}, "),
+				pick(`"./*"`, `"a/*"`, `"*/one.example.com"`, `"*/*"`, `"b/*", "c/*"`, `"*/*.example.com"`, `"a/*", "~a/two.example.com"`), maybe(`, "./*"`), maybe(`, "istio-system/*"`))
 		}
 		if random.IntN(2) == 0 {
 			add(`apiVersion: networking.k8s.io/v1
@@ -175,7 +225,7 @@ spec: {podSelector: {%s}, policyTypes: [Egress], egress: [{to: [{namespaceSelect
 			continue
 		}
 		ns := pick(namespaces...)
-		resolution := pick("DNS", "NONE")
+		resolution := pick("DNS", "DNS", "NONE", "DNS, endpoints: [{address: local}]")
 		if strings.HasPrefix(h, "*") {
 			resolution = "NONE"
 		}
@@ -184,6 +234,13 @@ kind: ServiceEntry
 metadata: {name: e%d, namespace: %s}
 spec: {hosts: ["%s"], exportTo: ["%s"], resolution: %s%s, ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: %s}]}`,
 			i, ns, h, pick("*", "*", ".", "a"), resolution, maybe(", addresses: [198.51.100."+fmt.Sprint(i+1)+"]"), pick("TLS", "HTTPS", "TCP"))
+		if random.IntN(4) == 0 { // two of one host
+			add(`apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: f%d, namespace: %s}
+spec: {hosts: ["%s"], exportTo: ["%s"], resolution: NONE, ports: [{number: %s, protocol: %s}]}`,
+				i, pick(namespaces...), h, pick("*", "."), pick("80, name: http", "443, name: tls", "8080, name: other"), pick("HTTP", "TLS", "TCP"))
+		}
 		if random.IntN(2) == 0 {
 			continue
 		}
@@ -210,7 +267,7 @@ spec:
 			add(`apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: d%d, namespace: %s}
-spec: {host: "%s", exportTo: ["%s"], trafficPolicy: {tls: {mode: SIMPLE}}}`, i, pick(namespaces...), h, pick("*", ".", "c"))
+spec: {host: "%s", exportTo: ["%s"], %strafficPolicy: {tls: {mode: SIMPLE}}}`, i, pick(namespaces...), h, pick("*", ".", "c"), maybe("workloadSelector: {matchLabels: {app: p}}, "))
 		}
 	}
 	for i := range random.IntN(3) {

@@ -79,7 +79,8 @@ func (r *Reach) row(first *model.Workload) *row {
 	m := r.memberOf(first)
 	own := r.resolvingFor(first).clone()
 	var wide *cohort
-	if m.wide {
+	switch {
+	case m.wide:
 		wide = r.wideCohort(m)
 		r.settle(wide)
 		x.known = wide.known.clone()
@@ -87,7 +88,19 @@ func (r *Reach) row(first *model.Workload) *row {
 		for _, i := range wide.outlook.Of[first.Namespace] {
 			own.add(i)
 		}
-	} else {
+	case m.limited:
+		sight := r.sight(m)
+		sight.Seen(own.add)
+		for _, i := range sight.Each {
+			own.add(i)
+		}
+		for _, port := range r.ports {
+			if _, plain := sight.Opened(port); !plain {
+				own.unite(r.byPort[port])
+			}
+		}
+		x.known = newSet(len(r.Universe()))
+	default:
 		own.unite(r.matching(r.Sim.Names(first, func(name string) bool { return r.byHost[name] != nil })))
 		x.known = newSet(len(r.Universe()))
 	}
@@ -136,6 +149,9 @@ func (r *Reach) row(first *model.Workload) *row {
 		of.trees = nil
 	} else {
 		of.done++
+	}
+	if len(r.of) >= len(r.classes) {
+		r.views = map[view]*tree[outcome]{}
 	}
 	return x
 }

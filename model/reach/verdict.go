@@ -1,9 +1,8 @@
 package reach
 
 import (
-	"fmt"
-	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
@@ -20,21 +19,24 @@ type verdicts struct {
 // mostVerdicts bounds the traces that are kept: those who ask go from host to host.
 const mostVerdicts = 512
 
-// flowKey is what flows of the members of a cohort to a destination have in common.
+// flowKey is what flows of classes whose proxies do the same with a destination have in
+// common: members of a wide cohort, or limited ones with one view.
 type flowKey struct {
-	among   *cohort
-	place   int
-	scheme  flow.Scheme
-	request string
+	among *cohort
+	view  view
+	// authority says what becomes of unknown names.
+	authority *model.Sidecar
+	scheme    flow.Scheme
+	request   string
 }
 
 // told is the trace of a flow of one client.
 type told struct {
 	trace *flow.Trace
 	of    *model.Workload
-	// fixed are the hops of the trace that do not speak of the client, as far as it
-	// was compared with that of another.
-	fixed []bool
+	// fixed says which hops of the trace do not speak of the client, as far as it was
+	// compared with that of another.
+	fixed []traffic.Fixity
 }
 
 // Verdict is the simulation's verdict of a flow of a client, without its guarantee;
@@ -84,20 +86,27 @@ func (r *Reach) Alike(f flow.Flow, w *model.Workload) Likeness {
 // where nothing is known to be common.
 func (r *Reach) flowKey(f flow.Flow, first *model.Workload) (flowKey, bool) {
 	m := r.member[first]
-	if m == nil || !m.wide || f.DstIP != "" || f.ConnectTo != "" || f.Bypass || f.From != m.from {
+	if m == nil || !m.wide && !m.limited || f.DstIP != "" || f.ConnectTo != "" || f.Bypass || f.From != m.from {
 		return flowKey{}, false
 	}
 	r.lay()
 	places := r.byHost[strings.ToLower(f.Host)]
 	i := slices.IndexFunc(places, func(i int) bool { return r.Universe()[i].Port == f.Port })
-	if i < 0 {
+	if i < 0 || !r.names(places[i], f) {
 		return flowKey{}, false
 	}
-	place, among := places[i], r.wideCohort(m)
-	if among.each.has(place) || slices.Contains(among.elsewhere[place], first.Namespace) || r.resolvingFor(first).has(place) || !among.names(r, place, f) {
+	key := flowKey{view: view{place: places[i]}, scheme: f.Scheme, request: requestText(f)}
+	if m.limited {
+		var shared bool
+		key.view, shared = r.viewOf(m, places[i])
+		key.authority = r.sight(m).Authority()
+		return key, shared
+	}
+	key.among = r.wideCohort(m)
+	if key.among.each.has(places[i]) || slices.Contains(key.among.elsewhere[places[i]], first.Namespace) || r.resolvingFor(first).has(places[i]) {
 		return flowKey{}, false
 	}
-	return flowKey{among, place, f.Scheme, requestText(f)}, true
+	return key, true
 }
 
 // tell tells a class what became of the same flow of another that fares alike.
@@ -116,9 +125,8 @@ func (r *Reach) tell(t *told, f flow.Flow, first *model.Workload) *flow.Trace {
 	return out
 }
 
-// names reports whether a flow asks for no other names than the outlook of a cohort
-// was taken of.
-func (x *cohort) names(r *Reach, place int, f flow.Flow) bool {
+// names reports whether a flow asks for no other names than outlooks were taken of.
+func (r *Reach) names(place int, f flow.Flow) bool {
 	d := r.Universe()[place]
 	own := func(name string) bool {
 		name, _, _ = strings.Cut(strings.ToLower(name), ":")
@@ -140,10 +148,17 @@ func requestText(f flow.Flow) string {
 	if f.Method == "" && f.Path == "" && f.SNI == "" && len(f.Headers) == 0 {
 		return ""
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%q %q %q", f.Method, f.Path, f.SNI)
-	for _, name := range slices.Sorted(maps.Keys(f.Headers)) {
-		fmt.Fprintf(&b, " %q:%q", name, f.Headers[name])
+	b := make([]byte, 0, 64)
+	for _, text := range []string{f.Method, f.Path, f.SNI} {
+		b = strconv.AppendQuote(b, text)
 	}
-	return b.String()
+	names := make([]string, 0, len(f.Headers))
+	for name := range f.Headers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		b = strconv.AppendQuote(strconv.AppendQuote(b, name), f.Headers[name])
+	}
+	return string(b)
 }

@@ -27,7 +27,7 @@ func (w *walker) ztunnel(c *capture.Capture, conn connection) *flow.Trace {
 		if sameVerdict(ways[0], other) {
 			continue
 		}
-		hop := flow.Hop{At: flow.AtZtunnel, Proxy: w.client.ID(), Because: append(slices.Clone(ways[0].Hops[0].Because), other.Hops[0].Because...),
+		hop := flow.Hop{At: flow.AtZtunnel, Proxy: w.client.ID(), Because: append(slices.Clone(ways[0].Hops[len(ways[0].Hops)-1].Because), other.Hops[len(other.Hops)-1].Because...),
 			Decision: fmt.Sprintf("several services have this name or address, and it is left to chance which of them ztunnel takes: with one the flow is %s (%s), with another %s (%s)",
 				ways[0].Outcome, ways[0].Reason, other.Outcome, other.Reason)}
 		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.Undetermined, hop.Decision+"; creation timestamps that differ, or one entry, would settle it"))

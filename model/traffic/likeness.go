@@ -15,7 +15,7 @@ import (
 // more about that client than who it is. Both clients dial the address that stands
 // for a host outside. Of the hops that are fixed it is known that they do not speak of
 // the client: see [Fixed].
-func (s *Simulation) As(t *flow.Trace, f flow.Flow, rep, w *model.Workload, fixed []bool) (*flow.Trace, bool) {
+func (s *Simulation) As(t *flow.Trace, f flow.Flow, rep, w *model.Workload, fixed []Fixity) (*flow.Trace, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	push := s.push(s.mesh.ConfigFor(w))
@@ -25,8 +25,28 @@ func (s *Simulation) As(t *flow.Trace, f flow.Flow, rep, w *model.Workload, fixe
 	}
 	seen := c.Outbound(netip.AddrPortFrom(push.PublicAddress(f.Host), uint16(f.Port))) //nolint:gosec // a port
 	x := likeness{rep: rep, w: w, identity: push.Identity(rep), as: push.Identity(w), failed: seen.Some || !seen.Captured}
-	out := x.trace(t, func(i int) bool { return i == 0 || i < len(fixed) && fixed[i] })
+	own := 1 // hops that are its own
+	if push.SidecarFor(w.Namespace, w.Labels) != nil {
+		own = 2
+	}
+	out := x.trace(t, func(i int) Fixity {
+		switch {
+		case i < own:
+			return FixedText
+		case i < len(fixed):
+			return fixed[i]
+		default:
+			return Loose
+		}
+	})
 	out.ID = ""
+	if own > 1 && !x.failed {
+		hop := s.taking(f, w)
+		if len(out.Hops) < own || !sameChain(&hop, &out.Hops[1]) {
+			return nil, false
+		}
+		out.Hops[1] = hop
+	}
 	out.Hops[0].Decision, out.Hops[0].Because = takes(w, c.Why), append(slices.Clone(c.Because), seen.Because...)
 	out.Assumptions = nil
 	for _, a := range t.Assumptions {
@@ -40,17 +60,48 @@ func (s *Simulation) As(t *flow.Trace, f flow.Flow, rep, w *model.Workload, fixe
 	return out, !x.failed
 }
 
-// Fixed reports which hops of the traces of two clients of different namespaces, of
+// taking is the hop in which a client's sidecar takes a connection to an address outside:
+// it speaks of all services that the sidecar sees.
+func (s *Simulation) taking(f flow.Flow, client *model.Workload) flow.Hop {
+	w := &walker{sim: s, flow: f, client: client, push: s.push(s.mesh.ConfigFor(client))}
+	conn, _, _ := w.dial(s.capture(client))
+	w.v6 = conn.dst.Addr().Is6()
+	hop, _, _, _ := w.chosen(s.sidecarFor(client, w.v6, &conn), &conn)
+	return hop
+}
+
+// sameChain reports whether hops speak of the same chain of a listener.
+func sameChain(a, b *flow.Hop) bool {
+	return a.At == b.At && a.Listener == b.Listener && a.FilterChain == b.FilterChain && a.SNI == b.SNI
+}
+
+// Fixity is how far a hop is known not to speak of the client.
+type Fixity int
+
+// What is known of a hop.
+const (
+	Loose     Fixity = iota // nothing
+	FixedText               // what it says is said of all clients, the proxy may be the client's
+	FixedHop                // the proxy is not the client's, either
+)
+
+// Fixed reports how far the hops of the traces of two clients of different namespaces, of
 // flows that differ in nothing else, say the same of both: they do not speak of the
 // client.
-func Fixed(a, b *flow.Trace) []bool {
+func Fixed(a, b *flow.Trace) []Fixity {
 	if len(a.Hops) != len(b.Hops) {
 		return nil
 	}
-	out := make([]bool, len(a.Hops))
+	out := make([]Fixity, len(a.Hops))
 	for i := range out {
 		g, h := a.Hops[i], b.Hops[i]
-		out[i] = g.Decision == h.Decision && slices.Equal(g.Because, h.Because)
+		switch {
+		case g.Decision != h.Decision || !slices.Equal(g.Because, h.Because):
+		case g.Proxy == h.Proxy:
+			out[i] = FixedHop
+		default:
+			out[i] = FixedText
+		}
 	}
 	return out
 }
@@ -75,18 +126,19 @@ func (x *likeness) text(s string) string {
 	return strings.ReplaceAll(s, "\x00", x.as)
 }
 
-// trace says it of a trace, but for the hops to leave as they are.
-func (x *likeness) trace(t *flow.Trace, leave func(hop int) bool) *flow.Trace {
+// trace says it of a trace, but for what of its hops is fixed.
+func (x *likeness) trace(t *flow.Trace, fixed func(hop int) Fixity) *flow.Trace {
 	out := *t
 	x.failed = x.failed || t.Reason == flow.NetworkPolicy
 	out.Detail = x.text(t.Detail)
 	out.Hops = slices.Clone(t.Hops)
 	for i := range out.Hops {
 		h := &out.Hops[i]
-		if h.Proxy == x.rep.ID() {
+		how := fixed(i)
+		if h.Proxy == x.rep.ID() && how != FixedHop {
 			h.Proxy = x.w.ID()
 		}
-		if leave(i) {
+		if how != Loose {
 			continue
 		}
 		h.Decision = x.text(h.Decision)
@@ -94,7 +146,7 @@ func (x *likeness) trace(t *flow.Trace, leave func(hop int) bool) *flow.Trace {
 	}
 	out.Branches = slices.Clone(t.Branches)
 	for i := range out.Branches {
-		out.Branches[i].Trace = *x.trace(&t.Branches[i].Trace, func(int) bool { return false })
+		out.Branches[i].Trace = *x.trace(&t.Branches[i].Trace, func(int) Fixity { return Loose })
 	}
 	return &out
 }

@@ -121,7 +121,7 @@ func (q *Question) Lasting() bool { return q.kind < ruleAsked && q.kind != captu
 func (s *Simulation) Examine(f flow.Flow) (*flow.Trace, []Question) {
 	s.mu.Lock()
 	w := &walker{sim: s, flow: f, examined: true}
-	t := w.start()
+	t := inOrder(w.start())
 	s.mu.Unlock()
 	t.ID = f.ID
 	if len(s.suppositions) > 0 || len(s.choices(w)) > 0 || w.contested != nil {

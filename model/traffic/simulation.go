@@ -133,7 +133,7 @@ func (s *Simulation) trace(f flow.Flow) (*flow.Trace, *walker) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &walker{sim: s, flow: f}
-	t := w.start()
+	t := inOrder(w.start())
 	t.ID = f.ID
 	return t, w
 }

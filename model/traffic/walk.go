@@ -51,11 +51,27 @@ func blocked(reason flow.Reason, status int) *flow.Trace {
 	return &flow.Trace{Outcome: flow.Blocked, Via: flow.ViaNone, Reason: reason, UpstreamTLS: flow.UpstreamNone, HTTPStatus: status}
 }
 
-// after puts hops in front of what follows.
+// after puts hops in front of what follows. A walk builds its traces from their ends:
+// until it is over their hops stand in the opposite order, see inOrder.
 func after(hops []flow.Hop, t *flow.Trace) *flow.Trace {
-	all := make([]flow.Hop, len(hops)+len(t.Hops)) // at once: most of what a walk makes are these
-	copy(all[copy(all, hops):], t.Hops)
-	t.Hops = all
+	if t.Hops == nil {
+		t.Hops = make([]flow.Hop, 0, usualHops)
+	}
+	for _, h := range slices.Backward(hops) {
+		t.Hops = append(t.Hops, h)
+	}
+	return t
+}
+
+// usualHops is what most traces do with: most of what a walk allocates are hops.
+const usualHops = 6
+
+// inOrder puts the hops of a finished walk in their order.
+func inOrder(t *flow.Trace) *flow.Trace {
+	slices.Reverse(t.Hops)
+	for i := range t.Branches {
+		inOrder(&t.Branches[i].Trace)
+	}
 	return t
 }
 
@@ -339,11 +355,11 @@ func (w *walker) captured(c *capture.Capture, conn connection, v capture.Verdict
 	return after([]flow.Hop{hop}, w.outbound(w.sim.sidecarFor(w.client, w.v6, &conn), conn))
 }
 
-// outbound decides what a sidecar does with a connection.
-func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
-	hop := flow.Hop{At: flow.AtSidecar, Proxy: w.client.ID()}
-	l := p.listener(conn.dst)
-	var ch *chain
+// chosen finds the listener and the chain of a sidecar that take a connection, with the
+// hop that says so, or how it ends there. l is nil for the catch-all.
+func (w *walker) chosen(p *proxy, conn *connection) (hop flow.Hop, l *listener, ch *chain, end *flow.Trace) {
+	hop = flow.Hop{At: flow.AtSidecar, Proxy: w.client.ID()}
+	l = p.listener(conn.dst)
 	if l == nil || l.bind == p.wildcard {
 		// The proxy's own listeners come before any other on their ports (istio
 		// pilot/pkg/networking/core/listener_builder.go buildVirtualOutboundListener,
@@ -352,10 +368,10 @@ func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
 		case uint16(p.push.Config.GetProxyListenPort()), uint16(p.push.Config.GetProxyInboundListenPort()): //nolint:gosec // ports, by istiod's validation
 			hop.Decision = fmt.Sprintf("port %d is one of the sidecar's own: it closes the connection", port)
 			hop.Because = p.configBecause("proxyListenPort", "proxyInboundListenPort")
-			return after([]flow.Hop{hop}, blocked(flow.Blackhole, 0))
+			return hop, l, nil, blocked(flow.Blackhole, 0)
 		case 15021, 15090:
 			hop.Decision = fmt.Sprintf("port %d is one of the sidecar's own, which answers itself (health, metrics)", port)
-			return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.OpaqueFilter, hop.Decision))
+			return hop, l, nil, unknown(flow.ViaNone, flow.OpaqueFilter, hop.Decision)
 		}
 	}
 	switch {
@@ -371,16 +387,25 @@ func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
 		hop.Listener = l.name()
 		hop.Decision = fmt.Sprintf("the sidecar's listener for port %d would be refused by Envoy: %s", l.port, l.refused)
 		hop.Because = chainsBecause(l)
-		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.ListenerRejected, hop.Decision))
+		return hop, l, nil, unknown(flow.ViaNone, flow.ListenerRejected, hop.Decision)
 	default:
-		ch = l.find(&conn)
+		ch = l.find(conn)
 		hop.Listener, hop.FilterChain, hop.SNI = l.name(), ch.name, conn.sni()
 		hop.Because = ch.because
 		if ch.name == "fallthrough" {
-			hop.Decision = fmt.Sprintf("%s matches no service that the sidecar knows on port %d, so %s decides", connectionText(&conn), conn.dst.Port(), ch.what)
+			hop.Decision = fmt.Sprintf("%s matches no service that the sidecar knows on port %d, so %s decides", connectionText(conn), conn.dst.Port(), ch.what)
 		} else {
-			hop.Decision = fmt.Sprintf("%s on port %d: %s", connectionText(&conn), conn.dst.Port(), ch.what)
+			hop.Decision = fmt.Sprintf("%s on port %d: %s", connectionText(conn), conn.dst.Port(), ch.what)
 		}
+	}
+	return hop, l, ch, nil
+}
+
+// outbound decides what a sidecar does with a connection.
+func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
+	hop, l, ch, end := w.chosen(p, &conn)
+	if end != nil {
+		return after([]flow.Hop{hop}, end)
 	}
 	if t := p.filtered(l, ch, &conn); t != nil {
 		return after([]flow.Hop{hop}, t)
