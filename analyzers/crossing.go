@@ -198,9 +198,15 @@ func (g *egressGateway) mayCome(p *Pass, class []*model.Workload, d reach.Destin
 // callers returns the classes of clients of which some request that a rule speaks
 // of may come to a gateway, in their order.
 func (g *egressGateway) callers(p *Pass, r authzRule) [][]*model.Workload {
+	return g.coming(p, g.named(r.hosts()))
+}
+
+// coming returns the classes of clients of which some request to one of some
+// destinations may come to a gateway, in their order.
+func (g *egressGateway) coming(p *Pass, among []reach.Destination) [][]*model.Workload {
 	comers := g.comers(p)
 	var places []int
-	for _, d := range g.named(r.hosts()) {
+	for _, d := range among {
 		places = append(places, comers[d]...)
 	}
 	slices.Sort(places)

@@ -45,7 +45,7 @@ func httpAllowOnTCP(p *Pass) {
 }
 
 func reportHTTPAllow(p *Pass, g *egressGateway, r authzRule) {
-	d := g.opaqueDenials(p, g.named(r.hosts()), func(w *model.Workload) bool { return r.means(g.push, w) },
+	d := g.opaqueDenials(p, g.named(r.hosts()), func(w *model.Workload) bool { return p.means(g.push, r, w) },
 		func(class []*model.Workload, c *crossing) bool {
 			return c.deniedBy(r.Policy) && !g.otherwise(p, r, class, c.Flow.Host)
 		})

@@ -20,7 +20,7 @@ var _ = register(&Analyzer{
 		Bad:  egressDoc(sniDoc, "      sni: api.example.com\n", "", "    - api.example.com\n    tls:", "    - \"*\"\n    tls:"),
 		Good: egressDoc(sniDoc),
 		Fix:  "Set `sni` in the DestinationRule for the gateway's Service (one subset for each host), or ask for `hosts` where the server reads HTTP.",
-		Silent: "Servers that pass TLS through, where the client itself announces the name; rules about identities at servers that see none (EGR408, EGR409); " +
+		Silent: "Servers that pass TLS through, where the client itself announces the name, and ALLOW rules for hosts that such a server has too; rules about identities at servers that see none (EGR408, EGR409); " +
 			"rules for which no request of a client in the input shows the difference.",
 		Sources: []string{
 			"istio pilot/pkg/security/authz/model/generator.go (connSNIGenerator)",
@@ -73,7 +73,7 @@ func reportUnsetSNI(p *Pass, g *egressGateway, r authzRule, i int, condition *se
 			slices.ContainsFunc(condition.GetValues(), func(v string) bool { return affix(v, sni) }) {
 			return false
 		}
-		return deny && c.allowed() || !deny && c.deniedBy(r.Policy)
+		return deny && c.allowed() || !deny && c.deniedBy(r.Policy) && !g.announcedElsewhere(p, c, condition)
 	})
 	if w == nil {
 		return
@@ -105,6 +105,17 @@ func reportUnsetSNI(p *Pass, g *egressGateway, r authzRule, i int, condition *se
 		}
 	}
 	p.Report(f)
+}
+
+// announcedElsewhere reports whether the clients of a request announce what a condition
+// asks for when they send TLS to the same host: then it is meant for that.
+func (g *egressGateway) announcedElsewhere(p *Pass, c *crossing, condition *security.Condition) bool {
+	for other := range g.opaqueCrossings(p, c.Class, g.named([]namedHost{{Value: c.Flow.Host}})) {
+		if sni, ok := other.announced(); ok && slices.ContainsFunc(condition.GetValues(), func(v string) bool { return affix(v, sni) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // announced returns the server name with which a request came to the gateway;

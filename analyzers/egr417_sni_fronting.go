@@ -112,8 +112,8 @@ func (g *egressGateway) reportFronting(p *Pass, r authzRule, i int) {
 	}
 	to := g.fronted(named, denies(r.Policy))
 	tried := 0
-	for _, class := range p.Reach.Classes() {
-		if !r.means(g.push, class[0]) {
+	for _, class := range g.coming(p, to) {
+		if !p.means(g.push, r, class[0]) {
 			continue
 		}
 		if tried++; tried > maxCallers {

@@ -155,8 +155,8 @@ func (g *egressGateway) unaskedTLS(p *Pass, policy *model.AuthorizationPolicy) *
 	}
 	for _, r := range rulesOf(policy) {
 		among := g.named(r.hosts())
-		for _, class := range p.Reach.Classes() {
-			if !r.means(g.push, class[0]) {
+		for _, class := range g.coming(p, among) {
+			if !p.means(g.push, r, class[0]) {
 				continue
 			}
 			for c := range g.opaqueCrossings(p, class, among) {

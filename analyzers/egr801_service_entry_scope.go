@@ -209,30 +209,20 @@ func (in *intent) wants(a *attempt) []Related {
 
 // names reports whether a rule is about identities, and a client has one of them.
 func (in *intent) names(r authzRule, w *model.Workload) bool {
-	k := ruleOf{r.Policy, r.Index, nil}
+	k := ruleOf{r.Policy, r.Index}
 	byIdentity, known := in.naming[k]
 	if !known {
 		fields, _ := r.identityFields()
 		byIdentity = len(fields) > 0
 		in.naming[k] = byIdentity
 	}
-	if !byIdentity {
-		return false
-	}
-	k.client = w
-	named, known := in.naming[k]
-	if !known {
-		named = r.means(in.push, w)
-		in.naming[k] = named
-	}
-	return named
+	return byIdentity && in.pass.means(in.push, r, w)
 }
 
-// ruleOf is a rule of a policy, and a client, nil for none.
+// ruleOf is a rule of a policy.
 type ruleOf struct {
 	policy *model.AuthorizationPolicy
 	index  int
-	client *model.Workload
 }
 
 // grants reports whether a rule names a client's identity and a host, and where it

@@ -89,11 +89,15 @@ func runSidecarGap(p *Pass) {
 					continue
 				}
 			}
-			a.Trace = p.Reach.Sim.Verdict(a.Flow)
-			if a.Trace.Outcome != flow.Blocked || a.Trace.Reason != flow.Blackhole && a.Trace.Reason != flow.NoCluster {
+			k := hiddenService{sidecar.Object, s.Object}
+			outcome, reason, known := p.fares(w, d, a.Flow.Scheme)
+			if !known {
+				a.Trace = p.Reach.Sim.Verdict(a.Flow)
+				outcome, reason = a.Trace.Outcome, a.Trace.Reason
+			}
+			if outcome != flow.Blocked || reason != flow.Blackhole && reason != flow.NoCluster {
 				continue
 			}
-			k := hiddenService{sidecar.Object, s.Object}
 			if shown[k] == nil {
 				shown[k] = why
 			}
@@ -109,6 +113,17 @@ func runSidecarGap(p *Pass) {
 	for _, keys := range bySidecar(found.keys) {
 		p.Report(in.reportHidden(keys, found.of, shown))
 	}
+}
+
+// fares returns how requests of one protocol of a class fare; known is false where that
+// depends on the request.
+func (p *Pass) fares(first *model.Workload, to reach.Destination, protocol flow.Scheme) (outcome flow.Outcome, reason flow.Reason, known bool) {
+	for _, a := range p.Reach.Verdicts(first, to) {
+		if a.Protocol == protocol && a.Address != reach.Other {
+			return a.Outcome, a.Reason, len(a.When) == 0
+		}
+	}
+	return "", "", false
 }
 
 // bySidecar groups what Sidecars do not import: the ServiceEntries of one that lacks
@@ -139,6 +154,9 @@ func (in *intent) reportHidden(keys []hiddenService, found map[hiddenService]*co
 	c, w := &collected{}, found[k].first.Class[0]
 	for _, other := range keys {
 		c.join(found[other])
+	}
+	if c.first.Trace == nil {
+		c.first.Trace = in.pass.Reach.Sim.Verdict(c.first.Flow)
 	}
 	what := k.object.Namespace + "/" + c.hosts[0]
 	if k.object.Kind == "Service" {

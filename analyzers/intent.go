@@ -57,8 +57,7 @@ type intent struct {
 	wanted    map[*model.PushContext]*wanted
 	// asking are the fields of policies that ask who calls, see identityRules.
 	asking map[*model.Workload][]Related
-	// naming says of rules whether they are about identities, and of rules and clients
-	// whether they name one, see names.
+	// naming says of rules whether they are about identities, see names.
 	naming map[ruleOf]bool
 	// peers are the rules that name identities, see peerRules.
 	peers *[]peerRule

@@ -121,7 +121,7 @@ func (in *intent) grantedHosts(push *model.PushContext, w *model.Workload) []hos
 	x := in.wantedBy(push)
 	var out []host.Name
 	for _, i := range slices.Concat(x.anybody, x.somebody[w.Namespace]) {
-		if r := x.rules[i]; r.means(in.push, w) {
+		if r := x.rules[i]; in.pass.means(in.push, r, w) {
 			for _, n := range r.hosts() {
 				out = append(out, host.Name(strings.ToLower(bareHost(n.Value))))
 			}

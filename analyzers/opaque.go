@@ -86,7 +86,7 @@ type opaqueDenials struct {
 func (g *egressGateway) opaqueDenials(p *Pass, among []reach.Destination, meant func(*model.Workload) bool, denied func([]*model.Workload, *crossing) bool) *opaqueDenials {
 	out := &opaqueDenials{}
 	tried := 0
-	for _, class := range p.Reach.Classes() {
+	for _, class := range g.coming(p, among) {
 		if !meant(class[0]) {
 			continue
 		}
@@ -189,8 +189,8 @@ func (g *egressGateway) meantWitness(p *Pass, r authzRule, show func(*crossing) 
 	out := &witness{Meant: true}
 	var shownBy []*model.Workload
 	tried := 0
-	for _, class := range p.Reach.Classes() {
-		if !r.means(g.push, class[0]) {
+	for _, class := range g.callers(p, r) {
+		if !p.means(g.push, r, class[0]) {
 			continue
 		}
 		if tried++; tried > maxCallers && out.crossing == nil {

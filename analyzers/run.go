@@ -138,6 +138,8 @@ type shared struct {
 	controls *controls
 	gateways []*egressGateway
 	found    bool
+	// meaning finds whom rules mean: see Pass.meant.
+	meaning *meaning
 	// governing are the policies that decide about egress, nil until they are asked for.
 	governing []governed
 	// seen tells what clients see: see seenByClients.

@@ -100,7 +100,7 @@ func (g *egressGateway) witnessBy(p *Pass, rules []authzRule, show func(authzRul
 		for _, r := range rules {
 			requests, known := g.spoken(r), shownAlike{}
 			for _, class := range g.callers(p, r) {
-				if r.means(g.push, class[0]) != meant {
+				if p.means(g.push, r, class[0]) != meant {
 					continue
 				}
 				// The first client asks for everything, so that every server
