@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/egresslint/egresslint/model/flow"
 )
 
 const lockedDown = `---
@@ -30,6 +32,8 @@ func TestOneFaultOneFinding(t *testing.T) {
 		{"the other is as grave", plainEgressDoc(identityDenyDoc) + lockedDown, "EGR304 EGR313", "EGR304 with EGR313"},
 		{"alone", plainEgressDoc(""), "EGR313", "EGR313"},
 		{"an item of a list", egressDoc(strings.Replace(allowOrders("istio-egress", "istio-egress"), "  action:", "  targetRefs:\n  - group: gateway.networking.k8s.io\n    kind: Gateway\n    name: egress\n  action:", 1)), "EGR404 EGR809", "EGR404 with EGR809"},
+		{"a part of it", egressDoc(strings.Replace(allowOrders("istio-egress", "istio-egress"), "        hosts:", "        ports: [\"443\"]\n        hosts:", 1)), "EGR415 EGR809", "EGR415 with EGR809"},
+		{"nobody knows who calls", plainEgressDoc(allowOrders("istio-egress", "istio-egress")), "EGR409 EGR809", "EGR409 with EGR809"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := passOver(t, c.manifests)
@@ -48,5 +52,22 @@ func TestOneFaultOneFinding(t *testing.T) {
 				t.Errorf("findings %s, want %s", text, c.want)
 			}
 		})
+	}
+}
+
+// A cause is told as gravely as what comes of it, with the request that shows that.
+func TestCausesAreAsGrave(t *testing.T) {
+	nobody := "  selector:\n    matchLabels:\n      istio: nobody\n  action:"
+	p := passOver(t, egressDoc(strings.Replace(allowOrders("istio-egress", "istio-egress"), "  action:", nobody, 1)))
+	findings := Run(p.Mesh, p.Reach, Config{Enable: []string{"EGR403", "EGR809"}})
+	if len(findings) != 1 || findings[0].Rule.ID != "EGR403" {
+		t.Fatalf("got %v, want EGR403 alone", findings)
+	}
+	if f := findings[0]; f.Severity != Error || f.Flow == nil || f.Trace == nil || f.Trace.Outcome != flow.Blocked {
+		t.Errorf("severity %s, flow %v, trace %v: want error, and the request that is denied", f.Severity, f.Flow, f.Trace)
+	}
+	alone := Run(p.Mesh, p.Reach, Config{Enable: []string{"EGR403"}})
+	if len(alone) != 1 || alone[0].Severity != Warning {
+		t.Errorf("alone: got %v, want a warning", alone)
 	}
 }

@@ -184,6 +184,12 @@ func causes(findings []Finding) []Finding {
 		}
 		for _, j := range by(f) {
 			if cause := &findings[j]; !explained[j] {
+				if f.Severity.Rank() > cause.Severity.Rank() {
+					cause.Severity = f.Severity // it is as grave as what comes of it
+				}
+				if cause.Flow == nil {
+					cause.Flow, cause.Trace = f.Flow, f.Trace
+				}
 				cause.Related = append(cause.Related, Related{Object: f.Object, Field: f.Field, Message: f.Rule.ID + ": " + f.Message})
 				break
 			}
