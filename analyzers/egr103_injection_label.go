@@ -3,6 +3,7 @@ package analyzers
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
@@ -16,7 +17,7 @@ var _ = register(&Analyzer{
 		Title: "A label or annotation that is to enable injection never does",
 		What: "A namespace or a workload asks for a sidecar in a way that no webhook hears: `istio-injection` with any other value " +
 			"than `enabled`, `sidecar.istio.io/inject` with another value than `true`, as an annotation, on the Deployment in place of " +
-			"its pod template, or on a pod whose namespace says `istio-injection: disabled`; `istio.io/rev` beside " +
+			"its pod template, or on a pod whose namespace says `istio-injection: disabled`; a label of the namespace whose key is a letter or two away from `istio-injection`, or is `sidecar.istio.io/inject`; `istio.io/rev` beside " +
 			"`istio-injection`, which is looked at first.",
 		Why: "The pods start without a proxy, and without any error. No route, no ServiceEntry and no outbound policy of the mesh " +
 			"holds for what they send.",
@@ -24,7 +25,7 @@ var _ = register(&Analyzer{
 		Good: labelledShop(`istio-injection: enabled`),
 		Fix:  "Write the label with the value and at the place that the webhook looks at, and restart the pods.",
 		Silent: "The pods get a sidecar all the same; the value says that no injection is wanted; the labels of the namespace are not in " +
-			"the input; the manifests control nothing of what the workload sends. Where a NetworkPolicy stops it anyway it is a note.",
+			"the input; the manifests control nothing of what the workload sends. Where a NetworkPolicy stops it anyway it is a note, or a warning if routes lead through a gateway, at which it does not arrive then.",
 		Sources: []string{
 			"istio/istio manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml",
 			"istio/istio pkg/kube/inject/inject.go",
@@ -73,12 +74,17 @@ func runInjectionLabel(p *Pass) {
 		if value, found := strings.CutPrefix(m.write, "write "); found {
 			edits = []Edit{{m.object, m.field, value}}
 		}
-		p.Report(l.finding(p, Finding{
+		f := l.finding(p, Finding{
 			Object: m.object, Field: m.field, Label: "enables nothing", Edits: edits,
 			Help: "labels are looked at when a pod is created: restart the pods after the change",
 			Message: fmt.Sprintf("%s sets %s, which never enables injection: %s; %s go out without a sidecar; %s",
 				m.object, m.setting, m.why, l.what("any host"), m.write),
-		}))
+		})
+		if f.Severity == Note && slices.ContainsFunc(l.requests(), func(c control) bool { return c.Steering != nil }) {
+			f.Severity = Warning
+			f.Message += ", so that what is to go through the gateway does not arrive at all"
+		}
+		p.Report(f)
 	}
 	reportIgnoredRevisions(p, in)
 }

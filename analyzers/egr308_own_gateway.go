@@ -15,8 +15,15 @@ import (
 // reportOwnGateway reports a VirtualService for hosts outside that is bound to
 // Gateways alone and leads to the very pods that one of them selects: such a rule is
 // meant for the sidecars, which do not get it, and would go round at the gateway.
+//
+// So does one that is bound to the sidecars too and has this rule for the Gateway and
+// none for them: the two rules were given each other's gateways.
 func (in *intent) reportOwnGateway(vs *model.MergedVirtualService) {
-	if slices.Contains(vs.Gateways, model.MeshGateway) || !slices.ContainsFunc(vs.Hosts, in.outside) {
+	if !slices.ContainsFunc(vs.Hosts, in.outside) {
+		return
+	}
+	both := slices.Contains(vs.Gateways, model.MeshGateway)
+	if both && slices.ContainsFunc(in.steerings, func(s *steering) bool { return s.Route == vs }) {
 		return
 	}
 	for _, d := range destinationsOf(vs) {
@@ -25,12 +32,22 @@ func (in *intent) reportOwnGateway(vs *model.MergedVirtualService) {
 		}
 		for _, name := range vs.Gateways {
 			g, _ := in.gatewayNamed(name)
-			if g == nil || len(d.gateways) > 0 && !slices.Contains(d.gateways, name) {
+			if g == nil || len(d.gateways) > 0 && !slices.Contains(d.gateways, name) || both && slices.Contains(d.gateways, model.MeshGateway) {
 				continue
 			}
 			pods := in.routers(d.to)
 			if len(pods) == 0 || slices.ContainsFunc(pods, func(w *model.Workload) bool { return !hasLabels(w.Labels, g.Spec.GetSelector()) }) {
 				continue
+			}
+			if both {
+				todo := fmt.Sprintf("write gateways: [%s] into the match of this rule, and the Gateway into that of the rule which leads to the host", model.MeshGateway)
+				in.pass.Report(Finding{
+					Object: vs.Object, Field: d.field, Severity: Error, Label: "leads to the gateway itself", Help: todo,
+					Message: fmt.Sprintf("%s leads from %s to the pods of that very gateway, and has no rule by which sidecars send %s there: requests go straight out, or nowhere; %s",
+						vs.Title(), g, upTo3(hostNames(vs.Hosts)), todo),
+					Related: []Related{{g.Object, "spec.selector", fmt.Sprintf("selects the pods of %s", pods[0].ID())}},
+				})
+				return
 			}
 			in.pass.Report(Finding{
 				Object: vs.Object, Field: d.field, Severity: Error, Label: "leads to the gateway itself",

@@ -16,7 +16,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "a policy about egress names an identity that no workload has, or that several share without meaning to",
 		What: "A principal or service account in a policy of an egress gateway or waypoint is in a namespace whose workloads the input holds, but none of them runs as it; " +
-			"a namespace is written as no namespace can be, or is a letter or two away from one that the input has clients of, and the input has nothing of it; or the service account is `default`, which several workloads use because they name none.",
+			"a namespace is written as no namespace can be, or is a letter or two away from one that the input has clients of, and the input has nothing of it; a source lists principals and namespaces that exclude each other; or the service account is `default`, which several workloads use because they name none.",
 		Why: "A DENY for an identity that nobody has denies nobody, an ALLOW admits nobody. And whoever is given `default` is given everything that every other workload with `default` in the namespace is given: " +
 			"a policy cannot tell them apart.",
 		Bad:  egressDoc(principalDoc("cluster.local/ns/shop/sa/order")),
@@ -41,6 +41,7 @@ func identityMatchesNobody(p *Pass) {
 	shared := map[string]bool{} // default accounts reported, by policy and namespace
 	for _, policy := range governing(p) {
 		for _, r := range rulesOf(policy.AuthorizationPolicy) {
+			reportContradictions(p, policy, r)
 			for _, v := range r.identityValues() {
 				if reportNoNamespace(p, policy, r, v) {
 					continue

@@ -17,14 +17,15 @@ var _ = register(&Analyzer{
 	Run: controlByRoute,
 	Doc: Doc{
 		Title: "access to an external host is restricted by the conditions of a route, which is no access control",
-		What: "At an egress gateway, the routes for an external host take some requests (by path, header, method or query) and answer the others with 404. " +
+		What: "At an egress gateway, the routes for an external host take some requests (by path, header, method or query) and answer the others with 404; " +
+			"or a condition there restricts nothing, as a rule without it takes every other request the same way; or it stands in the rules for the sidecars alone. " +
 			"The finding names what the condition lets through or misses, and another way to the same host if there is one.",
 		Why: "A route chooses where a request goes; it does not look at who asks, answers 404 instead of 403, and is undone by any other route for the same host. " +
 			"A prefix has no end (`/sport` takes `/sportsbook`), a regular expression must match the whole path (`/sport` refuses `/sport/`), and headers are the client's to set.",
 		Bad:  egressDoc("", routeOfGateway, routeOfGateway+"      uri:\n        prefix: /public\n"),
 		Good: egressDoc(routeControlGoodDoc),
 		Fix:  "Let the gateway's route take all requests, and restrict them with an AuthorizationPolicy there (`paths`, `methods`, and who may ask); close other ways to the host.",
-		Silent: "Hosts with a route for everything else; routes of sidecars; hosts whose requests do not get out through the gateway at all; " +
+		Silent: "Hosts with a route for everything else; conditions that choose between routes of different effect; routes of sidecars where some take everything or the gateway has conditions too; hosts whose requests do not get out through the gateway at all; " +
 			"anything that the simulation cannot decide.",
 		Sources: []string{
 			"istio pilot/pkg/networking/core/route/route.go (TranslateRouteMatch)",
@@ -55,6 +56,9 @@ spec:
 
 func controlByRoute(p *Pass) {
 	for _, g := range egressGateways(p) {
+		in := intentOf(p)
+		in.reportIdleConditions(g)
+		in.reportClientConditions(g)
 		var found []*routeControl
 		restricted := g.restricted()
 		for _, class := range p.Reach.Classes() {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	security "istio.io/api/security/v1beta1"
+	"istio.io/istio/pkg/config/host"
 )
 
 var _ = register(&Analyzer{
@@ -15,7 +16,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "a policy about egress lists a host, a server name or a path in a form that no request has",
 		What: "A rule of an AuthorizationPolicy that is in force at an egress gateway or a waypoint lists a host or a server name with a scheme or a path (`https://api.example.com`), " +
-			"with a `*` in the middle (`api.*.com`), or a path that does not begin with `/`.",
+			"with a `*` in the middle (`api.*.com`), or a path that does not begin with `/` or is a regular expression; or a host or server name that nothing registers and that is a letter or two away from one that is sent there.",
 		Why: "Policies compare text. A value may begin or end with one `*`; elsewhere the character stands for itself. A path always begins with a slash, and hosts and server names have no scheme. " +
 			"Such a value matches no request: a DENY rule denies nothing by it, an ALLOW rule allows nothing.",
 		Bad:  egressDoc(pathDoc(`["admin"]`)),
@@ -49,9 +50,16 @@ func valueNeverMatches(p *Pass) {
 			continue // EGR402 tells that it does not count
 		}
 		for _, r := range rulesOf(policy.AuthorizationPolicy) {
+			told := map[string]bool{}
 			for _, v := range r.writtenValues() {
 				if v.why != "" {
-					reportNeverMatches(p, policy, r, v)
+					reportNeverMatches(p, policy, r, v, Error)
+					continue
+				}
+				if v.better = misspeltHost(p, policy, v); v.better != "" && !told[v.better] {
+					told[v.better] = true // with and without its port
+					v.why = "nothing registers this host, and nothing is sent here for it"
+					reportNeverMatches(p, policy, r, v, Warning)
 				}
 			}
 		}
@@ -116,12 +124,18 @@ func neverPath(v string) (why, better string) {
 	case scheme.MatchString(v):
 		_, path, _ := strings.Cut(scheme.ReplaceAllString(v, ""), "/")
 		return "a path has no scheme", "/" + path
+	case regexLike.MatchString(v):
+		return "it is written as a regular expression, and paths are compared as text", ""
 	case !strings.HasPrefix(v, "/") && !strings.HasPrefix(v, "*"):
 		return `paths begin with "/"`, "/" + v
 	default:
 		return innerWildcard(v), ""
 	}
 }
+
+// regexLike is what no path holds that a client sends (RFC 3986 has these characters
+// encoded), or that makes sense in a regular expression alone.
+var regexLike = regexp.MustCompile(`[|^\\]|\.\+|\)\?|\$$`)
 
 const noWildcard = `"*" counts at one end only and stands for itself elsewhere`
 
@@ -136,9 +150,41 @@ func innerWildcard(v string) string {
 	return ""
 }
 
-func reportNeverMatches(p *Pass, policy governed, r authzRule, v writtenValue) {
+// misspeltHost returns the only host that is sent where a policy is in force and that is
+// a letter or two away from one of its values, which nothing registers; "" if there is
+// none, or if some policy has that host too, so that both are meant.
+func misspeltHost(p *Pass, policy governed, v writtenValue) string {
+	in := intentOf(p)
+	h := strings.ToLower(bareHost(v.value))
+	if v.what == "path" || strings.Contains(h, "*") || len(in.registering(in.push, host.Name(h))) > 0 {
+		return ""
+	}
+	var sent []string
+	for _, g := range policy.at {
+		for _, s := range g.Steers {
+			if host.Name(h).SubsetOf(s.Host) {
+				return ""
+			}
+			sent = append(sent, strings.ToLower(string(s.Host)))
+		}
+	}
+	for _, w := range policy.waypoints {
+		for _, name := range w.hosts {
+			sent = append(sent, strings.ToLower(name))
+		}
+	}
+	meant := nearest(h, sent)
+	for _, other := range governing(p) {
+		if slices.ContainsFunc(hostsOf(other.AuthorizationPolicy), func(n namedHost) bool { return strings.EqualFold(bareHost(n.Value), meant) }) {
+			return ""
+		}
+	}
+	return meant
+}
+
+func reportNeverMatches(p *Pass, policy governed, r authzRule, v writtenValue, severity Severity) {
 	opens := denies(policy.AuthorizationPolicy) != v.not
-	f := Finding{Severity: Error, Object: policy.Object, Field: v.field, Label: "no request has this"}
+	f := Finding{Severity: severity, Object: policy.Object, Field: v.field, Label: "no request has this"}
 	effect := "never matches"
 	if v.not {
 		effect = "excludes nothing"
@@ -155,6 +201,10 @@ func reportNeverMatches(p *Pass, policy governed, r authzRule, v writtenValue) {
 	}
 	if opens {
 		f.SecuritySeverity = 7.5
+	}
+	if severity == Warning {
+		todo = fmt.Sprintf("is %q meant?", v.better)
+		f.SecuritySeverity = min(f.SecuritySeverity, 5.5)
 	}
 	f.Help = todo
 	f.Message = fmt.Sprintf("%s %q in %s %s: %s; %s", v.what, v.value, r, effect, v.why, todo)

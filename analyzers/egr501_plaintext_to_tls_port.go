@@ -153,7 +153,14 @@ func (in *intent) noOrigination(e *exit, s *model.Service, namespace string) *un
 			text: fmt.Sprintf("%s, which would open TLS, is for host %q, which nothing registers, and does not apply at %%s", r, r.Spec.GetHost()),
 			todo: fmt.Sprintf("is %q meant?", s.Hostname)}
 	}
-	return &unused{text: "no DestinationRule that opens TLS applies at %s", todo: fmt.Sprintf("add one for the host with tls.mode SIMPLE in namespace %q", s.Namespace)}
+	add := fmt.Sprintf("add one for the host with tls.mode SIMPLE in namespace %q", s.Namespace)
+	for _, problem := range in.pass.Mesh.Problems {
+		if problem.Kind == manifest.Rejected && strings.HasPrefix(problem.Object, "DestinationRule ") {
+			return &unused{text: "no DestinationRule that opens TLS applies at %s, and " + strings.ReplaceAll(problem.Object, "%", "%%") + " is refused (EGR011)",
+				todo: "mend that one if it is meant, or " + add}
+		}
+	}
+	return &unused{text: "no DestinationRule that opens TLS applies at %s", todo: add}
 }
 
 // settingAt returns the TLS settings of which a field is the mode, nil if there are

@@ -14,14 +14,14 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "Sidecars ignore the TLS settings of a DestinationRule with credentialName and send plaintext",
 		What: "A DestinationRule for an external host opens TLS with `credentialName` and has no `workloadSelector`, and sidecars use it for plaintext requests of their applications. " +
-			"Or an egress gateway uses it, and the input has that Secret in another namespace than the gateway's alone (a warning).",
+			"Or an egress gateway or a waypoint uses it, and the input has that Secret in another namespace than the proxy's alone, or one there of nearly that name (a warning).",
 		Why: "Istio gives Secrets only to gateways, and to sidecars that a `workloadSelector` names. For all other sidecars it leaves out the TLS settings as a whole, without any error: " +
 			"what the application hands over in the belief that the proxy encrypts it leaves the cluster in plaintext.",
 		Bad:  documents(closedMesh, shopNamespace, ordersDeployment, originatedEntry, credentialRule("")),
 		Good: documents(closedMesh, shopNamespace, ordersDeployment, originatedEntry, credentialRule("  workloadSelector:\n    matchLabels:\n      app: orders\n")),
 		Fix: "Give the DestinationRule a `workloadSelector` for the clients (and let their ServiceAccount read the Secret), send the requests through an egress gateway, " +
 			"use a ConfigMap (`credentialName: configmap://…`) if only certificate authorities are needed, or drop `credentialName` to use those of the operating system.",
-		Silent:  "Rules that only gateways use, if the input has their Secret beside the gateway or not at all; clients that speak TLS themselves, requests with unknown verdicts.",
+		Silent:  "Rules that only gateways and waypoints use, if the input has their Secret beside the proxy, or neither it nor one of nearly that name; clients that speak TLS themselves, requests with unknown verdicts.",
 		Sources: []string{"istio pilot/pkg/networking/core/cluster_tls.go (buildUpstreamClusterTLSContext)"},
 	},
 })

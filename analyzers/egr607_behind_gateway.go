@@ -42,7 +42,10 @@ func reportExportBehindGateway(p *Pass) {
 		if alike.By == nil || alike.Trace.Outcome != flow.Allowed || slices.ContainsFunc(alike.By.Pods, func(w *model.Workload) bool { return denying[w] }) {
 			continue
 		}
-		for a := range in.each(alike, func(w *model.Workload) bool { return !in.push.Visible(s, w.Namespace) }) {
+		// Who sees another entry of the host is not kept away by this one.
+		for a := range in.each(alike, func(w *model.Workload) bool {
+			return !slices.ContainsFunc(in.registering(in.push, host.Name(strings.ToLower(alike.To.Host))), func(s *model.Service) bool { return in.push.Visible(s, w.Namespace) })
+		}) {
 			found.add(s, a)
 		}
 	}

@@ -19,7 +19,7 @@ var _ = register(&Analyzer{
 		Good: ambientDoc([]string{"  resolution: DNS\n", "  resolution: DNS\n  exportTo:\n  - shop\n"}),
 		Fix:  "Say who may use the host in an AuthorizationPolicy with the ServiceEntry as target, or set `serviceEntryVisibility` of the mesh configuration to NAMESPACE for it.",
 		Silent: "The host has no waypoint (then clients get out the same way without the ServiceEntry); a policy of the waypoint stops them; `serviceEntryVisibility` hides the entry; " +
-			"the clients use another definition of the host.",
+			"the clients use, or see, another definition of the host.",
 		Sources: []string{
 			"https://github.com/istio/istio/issues/55163",
 			"istio pilot/pkg/serviceregistry/ambient/services.go",

@@ -1,6 +1,7 @@
 package analyzers
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -87,7 +88,7 @@ func reportLostDestinations(p *Pass, in *intent) {
 		c := found.of[k]
 		f := Finding{Object: k.object, Field: k.field, Severity: Error, Label: "no such host for these clients"}
 		f.Help = "register it with a ServiceEntry that these clients see, or correct the name"
-		if s := in.meantService(k.name); s != nil && s.Hostname != k.name {
+		if s := cmp.Or(in.meantService(k.name), in.frontOf(k.name)); s != nil && s.Hostname != k.name {
 			f.Help = fmt.Sprintf("write %q", s.Hostname)
 			f.Edits = []Edit{{f.Object, f.Field, string(s.Hostname)}}
 			f.Related = append(f.Related, Related{s.Object, "metadata.name", fmt.Sprintf("%s has the full name %s", s.Object, s.Hostname)})
@@ -106,7 +107,7 @@ func reportLostDestinations(p *Pass, in *intent) {
 // evidently meant.
 func (in *intent) lost(h host.Name) bool {
 	if inCluster(in.push, h) {
-		return in.service(h) == nil && in.meantService(h) != nil
+		return in.service(h) == nil && (in.meantService(h) != nil || in.frontOf(h) != nil)
 	}
 	return len(in.push.Registered(h)) == 0
 }
@@ -124,6 +125,44 @@ func (in *intent) meantService(h host.Name) *model.Service {
 		return nil
 	}
 	return in.service(model.ServiceHost(parts[0], parts[1]))
+}
+
+// frontOf returns the only Service of the namespace of a missing one before the pods of
+// the Gateways to which VirtualServices that lead to the missing one are bound, if one
+// name holds the other ("egressgateway", "istio-egressgateway"); nil if there is none,
+// or the input does not hold the namespace.
+func (in *intent) frontOf(h host.Name) *model.Service {
+	missing, rest, _ := strings.Cut(string(h), ".")
+	namespace, _, _ := strings.Cut(rest, ".")
+	if !in.pass.Mesh.HoldsWorkloadsOf(namespace) {
+		return nil
+	}
+	var found *model.Service
+	for _, vs := range in.push.VirtualServices() {
+		if vs.OfGatewayAPI != "" || !slices.ContainsFunc(destinationsOf(vs), func(d ruleDestination) bool { return d.to == h }) {
+			continue
+		}
+		for _, name := range vs.Gateways {
+			g, _ := in.gatewayNamed(name)
+			if g == nil || len(g.Spec.GetSelector()) == 0 {
+				continue
+			}
+			for _, s := range in.push.Services() {
+				if !s.Kubernetes() || s.Namespace != namespace || s == found || !strings.Contains(s.Name, missing) && !strings.Contains(missing, s.Name) {
+					continue
+				}
+				pods := in.routers(s.Hostname)
+				if len(pods) == 0 || slices.ContainsFunc(pods, func(w *model.Workload) bool { return !hasLabels(w.Labels, g.Spec.GetSelector()) }) {
+					continue
+				}
+				if found != nil {
+					return nil
+				}
+				found = s
+			}
+		}
+	}
+	return found
 }
 
 // misnamed returns the only Service that has the name of a missing one in another

@@ -124,6 +124,10 @@ func (in *intent) mismatch(l *leg, a *attempt, s *model.GatewayServer) mismatch 
 		k.brings, k.expects, k.why = "the application's TLS inside of mesh TLS", "where HTTP is expected inside of it", ""
 		k.blame(serverPlace(s, "port.protocol"))
 		k.todo = "give the server protocol TLS and a tcp route"
+	case a.Trace.Reason == flow.ProtocolError && brought == "" && application && s.GetTls() != nil:
+		k.brings, k.expects, k.why = "the application's TLS", "which has protocol "+s.GetPort().GetProtocol()+" and takes plaintext, so that its tls settings count for nothing", ""
+		k.blame(serverPlace(s, "port.protocol"))
+		k.todo = "give the server protocol TLS"
 	case a.Trace.Reason == flow.ProtocolError:
 		// An HTTP chain was reached by something that is no HTTP: the ports do
 		// not fit, not the TLS settings.

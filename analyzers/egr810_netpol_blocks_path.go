@@ -219,7 +219,7 @@ func (in *intent) unmetStops(g *gathered, class []*model.Workload) {
 	if in.captured(w) {
 		tried := map[leadsTo]bool{} // thousands of routes may lead to one gateway
 		for _, s := range in.leading(w) {
-			to := leadsTo{s.Destination.GetHost(), s.servicePort(), s.Object.Namespace == w.Namespace || s.restricted()}
+			to := leadsTo{s.Destination.GetHost(), s.servicePort(), s.Object.Namespace == w.Namespace || s.restricted() || in.leads.prepared[preparation{w.Namespace, s.Destination.GetHost()}]}
 			if tried[to] || len(tried) > maxSteered || !s.isFor(w) {
 				continue
 			}
@@ -258,6 +258,10 @@ func (in *intent) leading(w *model.Workload) []*steering {
 			all[leadsTo{s.Destination.GetHost(), s.servicePort(), false}] = true
 		}
 		x.distinct = len(all)
+		x.prepared = map[preparation]bool{}
+		for _, r := range in.push.Mesh.DestinationRules {
+			x.prepared[preparation{r.Namespace, string(model.ResolveHost(r.Spec.GetHost(), r.Namespace))}] = true
+		}
 	}
 	out := slices.Concat(x.narrow, x.near[w.Namespace])
 	found := map[leadsTo]bool{}
@@ -282,7 +286,12 @@ type leads struct {
 	narrow   []*steering
 	near     map[string][]*steering
 	distinct int
+	prepared map[preparation]bool
 }
+
+// preparation is a Service for which a namespace has a DestinationRule of its own, as
+// clients have that are meant to call it.
+type preparation struct{ namespace, service string }
 
 // tryStop gathers a gateway or waypoint that policies keep a class from.
 func (in *intent) tryStop(g *gathered, class []*model.Workload, stop netpol.Stop, servicePort int, what string, named bool, flows []flow.Flow) {

@@ -13,13 +13,14 @@ var _ = register(&Analyzer{
 	ID: "EGR811", Name: "conflicting-default-deny", Severity: Warning,
 	Run: runDefaultDeny,
 	Doc: Doc{
-		Title: "A policy that allows nothing closes routes of the egress gateway that nothing opens",
-		What:  "An AuthorizationPolicy with an empty `spec` is in force at an egress gateway, routes of the mesh send hosts to the gateway, and no ALLOW rule lets any client through to them.",
+		Title: "A policy that allows nothing, or denies everything, closes routes of the egress gateway",
+		What: "An AuthorizationPolicy with an empty `spec` is in force at an egress gateway, routes of the mesh send hosts to the gateway, and no ALLOW rule lets any client through to them. " +
+			"Or a DENY rule without any condition is in force there.",
 		Why: "`spec: {}` is an ALLOW policy without rules: with it, whatever no other ALLOW rule matches is denied. It is not a DENY policy, so an ALLOW rule for the host is all that is missing; " +
-			"it does not have to come before or after it.",
+			"it does not have to come before or after it. A DENY rule without `from`, `to` and `when` matches every request, and no ALLOW rule overrides it.",
 		Bad:    egressDoc("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: allow-nothing\n  namespace: istio-egress\nspec: {}\n"),
 		Good:   egressDoc(allowOrders("istio-egress", "istio-egress")),
-		Fix:    "Add an ALLOW policy in the gateway's namespace for the clients and hosts that may pass, or remove the routes of those that may not.",
+		Fix:    "Add an ALLOW policy in the gateway's namespace for the clients and hosts that may pass, or remove the routes of those that may not. Give a DENY rule the conditions that are meant.",
 		Silent: "Hosts that some client reaches, hosts that an ALLOW rule anywhere names (why that does not help is EGR809 or a rule about the policy), hosts with an unknown verdict.",
 		Sources: []string{
 			"istio pilot/pkg/security/authz/builder/builder.go",
@@ -44,6 +45,7 @@ func runDefaultDeny(p *Pass) {
 			}
 		}
 	}
+	in.reportDeniesAll()
 	if len(empty) == 0 {
 		return
 	}

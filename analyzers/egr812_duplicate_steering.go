@@ -66,6 +66,7 @@ func runDuplicateSteering(p *Pass) {
 		return
 	}
 	var found byKey[rivalry]
+	stopped := map[rivalry]bool{} // by a NetworkPolicy, the first
 	without := map[*model.MergedVirtualService]*traffic.Simulation{}
 	tried := map[[2]*model.MergedVirtualService]bool{}
 	byHost := in.meshRoutesByHost()
@@ -94,7 +95,10 @@ func runDuplicateSteering(p *Pass) {
 				if !k.counts {
 					direct, through = other, t
 				}
-				if e := exitOf(direct); e != nil && !inCluster(in.push, e.host) && leavesDirectly(direct) && through.Outcome != flow.Unknown && through.Via == flow.ViaGateway {
+				if e := exitOf(direct); e != nil && !inCluster(in.push, e.host) && (leavesDirectly(direct) || direct.Reason == flow.NetworkPolicy) && through.Outcome != flow.Unknown && through.Via == flow.ViaGateway {
+					if _, known := stopped[k]; !known {
+						stopped[k] = direct.Reason == flow.NetworkPolicy
+					}
 					found.add(k, &attempt{Class: class, To: reach.Destination{Host: f.Host, Port: f.Port}, Flow: f, Trace: t, By: s})
 				}
 			}
@@ -110,6 +114,10 @@ func runDuplicateSteering(p *Pass) {
 		if k.counts {
 			f.Severity, f.SecuritySeverity = Error, 7.2
 			effect = fmt.Sprintf("the older one counts, here this one, and %s straight out", c.who("goes", "go"))
+		}
+		if stopped[k] {
+			f.SecuritySeverity = 0
+			effect += ", where a network policy stops it"
 		}
 		f.Message = fmt.Sprintf("%s routes %s, which %s sends through %s: %s; remove one of the two", k.rival.Title(), upTo3(c.hosts), k.steering.Title(), c.first.By.gateway(), effect)
 		p.Report(c.finding(f))

@@ -2,6 +2,7 @@ package analyzers
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,7 +37,10 @@ func mislabelOf(p *Pass, w *model.Workload) (mislabel, bool) {
 	value, labelled := ns.Labels[model.InjectionLabel]
 	switch {
 	case !labelled && ns.Labels[model.RevisionLabel] == "":
-		return asked(w, "", "")
+		if m, ok := asked(w, "", ""); ok || ns.Object == nil {
+			return m, ok
+		}
+		return misspeltLabel(ns)
 	case !labelled || value == "enabled" || value == "":
 		return mislabel{}, false // enabled for other reasons than a label not; "" says nothing
 	case !declines(value):
@@ -54,6 +58,19 @@ func mislabelOf(p *Pass, w *model.Workload) (mislabel, bool) {
 	if ns.Object != nil && ns.Object.Labels[model.RevisionLabel] != "" {
 		return mislabel{ns.Object, labelField(model.RevisionLabel), fmt.Sprintf("%s=%q", model.RevisionLabel, ns.Object.Labels[model.RevisionLabel]),
 			beside, remove}, true
+	}
+	return mislabel{}, false
+}
+
+// misspeltLabel returns the label of a namespace that is meant to enable injection and
+// has a key at which no webhook looks on namespaces.
+func misspeltLabel(ns *model.Namespace) (mislabel, bool) {
+	for _, key := range slices.Sorted(maps.Keys(ns.Object.Labels)) {
+		if value := ns.Object.Labels[key]; wants(value) && (key == injectKey || near(strings.NewReplacer("_", "-", ".", "-", "/", "-").Replace(key), model.InjectionLabel) ||
+			strings.NewReplacer("_", "-", ".", "-", "/", "-").Replace(key) == model.InjectionLabel) {
+			return mislabel{ns.Object, labelField(key), fmt.Sprintf("%s=%q", key, value),
+				fmt.Sprintf("on namespaces the webhook looks at the label %q", model.InjectionLabel), fmt.Sprintf("label it %s=enabled", model.InjectionLabel)}, true
+		}
 	}
 	return mislabel{}, false
 }

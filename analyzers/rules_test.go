@@ -289,7 +289,7 @@ var local = map[string]bool{
 	"EGR401": true, "EGR402": true, "EGR403": true, "EGR404": true, "EGR410": true, "EGR411": true, "EGR412": true,
 	"EGR413": true, "EGR414": true, "EGR417": true, "EGR418": true, "EGR419": true, "EGR420": true, "EGR421": true,
 	"EGR422": true, "EGR423": true, "EGR426": true, "EGR427": true,
-	"EGR503": true, "EGR504": true, "EGR506": true, "EGR507": true,
+	"EGR503": true, "EGR504": true, "EGR505": true, "EGR506": true, "EGR507": true,
 	"EGR601": true, "EGR702": true, "EGR705": true, "EGR706": true, "EGR707": true, "EGR808": true, "EGR810": true,
 }
 

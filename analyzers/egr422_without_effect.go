@@ -1,0 +1,158 @@
+package analyzers
+
+import (
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/egresslint/egresslint/model"
+)
+
+// reportIdleConditions reports conditions of routes at an egress gateway that restrict
+// nothing, as what they refuse takes the same way: by another condition of the rule, or
+// by the next rule.
+func (in *intent) reportIdleConditions(g *egressGateway) {
+	for _, vs := range g.push.VirtualServices() {
+		if vs.OfGatewayAPI != "" || !slices.ContainsFunc(vs.Hosts, in.outside) {
+			continue
+		}
+		for _, name := range vs.Gateways {
+			servers := slices.DeleteFunc(slices.Clone(g.servers), func(s *model.GatewayServer) bool { return s.Name() != name })
+			if len(servers) == 0 {
+				continue
+			}
+			if i, j, by := idleCondition(vs, name, servers); by.Object != nil {
+				at := vs.HTTP[i].Matches[j]
+				todo := "take that one out, or restrict paths and methods with an AuthorizationPolicy at the gateway"
+				in.pass.Report(Finding{
+					Severity: Warning, SecuritySeverity: 5.5, Object: at.Object, Field: at.Field, Label: "restricts nothing",
+					Help: todo, Related: []Related{{by.Object, by.Field, "takes every other request the same way"}},
+					Message: fmt.Sprintf("%s asks for %s at egress gateway %s, which restricts nothing, as %s takes every other request the same way; %s",
+						vs.Title(), conditionText(vs.HTTP[i].GetMatch()[j]), g.ID(), by.Field, todo),
+				})
+				break
+			}
+		}
+	}
+}
+
+// idleCondition returns the first condition for a Gateway beside which, or after which,
+// another one of the same effect asks for nothing; by is the place of that one.
+func idleCondition(vs *model.MergedVirtualService, gateway string, servers []*model.GatewayServer) (rule, match int, by model.Place) {
+	meant := func(m *networking.HTTPMatchRequest) bool {
+		return len(m.GetGateways()) == 0 || slices.Contains(m.GetGateways(), gateway)
+	}
+	// takes reports whether a condition takes whatever comes to another one's port.
+	takes := func(all, m *networking.HTTPMatchRequest) bool {
+		port := all.GetPort()
+		return meant(all) && !asksForRequest(all) && all.GetScheme() == nil && all.GetAuthority() == nil && len(all.GetSourceLabels()) == 0 && all.GetSourceNamespace() == "" &&
+			(port == 0 || port == m.GetPort() || m.GetPort() == 0 && !slices.ContainsFunc(servers, func(s *model.GatewayServer) bool { return s.GetPort().GetNumber() != port }))
+	}
+	for i, r := range vs.HTTP {
+		for j, m := range r.GetMatch() {
+			if !meant(m) || !asksForRequest(m) {
+				continue
+			}
+			for k, other := range r.GetMatch() {
+				if takes(other, m) {
+					return i, j, r.Matches[k]
+				}
+			}
+			for _, next := range vs.HTTP[i+1:] {
+				if len(next.GetMatch()) > 0 && !slices.ContainsFunc(next.GetMatch(), meant) {
+					continue // for others
+				}
+				if !proto.Equal(effectOf(r), effectOf(next)) {
+					break
+				}
+				if len(next.GetMatch()) == 0 {
+					return i, j, model.Place{Object: next.Object, Field: next.Field}
+				}
+				if k := slices.IndexFunc(next.GetMatch(), func(x *networking.HTTPMatchRequest) bool { return takes(x, m) }); k >= 0 {
+					return i, j, next.Matches[k]
+				}
+			}
+		}
+	}
+	return 0, 0, model.Place{}
+}
+
+// effectOf is a rule without its name and conditions, and without the weight of an only
+// destination, which counts for nothing.
+func effectOf(r *model.HTTPRoute) *networking.HTTPRoute {
+	out := proto.CloneOf(r.HTTPRoute)
+	out.Name, out.Match = "", nil
+	if len(out.GetRoute()) == 1 {
+		out.Route[0].Weight = 0
+	}
+	return out
+}
+
+// conditionText names what a condition asks of a request.
+func conditionText(m *networking.HTTPMatchRequest) string {
+	text := func(what string, s *networking.StringMatch) string {
+		switch t := s.GetMatchType().(type) {
+		case *networking.StringMatch_Exact:
+			return fmt.Sprintf("%s %q", what, t.Exact)
+		case *networking.StringMatch_Prefix:
+			return fmt.Sprintf("%s prefix %q", what, t.Prefix)
+		case *networking.StringMatch_Regex:
+			return fmt.Sprintf("%s regex %q", what, t.Regex)
+		}
+		return what
+	}
+	switch {
+	case m.GetUri() != nil:
+		return text("uri", m.GetUri())
+	case m.GetMethod() != nil:
+		return text("method", m.GetMethod())
+	case len(m.GetQueryParams()) > 0:
+		return "query parameters"
+	default:
+		return "headers"
+	}
+}
+
+// reportClientConditions reports routes of the mesh that restrict what clients send to an
+// egress gateway, while the gateway's own rules take everything: who comes to the gateway
+// by another route, or goes around the sidecar, is not restricted.
+func (in *intent) reportClientConditions(g *egressGateway) {
+	for _, vs := range g.push.VirtualServices() {
+		if vs.OfGatewayAPI != "" || !slices.Contains(vs.Gateways, model.MeshGateway) ||
+			!slices.ContainsFunc(in.steerings, func(s *steering) bool { return s.Route == vs && slices.Contains(s.Pods, g.Workload) }) {
+			continue
+		}
+		var first *networking.HTTPMatchRequest
+		var at model.Place
+		restricted, open := len(vs.HTTP) > 0, model.Place{}
+		for _, r := range vs.HTTP {
+			if len(r.GetMatch()) == 0 {
+				restricted = false
+			}
+			for j, m := range r.GetMatch() {
+				switch {
+				case !meansMesh(m.GetGateways()):
+					if !asksForRequest(m) && open.Object == nil && slices.ContainsFunc(g.servers, func(s *model.GatewayServer) bool { return slices.Contains(m.GetGateways(), s.Name()) }) {
+						open = r.Matches[j]
+					}
+				case !asksForRequest(m):
+					restricted = false
+				case first == nil:
+					first, at = m, r.Matches[j]
+				}
+			}
+		}
+		if !restricted || first == nil || open.Object == nil {
+			continue
+		}
+		todo := "restrict paths and methods with an AuthorizationPolicy at the gateway"
+		in.pass.Report(Finding{
+			Severity: Warning, SecuritySeverity: 4.0, Object: at.Object, Field: at.Field, Label: "holds in the sidecars alone", Help: todo,
+			Related: []Related{{open.Object, open.Field, "the gateway takes every request"}},
+			Message: fmt.Sprintf("%s asks for %s in the sidecars alone, while egress gateway %s takes every request for %s: a client that comes to the gateway by another route is not restricted; %s",
+				vs.Title(), conditionText(first), g.ID(), upTo3(hostNames(vs.Hosts)), todo),
+		})
+	}
+}
