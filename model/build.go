@@ -55,6 +55,7 @@ func Build(set *manifest.Set, opts Options) *Mesh {
 	}
 	m.addUnfilled(set.Rejected)
 	m.findUnfilled(set.Rejected)
+	m.findUnfilledObjects(set.Objects, set.Rejected)
 	m.addWorkloads(workloads)
 	m.configure(objects)
 	m.addImplied()
@@ -101,7 +102,7 @@ func (m *Mesh) add(o *manifest.Object) {
 		if v.networks {
 			m.meshNetworks = o
 		}
-	case refused, *cniMap, *installationDoc:
+	case refused, unfilledTree, *cniMap, *installationDoc:
 	default:
 		switch classOf(o) {
 		case legacyClass:

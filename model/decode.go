@@ -244,12 +244,17 @@ func (d *decoding) tree() (map[string]any, error) {
 // refuse reports a rejection and returns the value of the refused object.
 func (d *decoding) refuse(r *rejection) any {
 	p := r.problem(d.object, d.doc.Position)
+	var value any = refused{}
 	if tree, err := d.tree(); err == nil {
 		if text := placeholder(tree); text != "" {
 			// Nobody applies it as it stands: a template, not a mistake.
 			p.Kind = manifest.Template
 			p.Message = fmt.Sprintf("%s holds the placeholder %s and is refused as it stands: %s", title(d.object), printable(text), strings.TrimPrefix(p.Message, title(d.object)+" is refused by "))
 			p.Help = "fill it in before (envsubst, kustomize build, helm template); the object is left out of the analysis"
+			if mayBeUnfilled(d.object) {
+				value = unfilledTree{"metadata": tree["metadata"], "spec": tree["spec"]}
+				p.Help = "fill it in before (envsubst, kustomize build, helm template); answers that may depend on it are unknown"
+			}
 		}
 	}
 	if p.Kind == manifest.Rejected && slices.Contains(strings.Split(path.Dir(d.object.At("").File), "/"), "patches") {
@@ -259,7 +264,7 @@ func (d *decoding) refuse(r *rejection) any {
 		p.Help = "give the kustomization that applies it, or render it with \"kustomize build\"; the patch is left out of the analysis"
 	}
 	d.problems = append(d.problems, p)
-	return refused{}
+	return value
 }
 
 // deadMetadata are fields that object metadata once had; exports of old

@@ -14,8 +14,12 @@ import (
 // answer, what decides about requests first; "" if all of it was.
 func (m *Mesh) LeftOut() string {
 	var out []manifest.Problem
+	answered := map[string]bool{} // what may depend on these is unknown
+	for _, u := range m.unfilledObjects {
+		answered[u.String()] = true
+	}
 	for _, p := range m.Problems {
-		if p.Kind.Partial() {
+		if p.Kind.Partial() && !(p.Kind == manifest.Template && answered[p.Object]) {
 			out = append(out, p)
 		}
 	}
@@ -35,12 +39,12 @@ func (m *Mesh) LeftOut() string {
 	return printable("what was not analysed changes nothing in it: " + text)
 }
 
-// decides ranks what a problem leaves out: objects of Istio's, of its installation and
-// network policies, then what nobody knows, then other objects.
+// decides ranks what a problem leaves out: objects of Istio's and of the Gateway API,
+// Services, what installs Istio and network policies, then what nobody knows, then other objects.
 func decides(p manifest.Problem) int {
 	kind, _, _ := strings.Cut(p.Object, " ")
 	switch {
-	case istioKinds[kind] != nil || strings.HasSuffix(kind, "NetworkPolicy") || kind == "ConfigMap" || kind == "IstioOperator" || kind == manifest.KindValues:
+	case istioKinds[kind] != nil || strings.HasSuffix(kind, "NetworkPolicy") || kind == "Service" || gatewayAPIKinds[kind] || kind == "ConfigMap" || kind == "IstioOperator" || kind == manifest.KindValues:
 		return 0
 	case p.Object == "":
 		return 1
@@ -53,7 +57,7 @@ func decides(p manifest.Problem) int {
 // may decide about requests, was not analysed: a template, or what nobody can read.
 // What the API server refuses is not there.
 func (m *Mesh) Hides() bool {
-	return slices.ContainsFunc(m.Problems, func(p manifest.Problem) bool {
+	return len(m.unfilledObjects) > 0 || slices.ContainsFunc(m.Problems, func(p manifest.Problem) bool {
 		return p.Kind.Partial() && p.Kind != manifest.Rejected && decides(p) < 2
 	})
 }

@@ -163,6 +163,8 @@ type Mesh struct {
 	dualStack    *KubeService
 	// unfilled are the AuthorizationPolicies with placeholders.
 	unfilled []*unfilledAuthorization
+	// unfilledObjects are what [Mesh.Unfilled] returns.
+	unfilledObjects []*Unfilled
 	// gatewayParameters are ConfigMaps to which Gateways may refer.
 	gatewayParameters []*Resource[*gatewayParameters]
 	// versions are the versions of Istio that installations ask for.

@@ -157,6 +157,11 @@ func (m *Mesh) istioObjects() []*manifest.Object {
 	out = objectsOf(out, m.PeerAuthentications)
 	out = objectsOf(out, m.RequestAuthentications)
 	out = objectsOf(out, m.WorkloadEntries)
+	for _, u := range m.unfilledObjects {
+		if istioKinds[u.Kind] != nil && u.Group() != kubeGatewayGroup {
+			out = append(out, u.Object) // it will be one
+		}
+	}
 	return append(out, m.Legacy...)
 }
 

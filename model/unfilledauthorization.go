@@ -95,17 +95,36 @@ func unfilledAdmission(p *AuthorizationPolicy) *unfilledAuthorization {
 // placeholderIn returns the first placeholder in the texts of a message, and its field;
 // "" for none.
 func placeholderIn(m protoreflect.Message, at string) (text, field string) {
-	if !m.IsValid() {
-		return "", ""
+	if all := placeholdersIn(m, at); len(all) > 0 {
+		return all[0].text, all[0].field
 	}
-	look := func(v protoreflect.Value, kind protoreflect.Kind, at string) {
+	return "", ""
+}
+
+// foundPlaceholder is a placeholder with the field where it stands.
+type foundPlaceholder struct{ text, field string }
+
+// mostPlaceholders bounds what [placeholdersIn] returns: one is enough for most.
+const mostPlaceholders = 100
+
+// placeholdersIn returns the placeholders in the texts of a message, in the order of
+// its fields.
+func placeholdersIn(m protoreflect.Message, at string) (out []foundPlaceholder) {
+	if !m.IsValid() {
+		return nil
+	}
+	look := func(v protoreflect.Value, kind protoreflect.Kind, at func() string) {
 		switch {
-		case text != "":
+		case len(out) >= mostPlaceholders:
 		case kind == protoreflect.MessageKind:
-			text, field = placeholderIn(v.Message(), at)
+			if inner := placeholdersIn(v.Message(), ""); len(inner) > 0 {
+				for _, found := range inner {
+					out = append(out, foundPlaceholder{found.text, join(at(), found.field)})
+				}
+			}
 		case kind == protoreflect.StringKind && strings.ContainsAny(v.String(), "$<_"):
 			if placeholderPattern.MatchString(v.String()) {
-				text, field = shortPlaceholder(v.String()), at
+				out = append(out, foundPlaceholder{shortPlaceholder(v.String()), at()})
 			}
 		}
 	}
@@ -115,12 +134,12 @@ func placeholderIn(m protoreflect.Message, at string) (text, field string) {
 		if !m.Has(f) {
 			continue
 		}
-		path := join(at, f.JSONName())
+		path := func() string { return join(at, f.JSONName()) }
 		switch {
 		case f.IsList():
 			list := m.Get(f).List()
 			for j := range list.Len() {
-				look(list.Get(j), f.Kind(), item(path, j))
+				look(list.Get(j), f.Kind(), func() string { return item(path(), j) })
 			}
 		case f.IsMap():
 			entries := map[string]any{}
@@ -129,13 +148,13 @@ func placeholderIn(m protoreflect.Message, at string) (text, field string) {
 				return true
 			})
 			for _, k := range sortedKeys(entries) {
-				look(entries[k].(protoreflect.Value), f.MapValue().Kind(), child(path, k))
+				look(entries[k].(protoreflect.Value), f.MapValue().Kind(), func() string { return child(path(), k) })
 			}
 		default:
 			look(m.Get(f), f.Kind(), path)
 		}
 	}
-	return text, field
+	return out
 }
 
 // findUnfilled finds the AuthorizationPolicies with placeholders, and says so of those

@@ -251,7 +251,7 @@ func (r *rejection) problem(o *manifest.Object, place func(field string) manifes
 
 // placeholderPattern matches what a user is to replace before applying:
 // ${NAME}, $(NAME), $NAME, __NAME__, NAME_PLACEHOLDER and <what to put here>.
-// See namePattern for more.
+// See openName for more.
 var placeholderPattern = regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Za-z_][^)]*\)|\$[A-Z][A-Z0-9_]+\b|^<[^<>]+>$|` +
 	`\b__[A-Z][A-Z0-9_]*__\b|\b[A-Z][A-Z0-9_]*_PLACEHOLDER\b`)
 
@@ -259,13 +259,13 @@ var placeholderPattern = regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Za-z_][
 // order of their keys; "" if there is none. Status and comments do not count.
 func placeholder(value any) string { return placeholderBelow(value, "") }
 
-// namePattern matches capitals with underscores, which no host and no URI has:
+// openName matches capitals with underscores, which no host and no URI has:
 // what kustomize's replacements, sed or a reader puts there (DEX_NAMESPACE), and
 // dots for what an excerpt leaves out. Elsewhere such words are values of
 // enumerations.
-var namePattern = regexp.MustCompile(`\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|[\w-]+\.{3}[\w-]*`)
+var openName = regexp.MustCompile(`\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b|[\w-]+\.{3}[\w-]*`)
 
-// namedKeys are the fields that namePattern is meant for.
+// namedKeys are the fields that openName is meant for.
 var namedKeys = map[string]bool{"host": true, "hosts": true, "address": true, "addresses": true, "jwksUri": true, "sniHosts": true}
 
 // placeholderBelow is placeholder for the value of a key, or of its items.
@@ -279,7 +279,7 @@ func placeholderBelow(value any, below string) string {
 		if text != "" || !namedKeys[below] {
 			return text
 		}
-		return namePattern.FindString(v)
+		return openName.FindString(v)
 	case []any:
 		for _, e := range v {
 			if text := placeholderBelow(e, below); text != "" {

@@ -95,6 +95,9 @@ func selectorKeys(mesh *model.Mesh) []string {
 	for _, np := range mesh.NetworkPolicies {
 		keys = append(keys, networkPolicyKeys(&np.Spec.Spec)...)
 	}
+	for _, u := range mesh.Unfilled() {
+		keys = append(keys, u.SelectorKeys()...)
+	}
 	if len(mesh.ClusterNetworkPolicies)+len(mesh.PluginPolicies)+len(mesh.Unmodelled) > 0 {
 		// Policies and extensions whose selectors are read elsewhere, or not at
 		// all: any label may matter.

@@ -64,6 +64,10 @@ type columns struct {
 	byPort    map[int]set
 	// gateways are the destinations that gateways tell from others.
 	gateways set
+	// templated are those that objects with placeholders tell from others.
+	templated set
+	// ruled are those for which there are routes or rules, if there are such objects.
+	ruled set
 }
 
 // lay builds the columns, once.
@@ -100,6 +104,8 @@ func (r *Reach) lay() {
 	slices.Sort(c.ports)
 	names, any := r.Sim.GatewayNames()
 	c.gateways = r.matching(names, any)
+	r.findTemplated()
+	c.gateways.unite(c.templated)
 }
 
 // matching returns the destinations that names and patterns match; all of them

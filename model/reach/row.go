@@ -78,6 +78,7 @@ func (r *Reach) row(first *model.Workload) *row {
 	r.of[first] = x
 	m := r.memberOf(first)
 	own := r.resolvingFor(first).clone()
+	own.unite(r.templated)
 	var wide *cohort
 	switch {
 	case m.wide:
@@ -118,6 +119,12 @@ func (r *Reach) row(first *model.Workload) *row {
 			unknown = wide.unknown[i][m.place]
 		} else {
 			unknown = r.outcomeFor(m, i)
+		}
+		if len(r.Mesh.Unfilled()) > 0 && getsOut(r.fates[unknown.fate]) {
+			for i, w := range columns {
+				own[i] |= w & r.ruled[i]
+				x.known[i] |= w & r.ruled[i]
+			}
 		}
 		if own.add(i); !unknown.plain {
 			own.unite(columns)

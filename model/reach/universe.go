@@ -30,10 +30,12 @@ func (r *Reach) Universe() []Destination {
 type hostPorts struct {
 	ports map[string][]int
 	any   []int
+	// stands says of which hosts with placeholders a name is a witness.
+	stands map[string]string
 }
 
 func buildUniverse(r *Reach) []Destination {
-	u := &hostPorts{ports: map[string][]int{}}
+	u := &hostPorts{ports: map[string][]int{}, stands: map[string]string{}}
 	mesh := r.Mesh
 	for _, e := range mesh.ServiceEntries {
 		var ports []int
@@ -90,6 +92,15 @@ func buildUniverse(r *Reach) []Destination {
 			u.add(s.Namespace, []string{string(model.ServiceHost(s.Name, s.Namespace)), name})
 		}
 	}
+	for _, o := range mesh.Unfilled() {
+		names, of := o.Witnesses()
+		for i, name := range names {
+			if u.add(o.Namespace, []string{name}, o.Ports()...); name != of[i] && u.ports[name] != nil {
+				u.stands[name] = of[i]
+			}
+		}
+		u.any = append(u.any, o.Ports()...)
+	}
 	return u.destinations(r)
 }
 
@@ -140,7 +151,7 @@ func (u *hostPorts) witness(wildcard string) string {
 func (u *hostPorts) destinations(r *Reach) []Destination {
 	var out []Destination
 	for h, ports := range u.ports {
-		d := Destination{Host: h}
+		d := Destination{Host: h, Stands: u.stands[h]}
 		if host.Name(h).IsWildCarded() {
 			d.Host, d.Stands = u.witness(h), h
 		}

@@ -15,6 +15,7 @@ import (
 // src/proxy/outbound.rs build_request). Where istiod or ztunnel may take one of
 // several services, all of them must come to the same.
 func (w *walker) ztunnel(c *capture.Capture, conn connection) *flow.Trace {
+	w.openZtunnel(&conn)
 	ways := w.ztunnelAt(c, conn)
 	if _, own := hostAlias(w.client, w.flow.Host); c.DNSCapture && w.flow.DstIP == "" && w.flow.ConnectTo == "" && own == nil {
 		for _, rival := range w.push.AmbientRivals(w.client.Namespace, w.flow.Host) {
@@ -245,6 +246,7 @@ func (w *walker) toWaypoint(g *model.KubeGateway, conn connection) *flow.Trace {
 // ztunnelInbound hands a connection to a pod in ambient mode.
 func (w *walker) ztunnelInbound(to *model.Workload, conn connection) *flow.Trace {
 	w.askWho()
+	w.openInbound(to, &conn)
 	hop := flow.Hop{At: flow.AtZtunnel, Proxy: to.ID(), Because: []flow.Because{{Object: to.Object}},
 		Decision: fmt.Sprintf("it reaches the ztunnel of %s", to.ID())}
 	peer := ztunnelPeer{source: conn.sourceIP, destination: conn.dst.Addr(), port: int(conn.dst.Port())}

@@ -33,6 +33,9 @@ const (
 // cluster is where a proxy sends requests or connections (istio
 // pilot/pkg/networking/core/cluster.go, cluster_tls.go).
 type cluster struct {
+	// open are the objects with placeholders that it may depend on, once looked for.
+	open   []*model.Unfilled
+	looked bool
 	name    string
 	kind    clusterKind
 	service *model.Service

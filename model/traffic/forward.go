@@ -22,6 +22,7 @@ const maxForwards = 2000
 // forward sends a request or connection to a cluster.
 func (w *walker) forward(p *proxy, t target, conn connection, http bool) *flow.Trace {
 	c := p.cluster(t.cluster)
+	w.openForward(p, c)
 	if tied := p.scope.ByChance(hostName(t.cluster[strings.LastIndexByte(t.cluster, '|')+1:])); tied != nil {
 		w.picked = tied
 	}

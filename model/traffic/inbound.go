@@ -39,6 +39,7 @@ func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace
 		return stop(fmt.Sprintf("it has passed %d proxies, changed by each: it goes round in a loop", len(w.seen)), nil, blocked(flow.Loop, 0))
 	}
 	w.seen = append(w.seen, place)
+	w.openEntrance(p, &conn)
 
 	if u := w.push.UnmodelledGateway(to); u != nil {
 		return stop(u.Why, unmodelledBecause(u), unknown(flow.ViaGateway, flow.OpaqueFilter, u.Why))
@@ -186,6 +187,7 @@ func (p *proxy) whyNoListener(port int) (string, []flow.Because) {
 
 // inbound decides what the sidecar of a destination does.
 func (w *walker) inbound(to *model.Workload, conn connection) *flow.Trace {
+	w.openInbound(to, &conn)
 	through := conn.hbone
 	if through != nil {
 		if u := w.push.Config.Switch("PILOT_ENABLE_SIDECAR_LISTENING_HBONE"); u != nil {

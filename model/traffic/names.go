@@ -29,6 +29,9 @@ func (s *Simulation) Names(w *model.Workload, about func(name string) bool) (nam
 	}
 	switch s.capture(w).Mode {
 	case capture.Sidecar:
+		if _, plain := s.openTo(w); !plain {
+			return nil, true
+		}
 		names, any = s.sidecar(w, false).names(about)
 		if hasClusterSet(s.mesh.ConfigFor(w)) {
 			names = append(names, "*"+clusterSetSuffix)

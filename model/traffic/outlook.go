@@ -60,6 +60,9 @@ func (s *Simulation) alike(w *model.Workload) bool {
 	if len(s.mesh.Unmodelled)+len(s.mesh.PluginPolicies)+len(s.mesh.ClusterNetworkPolicies)+len(s.mesh.EnvoyFilters)+len(s.suppositions) > 0 {
 		return false // all of which may be about any client and name
 	}
+	if _, plain := s.openTo(w); !plain {
+		return false
+	}
 	return s.capture(w).Mode == capture.Sidecar && Aliases(w) == "" && w.Namespace != s.push(s.mesh.ConfigFor(w)).RootNamespace()
 }
 

@@ -35,6 +35,8 @@ type walker struct {
 	// v6: what the client dials is an address of IPv6, so its pod and those of
 	// gateways are taken to have such addresses, too.
 	v6 bool
+	// open are the objects with placeholders that may have a say on the way.
+	open opened
 	// questions are those about the client, noted if examined.
 	examined  bool
 	questions []Question
@@ -96,6 +98,7 @@ func (w *walker) start() *flow.Trace {
 	if u := clusterSet(w.push.Config, f.Host); u != nil && f.ConnectTo == "" && c.Mode != capture.None && !f.Bypass {
 		return unsimulated(u, flow.AtNetwork, client.ID(), flow.ViaNone)
 	}
+	w.openDial()
 	if why := w.unseenService(); why != "" {
 		return after([]flow.Hop{{At: flow.AtNetwork, Proxy: client.ID(), Decision: why}}, unknown(flow.ViaNone, flow.MissingObject, why))
 	}
@@ -116,7 +119,7 @@ func (w *walker) start() *flow.Trace {
 	if f.Scheme != flow.HTTP {
 		clearStatus(t) // the client's TLS hides it
 	}
-	return t
+	return w.unfilled(t)
 }
 
 // unseenService says that a host is the name of a Service of the cluster of which
@@ -404,6 +407,7 @@ func (w *walker) chosen(p *proxy, conn *connection) (hop flow.Hop, l *listener, 
 // outbound decides what a sidecar does with a connection.
 func (w *walker) outbound(p *proxy, conn connection) *flow.Trace {
 	hop, l, ch, end := w.chosen(p, &conn)
+	w.openSidecar(p, l, ch, &conn)
 	if end != nil {
 		return after([]flow.Hop{hop}, end)
 	}

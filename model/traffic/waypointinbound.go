@@ -35,6 +35,7 @@ func (w *walker) waypointInbound(to *model.Workload, conn connection) *flow.Trac
 	case conn.hbone == nil:
 		return stop(fmt.Sprintf("the waypoint does not listen on port %d", conn.dst.Port()), listeners, blocked(flow.NoListener, 0))
 	}
+	w.openEntrance(p, &conn)
 	identity := conn.hbone.identity
 	conn.dst, conn.hbone = conn.hbone.target, nil
 	if layered := w.push.LayeredAuthorizationPolicies(to); len(layered) > 0 {

@@ -1,0 +1,43 @@
+package reach
+
+import (
+	"slices"
+	"strings"
+
+	"istio.io/istio/pkg/config/host"
+
+	"github.com/egresslint/egresslint/model"
+)
+
+// findTemplated finds the destinations that objects with placeholders tell from others
+// by what is certain of them, and those for which there are routes or rules already:
+// what an entry for any name leaves open tells these from others where unknown names
+// get out (see [model.Unfilled]).
+func (r *Reach) findTemplated() {
+	r.templated, r.ruled = newSet(len(r.Universe())), newSet(len(r.Universe()))
+	list := r.Mesh.Unfilled()
+	if len(list) == 0 {
+		return
+	}
+	var rules model.HostTable[*model.DestinationRule]
+	for _, d := range r.Mesh.DestinationRules {
+		rules.Add(d, []host.Name{host.Name(strings.ToLower(string(model.ResolveHost(d.Spec.GetHost(), d.Namespace))))})
+	}
+	for h, places := range r.byHost {
+		ruled := len(rules.Covering(host.Name(h)))+len(r.routesOf(host.Name(h))) > 0
+		told := slices.ContainsFunc(list, func(u *model.Unfilled) bool { return !u.Any() && u.About(h) })
+		for _, i := range places {
+			if ruled {
+				r.ruled.add(i)
+			}
+			if told {
+				r.templated.add(i)
+			}
+		}
+	}
+}
+
+// getsOut reports whether some request with an answer gets out.
+func getsOut(answers []Answer) bool {
+	return slices.ContainsFunc(answers, func(a Answer) bool { return a.SomeAllowed })
+}
