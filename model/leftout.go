@@ -19,7 +19,7 @@ func (m *Mesh) LeftOut() string {
 		answered[u.String()] = true
 	}
 	for _, p := range m.Problems {
-		if p.Kind.Partial() && !(p.Kind == manifest.Template && answered[p.Object]) {
+		if p.Kind.Partial() && (p.Kind != manifest.Template || !answered[p.Object]) {
 			out = append(out, p)
 		}
 	}

@@ -135,6 +135,11 @@ func (m *Mesh) meshMark() string {
 	for _, o := range m.istioObjects() {
 		return fmt.Sprintf("%s is Istio's", o)
 	}
+	for _, u := range m.unfilledObjects {
+		if istioKinds[u.Kind] != nil && u.Group() != kubeGatewayGroup {
+			return fmt.Sprintf("%s will be Istio's once it is filled in", u.Object)
+		}
+	}
 	for _, revision := range slices.Sorted(maps.Keys(m.Revisions)) {
 		if o := m.Revisions[revision].Source; o != nil {
 			return fmt.Sprintf("%s configures it", o)
@@ -157,11 +162,6 @@ func (m *Mesh) istioObjects() []*manifest.Object {
 	out = objectsOf(out, m.PeerAuthentications)
 	out = objectsOf(out, m.RequestAuthentications)
 	out = objectsOf(out, m.WorkloadEntries)
-	for _, u := range m.unfilledObjects {
-		if istioKinds[u.Kind] != nil && u.Group() != kubeGatewayGroup {
-			out = append(out, u.Object) // it will be one
-		}
-	}
 	return append(out, m.Legacy...)
 }
 

@@ -3,6 +3,7 @@ package model
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -59,7 +60,8 @@ func mayBeUnfilled(o *manifest.Object) bool { return unfilledKinds[o.Group()][o.
 func (m *Mesh) Unfilled() []*Unfilled { return m.unfilledObjects }
 
 // findUnfilledObjects finds them among what the mesh holds and what was refused, of
-// which the input has no complete object of the same name.
+// which the input has no complete object of the same name, and says so of those that
+// nothing refuses.
 func (m *Mesh) findUnfilledObjects(objects, rejected []*manifest.Object) {
 	complete := map[string]bool{}
 	for _, o := range objects {
@@ -71,6 +73,7 @@ func (m *Mesh) findUnfilledObjects(objects, rejected []*manifest.Object) {
 			m.unfilledObjects = append(m.unfilledObjects, u)
 		}
 	}
+	admitted := len(m.unfilledObjects)
 	for _, o := range rejected {
 		tree, ok := o.Value.(unfilledTree)
 		if !ok || complete[o.Group()+" "+o.String()] {
@@ -80,6 +83,13 @@ func (m *Mesh) findUnfilledObjects(objects, rejected []*manifest.Object) {
 		u.Text, u.Field = placeholderAt(map[string]any{"metadata": tree["metadata"], "spec": tree["spec"]}, "", "")
 		u.read()
 		m.unfilledObjects = append(m.unfilledObjects, u)
+	}
+	if n := admitted; n > 0 {
+		u, more := m.unfilledObjects[0], ""
+		if n > 1 {
+			more = fmt.Sprintf(", as %d more objects do", n-1)
+		}
+		m.note("%s holds the placeholder %s%s, and answers that depend on it are unknown: fill it in before", title(u.Object), u.Text, more)
 	}
 	for _, u := range m.unfilledObjects {
 		m.findRoots(u)

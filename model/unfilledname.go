@@ -146,7 +146,7 @@ func about(list []namePattern, name string, u *Unfilled) bool {
 		forms = append(forms, service)
 	}
 	return slices.ContainsFunc(list, func(p namePattern) bool {
-		return slices.ContainsFunc(forms, func(form string) bool { return p.matches(form) })
+		return slices.ContainsFunc(forms, p.matches)
 	})
 }
 

@@ -34,8 +34,8 @@ const (
 // pilot/pkg/networking/core/cluster.go, cluster_tls.go).
 type cluster struct {
 	// open are the objects with placeholders that it may depend on, once looked for.
-	open   []*model.Unfilled
-	looked bool
+	open    []*model.Unfilled
+	looked  bool
 	name    string
 	kind    clusterKind
 	service *model.Service
