@@ -261,6 +261,9 @@ type collected struct {
 	ports   []int
 	classes [][]*model.Workload
 	first   *attempt
+	// known are the first clients of classes, ids the clients once they were asked for.
+	known map[*model.Workload]bool
+	ids   []string
 }
 
 // add takes an attempt in. The first one is the witness.
@@ -306,13 +309,23 @@ func (c *collected) port(port int) {
 }
 
 func (c *collected) class(class []*model.Workload) {
-	if !slices.ContainsFunc(c.classes, func(known []*model.Workload) bool { return known[0] == class[0] }) {
-		c.classes = append(c.classes, class)
+	if c.known[class[0]] {
+		return
 	}
+	if c.known == nil {
+		c.known = map[*model.Workload]bool{}
+	}
+	c.known[class[0]] = true
+	c.classes, c.ids = append(c.classes, class), nil
 }
 
 // workloads are the clients concerned, as findings have them.
-func (c *collected) workloads() []string { return workloadIDs(slices.Concat(c.classes...)) }
+func (c *collected) workloads() []string {
+	if c.ids == nil {
+		c.ids = slices.Clip(workloadIDs(slices.Concat(c.classes...)))
+	}
+	return c.ids
+}
 
 // finding fills in what the attempts prove.
 func (c *collected) finding(f Finding) Finding {

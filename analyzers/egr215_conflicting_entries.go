@@ -157,7 +157,9 @@ func (in *intent) conflicting(x conflict) (Finding, bool) {
 	if winner.Namespace == loser.Namespace && winner.Created.Equal(loser.Created) {
 		decides = fmt.Sprintf("which of them counts for %s is left to chance", upTo3(c.workloads()))
 	}
-	c.classes = append(c.classes, others.classes...)
+	for _, class := range others.classes {
+		c.class(class)
+	}
 	return c.finding(Finding{
 		Object: loser.Object, Field: field, Severity: Warning, SecuritySeverity: 4.5,
 		Message: fmt.Sprintf("%s:%d is declared by %s as %s: %s; make them agree, or export them to different namespaces",

@@ -208,9 +208,15 @@ func (in *intent) pushFor(w *model.Workload) *model.PushContext {
 	return in.pushes[config.Revision]
 }
 
-// scopeOf returns what the sidecars of a namespace see under a Sidecar.
+// scopeOf returns what the sidecars of a namespace see under a Sidecar, which may be nil.
 func (in *intent) scopeOf(push *model.PushContext, namespace string, sidecar *model.Sidecar) *model.SidecarScope {
-	key := push.Config.Revision + "|" + namespace + "|" + sidecar.ID()
+	if push == in.push {
+		return in.pass.Reach.Sim.Scope(namespace, sidecar)
+	}
+	key := push.Config.Revision + "|" + namespace + "|"
+	if sidecar != nil {
+		key += sidecar.ID()
+	}
 	if in.scopes[key] == nil {
 		in.scopes[key] = push.NewSidecarScope(namespace, sidecar)
 	}
@@ -219,14 +225,7 @@ func (in *intent) scopeOf(push *model.PushContext, namespace string, sidecar *mo
 
 // scopeOfClient returns what a client's sidecar sees.
 func (in *intent) scopeOfClient(push *model.PushContext, w *model.Workload) *model.SidecarScope {
-	if sidecar := push.SidecarFor(w.Namespace, w.Labels); sidecar != nil {
-		return in.scopeOf(push, w.Namespace, sidecar)
-	}
-	key := push.Config.Revision + "|" + w.Namespace
-	if in.scopes[key] == nil {
-		in.scopes[key] = push.NewSidecarScope(w.Namespace, nil)
-	}
-	return in.scopes[key]
+	return in.scopeOf(push, w.Namespace, push.SidecarFor(w.Namespace, w.Labels))
 }
 
 // waypointHosts is [waypointHosts], once.

@@ -40,6 +40,7 @@ type bearingIndex struct {
 	ruling *HostTable[[]string]
 	rules  map[*MergedDestinationRule]int
 	merged map[string]int
+	ports  map[*Port]int
 	// local are the services with endpoints whose names mean something else in each
 	// namespace.
 	local map[*Service]bool

@@ -232,7 +232,7 @@ func (p *PushContext) newEgressListener(namespace string, spec *networking.Istio
 	all, seen := hosts["*"], map[*MergedVirtualService]bool{}
 	var routes []*MergedVirtualService
 	if b == nil {
-		routes = p.VirtualServicesForGateway(namespace, MeshGateway)
+		routes = p.sidecarRoutes(namespace, hosts)
 	} else {
 		routes = p.routesBearing(namespace, b)
 	}

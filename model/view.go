@@ -144,7 +144,7 @@ func (p *PushContext) View(scope *SidecarScope, labels map[string]string, b *Bea
 		}
 		if add(n); !registered {
 			for _, port := range s.Ports {
-				text = strconv.AppendInt(append(text, ':'), int64(port.Number), 10)
+				text = strconv.AppendInt(append(text, ':'), int64(x.numberOfPort(port)), 10)
 			}
 		}
 		if rule := p.DestinationRule(scope.Namespace, labels, s); rule != nil {
@@ -167,6 +167,19 @@ func (p *PushContext) Original(s *Service) *Service {
 		return s
 	}
 	return p.byHost[s.Hostname][s.Namespace]
+}
+
+// numberOfPort numbers ports: what a scope sees of a service may have those of several.
+func (x *bearingIndex) numberOfPort(port *Port) int {
+	n, known := x.ports[port]
+	if !known {
+		if x.ports == nil {
+			x.ports = map[*Port]int{}
+		}
+		n = len(x.ports)
+		x.ports[port] = n
+	}
+	return n
 }
 
 // numberOf numbers merged rules: those that are made of the same have one number.

@@ -80,6 +80,8 @@ type virtualServiceIndex struct {
 	public   map[string][]*MergedVirtualService
 	private  map[[2]string][]*MergedVirtualService
 	exported map[[2]string][]*MergedVirtualService
+	// publicOf are the places of those of the mesh that everybody sees, by namespace.
+	publicOf map[string][]int
 }
 
 func (p *PushContext) initVirtualServices() {
@@ -87,6 +89,7 @@ func (p *PushContext) initVirtualServices() {
 	x.public = map[string][]*MergedVirtualService{}
 	x.private = map[[2]string][]*MergedVirtualService{}
 	x.exported = map[[2]string][]*MergedVirtualService{}
+	x.publicOf = map[string][]int{}
 	for _, vs := range p.Mesh.VirtualServices {
 		if len(vs.Spec.GetHosts()) > 0 { // else a delegate
 			x.all = append(x.all, p.mergeVirtualService(vs))
@@ -101,6 +104,9 @@ func (p *PushContext) initVirtualServices() {
 		switch {
 		case m.exportTo.Public():
 			for _, gw := range m.Gateways {
+				if gw == MeshGateway {
+					x.publicOf[m.Namespace] = append(x.publicOf[m.Namespace], len(x.public[gw]))
+				}
 				x.public[gw] = append(x.public[gw], m)
 			}
 		case m.exportTo.has(visibility.None):
@@ -130,9 +136,34 @@ func (p *PushContext) VirtualServices() []*MergedVirtualService { return p.virtu
 // pilot/pkg/model/push_context.go VirtualServicesForGateway, virtualservice.go
 // SelectVirtualServices; without PILOT_UNIFIED_SIDECAR_SCOPE by age alone for those).
 func (p *PushContext) VirtualServicesForGateway(namespace, gateway string) []*MergedVirtualService {
+	return p.virtualServicesFrom(namespace, gateway, p.virtualServices.public[gateway])
+}
+
+// sidecarRoutes are those of [PushContext.VirtualServicesForGateway] for sidecars, in the
+// same order, without the public ones of namespaces of which nothing is imported.
+func (p *PushContext) sidecarRoutes(namespace string, imports map[string]*hostSet) []*MergedVirtualService {
+	x := &p.virtualServices
+	if all := imports["*"]; all != nil && len(all.hosts) > 0 {
+		return p.VirtualServicesForGateway(namespace, MeshGateway)
+	}
+	var places []int
+	for ns, set := range imports {
+		if len(set.hosts) > 0 {
+			places = append(places, x.publicOf[ns]...)
+		}
+	}
+	slices.Sort(places)
+	public := make([]*MergedVirtualService, len(places))
+	for i, place := range places {
+		public[i] = x.public[MeshGateway][place]
+	}
+	return p.virtualServicesFrom(namespace, MeshGateway, public)
+}
+
+func (p *PushContext) virtualServicesFrom(namespace, gateway string, public []*MergedVirtualService) []*MergedVirtualService {
 	key := [2]string{namespace, gateway}
 	x := &p.virtualServices
-	private, public := x.private[key], x.public[gateway]
+	private := x.private[key]
 	unified := p.Config.Enabled("PILOT_UNIFIED_SIDECAR_SCOPE")
 	if gateway == MeshGateway && unified {
 		private = routesFirst(private, namespace)

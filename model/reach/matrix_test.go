@@ -214,3 +214,52 @@ spec: {hosts: [x.example.com], resolution: DNS, ports: [{number: 80, name: http,
 		}
 	}
 }
+
+// Names of a set of clusters are told apart before any proxy is asked.
+func TestNamesOfAClusterSet(t *testing.T) {
+	for _, sidecar := range []string{"", `---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: a}
+spec: {egress: [{hosts: ["./*"]}]}
+`} {
+		r := loadText(t, `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: istiod, namespace: istio-system}
+spec:
+  selector: {matchLabels: {app: istiod}}
+  template:
+    metadata: {labels: {app: istiod}}
+    spec: {containers: [{name: discovery, env: [{name: ENABLE_MCS_HOST, value: "true"}, {name: ENABLE_MCS_SERVICE_DISCOVERY, value: "true"}]}]}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: a, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: w, namespace: a}
+spec: {containers: [{name: app, image: app}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: p, namespace: istio-system}
+spec: {action: ALLOW, rules: [{to: [{operation: {hosts: ["x.b.svc.clusterset.local"]}}]}]}
+`+sidecar)
+		w := r.Clients()[0]
+		for name, want := range map[string]flow.Outcome{"x.b.svc.clusterset.local": flow.Unknown, "unregistered.egresslint.invalid": flow.Blocked} {
+			i := slices.IndexFunc(r.Universe(), func(d reach.Destination) bool { return d.Host == name && d.Port == 80 })
+			if i < 0 {
+				t.Fatalf("%s is not asked for", name)
+			}
+			if got := r.Answer(w, r.Universe()[i], flow.HTTP).Outcome; got != want {
+				t.Errorf("%s: %s, want %s", name, got, want)
+			}
+		}
+	}
+}

@@ -95,7 +95,7 @@ func (s *Simulation) Outlook(w *model.Workload, places []Place) *Outlook {
 		}
 		c := push.Concerns(b)
 		switch {
-		case c.Each:
+		case c.Each, hasClusterSet(push.Config) && strings.HasSuffix(strings.ToLower(strings.TrimSuffix(place.Host, ".")), clusterSetSuffix):
 			o.Each = append(o.Each, i)
 			continue
 		case c.Everybody:

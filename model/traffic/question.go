@@ -63,7 +63,17 @@ func (s *Simulation) Answer(q Question, w *model.Workload) (answer, policies str
 	case captureAsked:
 		c := s.capture(w)
 		v, others := c.Outbound(q.dst), c.Others(q.dst)
-		return fmt.Sprint(v.Captured, v.Some, others.Captured), ""
+		answer := "none" // made from few words, as it is asked often
+		if v.Captured {
+			answer = "all"
+		}
+		if v.Some {
+			answer += " or some"
+		}
+		if others.Captured {
+			answer += ", and others"
+		}
+		return answer, ""
 	case egressAsked:
 		return verdictText(s.network.Egress(w, netpol.Peer{Workload: q.to, Addr: push.PodAddress(q.to), Port: q.port, Protocol: q.protocol}))
 	case ingressAsked:

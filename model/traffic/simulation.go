@@ -265,17 +265,28 @@ func (s *Simulation) sidecarKey(w *model.Workload, v6 bool) string {
 }
 
 func (s *Simulation) scope(push *model.PushContext, w *model.Workload) *model.SidecarScope {
-	sidecar := push.SidecarFor(w.Namespace, w.Labels)
-	key := push.Config.Revision + "|" + w.Namespace + "|"
+	return s.scopeUnder(push, w.Namespace, push.SidecarFor(w.Namespace, w.Labels))
+}
+
+func (s *Simulation) scopeUnder(push *model.PushContext, namespace string, sidecar *model.Sidecar) *model.SidecarScope {
+	key := push.Config.Revision + "|" + namespace + "|"
 	if sidecar != nil {
 		key += sidecar.ID()
 	}
 	scope := s.scopes[key]
 	if scope == nil {
-		scope = push.NewSidecarScope(w.Namespace, sidecar)
+		scope = push.NewSidecarScope(namespace, sidecar)
 		s.scopes[key] = scope
 	}
 	return scope
+}
+
+// Scope returns what the sidecars of a namespace see that istiod of the default revision
+// serves, under a Sidecar, which may be nil.
+func (s *Simulation) Scope(namespace string, sidecar *model.Sidecar) *model.SidecarScope {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.scopeUnder(s.push(s.mesh.Config), namespace, sidecar)
 }
 
 // gatewayKey is a gateway whose pods have addresses of a family.
