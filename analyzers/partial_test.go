@@ -1,0 +1,35 @@
+package analyzers_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/egresslint/egresslint/analyzers/analyzertest"
+)
+
+// What nothing is found for may stand in a file that could not be read: then rules that
+// miss something say nothing.
+func TestSilentAboutPartialInput(t *testing.T) {
+	for _, mesh := range []string{
+		"EGR308/bad/misspelt", "EGR308/bad/gateway-api-gateway-missing", "EGR403/bad/selector-of-a-listener", "EGR412/bad/nobody",
+	} {
+		t.Run(mesh, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.CopyFS(dir, os.DirFS(filepath.Join(testdata, filepath.FromSlash(mesh)))); err != nil {
+				t.Fatal(err)
+			}
+			id, _, _ := strings.Cut(mesh, "/")
+			if len(analyzertest.Run(t, dir, id)) == 0 {
+				t.Error("the rule is silent about the whole input")
+			}
+			if err := os.WriteFile(filepath.Join(dir, "broken.yaml"), []byte("kind: [Gateway\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, line := range analyzertest.Run(t, dir, id) {
+				t.Errorf("not expected: %s", line)
+			}
+		})
+	}
+}
