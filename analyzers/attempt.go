@@ -335,6 +335,18 @@ func (c *collected) finding(f Finding) Finding {
 	return f
 }
 
+// namespaces are those of the clients, sorted.
+func (c *collected) namespaces() []string {
+	var out []string
+	for _, class := range c.classes {
+		for _, w := range class {
+			out = append(out, w.Namespace)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // who names the clients, with a verb that agrees: "a reaches", "a, b reach".
 func (c *collected) who(singular, plural string) string {
 	ids := c.workloads()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -103,6 +104,9 @@ func runRouteNotVisible(p *Pass) {
 				continue
 			}
 			why.text += fmt.Sprintf(", which no workload has: is %q meant?", meant)
+		}
+		if why.field == "spec.exportTo" {
+			why.todo = strings.Replace(why.todo, strconv.Quote(c.classes[0][0].Namespace), upTo3(quotedList(c.namespaces())), 1)
 		}
 		security, effect := 8.0, "go out directly"
 		if k.stopped {
