@@ -51,6 +51,8 @@ type MeshConfig struct {
 	reading       *sync.Map
 	// doubts are what placeholders leave open.
 	doubts []Doubt
+	// openRoot: too many namespaces may be the root namespace to try them.
+	openRoot bool
 	// shared is the configuration that istiod reads before its own, nil for none.
 	shared *installation
 

@@ -259,12 +259,15 @@ func (c *configuring) settle(revision string) (*MeshConfig, *installation) {
 			config.Source = c.flagObject
 		}
 		if left, ok := config.open(fields, base); ok {
+			config.doubtRoot(c.mesh, fields)
+			config.doubtTrust(c.mesh, fields)
 			c.mesh.Problems = append(c.mesh.Problems, openProblem(config, fields, left, messages))
 		} else {
 			c.refuse(config, meshRefusal(config, fields, base, messages))
 		}
 	} else {
 		config.MeshConfig = effective
+		config.doubtRoot(c.mesh, fields)
 		if chosen != nil {
 			if o, _ := config.Because("outboundTrafficPolicy.mode"); o == nil {
 				config.doubtPolicy(chosen)

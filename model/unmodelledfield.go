@@ -162,6 +162,9 @@ func (c *MeshConfig) unmodelledFields() []string {
 			break
 		}
 	}
+	if c.openRoot {
+		out = append(out, "rootNamespace")
+	}
 	// A configuration of Envoy's own in place of Istio's (istio
 	// pkg/bootstrap/instance.go).
 	if c.GetDefaultConfig().GetCustomConfigFile() != "" {
