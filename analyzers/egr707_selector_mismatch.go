@@ -80,6 +80,9 @@ func runSelectorMismatch(p *Pass) {
 					x.meant, x.key, x.hint = meantNamespace(p, peer)
 					known[selector] = x
 				}
+				if reportApart(p, np, i, field, peer.NamespaceSelector) {
+					continue
+				}
 				if ns, key, hint := x.meant, x.key, x.hint; ns != nil {
 					f := Finding{Object: np.Object, Field: field + strings.TrimPrefix(manifest.FieldPath("x", "matchLabels", key), "x"), Label: "no namespace has this label"}
 					f.Message = fmt.Sprintf("NetworkPolicy %s rule %d allows nothing by its namespaceSelector: no namespace is labelled %s=%s, namespace %s %s",
@@ -152,7 +155,7 @@ func meantNamespace(p *Pass, peer networkingv1.NetworkPolicyPeer) (meant *model.
 			ns := p.Mesh.Namespaces[name]
 			got, labelled := ns.Labels[key]
 			switch {
-			case !ns.Declared:
+			case !ns.Declared || got == value:
 			case name == value && key != model.NamespaceNameLabel && !labelled:
 				return ns, key, fmt.Sprintf("has no such label; select it by %s", model.NamespaceNameLabel)
 			case !labelled && spells(name, key, value):
@@ -163,10 +166,45 @@ func meantNamespace(p *Pass, peer networkingv1.NetworkPolicyPeer) (meant *model.
 		}
 	}
 	if ns := namespaceOfPods(p, peer.PodSelector); ns != nil && len(selector.MatchLabels) > 0 {
-		key := sortedKeys(selector.MatchLabels)[0]
+		keys := sortedKeys(selector.MatchLabels)
+		key := keys[0]
+		if i := slices.IndexFunc(keys, func(k string) bool { return ns.Labels[k] != selector.MatchLabels[k] }); i >= 0 {
+			key = keys[i]
+		}
 		return ns, key, fmt.Sprintf("holds the pods that the podSelector beside it selects, and lacks the label; select it by %s", model.NamespaceNameLabel)
 	}
 	return nil, "", ""
+}
+
+// reportApart reports a selector whose labels several namespaces have, but none has them
+// all: a peer selects by all of them together. It is false where that is not so.
+func reportApart(p *Pass, np *model.NetworkPolicy, rule int, field string, selector *metav1.LabelSelector) bool {
+	if len(selector.MatchLabels) < 2 || len(selector.MatchExpressions) > 0 {
+		return false
+	}
+	var parts []string
+	for _, key := range sortedKeys(selector.MatchLabels) {
+		value, has := selector.MatchLabels[key], ""
+		for _, name := range slices.Sorted(maps.Keys(p.Mesh.Namespaces)) {
+			switch ns := p.Mesh.Namespaces[name]; {
+			case labels.SelectorFromSet(selector.MatchLabels).Matches(labels.Set(ns.Labels)):
+				return false
+			case ns.Declared && ns.Labels[key] == value && has == "":
+				has = name
+			}
+		}
+		if has == "" {
+			return false
+		}
+		parts = append(parts, fmt.Sprintf("namespace %s has %s=%s", has, key, value))
+	}
+	const todo = "write a peer for each"
+	p.Report(Finding{
+		Object: np.Object, Field: field, Label: "no namespace has all of these labels", Help: todo,
+		Message: fmt.Sprintf("NetworkPolicy %s rule %d allows nothing by its namespaceSelector, which asks for all of its labels together: %s, and none has them all; %s",
+			np.ID(), rule, strings.Join(parts[:min(len(parts), 3)], ", "), todo),
+	})
+	return true
 }
 
 // spells reports whether a label says the name of a namespace in other words:
