@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"istio.io/istio/pkg/config/host"
 	"istio.io/istio/pkg/config/protocol"
 
 	"github.com/egresslint/egresslint/model"
@@ -53,14 +54,36 @@ func runNameUnchecked(p *Pass) {
 			f.Field += ".sni"
 			why, todo = fmt.Sprintf("sets sni %q", s.GetSni()), todo+", or for HTTP remove sni"
 		}
+		name := s.nameToCheck()
+		if other := in.otherHost(s); other != nil {
+			name = string(services[0].Hostname)
+			why += fmt.Sprintf(", the name of another host (%s),", other.Object)
+			todo = fmt.Sprintf("write %q, or remove sni", name)
+			f.Related = append(f.Related, Related{other.Object, other.HostField, fmt.Sprintf("%s registers that one", other.Object)})
+		}
 		f.Message = fmt.Sprintf("%s %s without subjectAltNames: %s is accepted for %s; %s", s.rule, why, trusted, upTo3(s.hosts()), todo)
 		f.Help = todo
-		f.Fix = fmt.Sprintf("subjectAltNames:\n- %s\n", s.nameToCheck())
+		f.Fix = fmt.Sprintf("subjectAltNames:\n- %s\n", name)
 		if c := in.users(s); c != nil {
 			f = c.finding(f)
 		}
 		p.Report(f)
 	}
+}
+
+// otherHost returns the service that has the sni of settings as its host while they are
+// for other hosts, nil if there is none.
+func (in *intent) otherHost(s tlsSetting) *model.Service {
+	sni := strings.ToLower(s.GetSni())
+	if sni == "" || slices.ContainsFunc(s.services, func(x *model.Service) bool { return host.Name(sni).SubsetOf(model.LowerHost(x.Hostname)) }) {
+		return nil
+	}
+	for _, x := range in.registering(in.push, host.Name(sni)) {
+		if x.Entry != nil && string(model.LowerHost(x.Hostname)) == sni {
+			return x
+		}
+	}
+	return nil
 }
 
 // unchecked reports whether proxies do not compare the certificate of a service

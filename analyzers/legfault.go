@@ -41,8 +41,14 @@ func (in *intent) fault(a *attempt) *fault {
 	case l.pod == nil:
 		return nil
 	case a.Trace.Reason == flow.NoListener:
+		if f := in.boundElsewhere(l, a); f != nil {
+			return f
+		}
 		return in.noListener(l, a)
 	case a.Trace.Reason == flow.NoFilterChain:
+		if f := in.boundElsewhere(l, a); f != nil {
+			return f
+		}
 		return in.noServerName(l, a)
 	case a.Trace.Reason == flow.NoRoute:
 		return in.noHost(l, a)
@@ -64,6 +70,23 @@ func (in *intent) listenerFault(l *leg, a *attempt) *fault {
 		return in.noServerName(l, a)
 	case a.Trace.Reason == flow.NoCluster:
 		return in.notRegistered(l, a)
+	}
+	return nil
+}
+
+// boundElsewhere: the server for the host listens on an address of its own, which is
+// not the pod's.
+func (in *intent) boundElsewhere(l *leg, a *attempt) *fault {
+	merged := in.gatewayOf(l.pod)
+	if merged == nil {
+		return nil
+	}
+	for _, p := range merged.Ports {
+		for _, s := range p.Servers {
+			if bind := s.GetBind(); serves(s, host.Name(a.To.Host)) && bind != "" && bind != "0.0.0.0" && bind != "::" {
+				return &fault{s.Gateway.Object, s.Field + ".bind", fmt.Sprintf("%s listens on %s alone, and the requests come to the address of the pod", s.Title(), bind), "remove bind"}
+			}
+		}
 	}
 	return nil
 }
