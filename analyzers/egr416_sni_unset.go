@@ -66,14 +66,14 @@ func reportUnsetSNI(p *Pass, g *egressGateway, r authzRule, i int, condition *se
 	deny := denies(r.Policy)
 	_, needsIdentity := r.identityFields()
 	names := slices.DeleteFunc(r.hosts(), func(n namedHost) bool { return !slices.Contains(condition.GetValues(), n.Value) })
-	w := g.meantWitness(p, r, func(c *crossing) bool {
+	w := g.meantWitness(p, r, func(c *crossing) *crossing {
 		sni, ok := c.announced()
 		if !ok || needsIdentity && c.identity() != identityKnown ||
 			!slices.ContainsFunc(names, func(n namedHost) bool { return n.covers(c.Flow.Host) }) ||
 			slices.ContainsFunc(condition.GetValues(), func(v string) bool { return affix(v, sni) }) {
-			return false
+			return nil
 		}
-		return deny && c.allowed() || !deny && c.deniedBy(r.Policy) && !g.announcedElsewhere(p, c, condition)
+		return c.when(deny && c.allowed() || !deny && c.deniedBy(r.Policy) && !g.announcedElsewhere(p, c, condition))
 	})
 	if w == nil {
 		return

@@ -14,12 +14,16 @@ import (
 // nothing, as what they refuse takes the same way: by another condition of the rule, or
 // by the next rule.
 func (in *intent) reportIdleConditions(g *egressGateway) {
+	serversOf := map[string][]*model.GatewayServer{} // by Gateway
+	for _, s := range g.servers {
+		serversOf[s.Name()] = append(serversOf[s.Name()], s)
+	}
 	for _, vs := range g.push.VirtualServices() {
 		if vs.OfGatewayAPI != "" || !slices.ContainsFunc(vs.Hosts, in.outside) {
 			continue
 		}
 		for _, name := range vs.Gateways {
-			servers := slices.DeleteFunc(slices.Clone(g.servers), func(s *model.GatewayServer) bool { return s.Name() != name })
+			servers := serversOf[name]
 			if len(servers) == 0 {
 				continue
 			}

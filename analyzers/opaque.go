@@ -183,12 +183,12 @@ func opaqueText(s *model.GatewayServer) string {
 // long as none shows anything: those that a rule means fare much alike.
 const maxCallers = 16
 
-// meantWitness is [egressGateway.witness] for one rule, with the clients that it
-// means alone; it gives up where so many of them show nothing.
-func (g *egressGateway) meantWitness(p *Pass, r authzRule, show func(*crossing) bool) *witness {
+// meantWitness is [egressGateway.witnessAlike] with the clients that the rule means
+// alone; it gives up where so many of them show nothing.
+func (g *egressGateway) meantWitness(p *Pass, r authzRule, show func(*crossing) *crossing) *witness {
 	out := &witness{Meant: true}
 	var shownBy []*model.Workload
-	tried := 0
+	tried, requests, known := 0, g.spoken(r), shownAlike{}
 	for _, class := range g.callers(p, r) {
 		if !p.means(g.push, r, class[0]) {
 			continue
@@ -196,8 +196,9 @@ func (g *egressGateway) meantWitness(p *Pass, r authzRule, show func(*crossing) 
 		if tried++; tried > maxCallers && out.crossing == nil {
 			return nil
 		}
-		for c := range g.crossings(p, r, class) {
-			if !show(c) {
+		for f := range requests.of(p, class) {
+			c := g.showOnce(p, known, class, f, show)
+			if c == nil {
 				continue
 			}
 			if out.crossing == nil {

@@ -38,20 +38,25 @@ func (g *egressGateway) witness(p *Pass, rules []authzRule, show func(authzRule,
 //go:noinline
 func (g *egressGateway) witnessAlike(p *Pass, r authzRule, show func(*crossing) *crossing) *witness {
 	return g.witnessBy(p, []authzRule{r}, func(_ authzRule, known shownAlike, class []*model.Workload, f flow.Flow) *crossing {
-		like := p.Reach.Alike(f, class[0])
-		if shown, ok := known.by(p, like, class); ok {
-			return shown
-		}
-		var sent []flow.Flow
-		g.sent = &sent
-		defer func() { g.sent = nil }()
-		var shown *crossing
-		if c := g.send(p, class, f); c != nil {
-			shown = show(c)
-		}
-		known.add(p, class, sent, shown)
-		return shown
+		return g.showOnce(p, known, class, f, show)
 	})
+}
+
+// showOnce sends a request and returns what it shows, unless that is known of a client
+// for whom it fares alike.
+func (g *egressGateway) showOnce(p *Pass, known shownAlike, class []*model.Workload, f flow.Flow, show func(*crossing) *crossing) *crossing {
+	if shown, ok := known.by(p, p.Reach.Alike(f, class[0]), class); ok {
+		return shown
+	}
+	var sent []flow.Flow
+	g.sent = &sent
+	defer func() { g.sent = nil }()
+	var shown *crossing
+	if c := g.send(p, class, f); c != nil {
+		shown = show(c)
+	}
+	known.add(p, class, sent, shown)
+	return shown
 }
 
 // shownAlike is what was shown for clients, by the likeness of the first request.

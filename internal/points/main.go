@@ -45,6 +45,9 @@ func compare(mesh *model.Mesh, tuples int, random *rand.Rand) int {
 	r := reach.New(traffic.New(mesh))
 	clients, universe := r.Clients(), r.Universe()
 	differ := 0
+	if len(clients) == 0 || len(universe) == 0 {
+		return differ
+	}
 	for range tuples {
 		w, d := clients[random.IntN(len(clients))], universe[random.IntN(len(universe))]
 		if reach.Same(r.Answers(w, d), r.Alone(w, d)) {
