@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/egresslint/egresslint/model/manifest"
 )
@@ -46,8 +47,9 @@ type installation struct {
 	// enabledBy the field that says so.
 	enabled   *bool
 	enabledBy string
-	// unreadPolicy is the field of an outbound traffic policy that reaches no istiod.
-	unreadPolicy string
+	// unreadPolicy is the field of an outbound traffic policy that reaches no istiod, or
+	// that is not read, and unreadWhy a clause that says so.
+	unreadPolicy, unreadWhy string
 	// assumption says what is taken for granted if this is the one that counts.
 	assumption string
 }
@@ -138,6 +140,7 @@ func (in *installation) withoutMap() {
 	}
 	unread := MeshConfig{origins: in.origins}
 	_, in.unreadPolicy = unread.Because("outboundTrafficPolicy.mode")
+	in.unreadWhy = fmt.Sprintf("the values of %s make no ConfigMap (configMap: false), and the mesh configuration that istiod reads instead is not in the input", title(in.object))
 	in.mesh, in.origins = map[string]any{}, nil
 	in.note(in.object, "its values have configMap: false, of themselves or by their profile, so that no ConfigMap holds the mesh configuration in them: the one that istiod reads is another")
 }
@@ -216,8 +219,37 @@ func maistraInstallation(o *manifest.Object, fields map[string]any) *installatio
 		in.mesh = overlay(in.mesh, mesh)
 		in.origins = []origin{{object: o, prefix: policy, fields: mesh, fixed: true}}
 	}
+	in.unreadPolicy, in.unreadWhy = unreadMaistra(o, fields)
+	if _, set := lookup(in.mesh, "outboundTrafficPolicy.mode"); set && in.unreadPolicy != "" {
+		// Which of the two counts is not known either.
+		delete(in.mesh, "outboundTrafficPolicy")
+		in.origins = nil
+	}
 	in.notes = append(in.notes, fmt.Sprintf("%s: of a ServiceMeshControlPlane only the outbound policy is modelled, neither its other settings nor its gateways", title(o)))
 	return in
+}
+
+// maistraProfiles are those of the operator's image that set no outbound policy.
+var maistraProfiles = []string{"default", "maistra", "small"}
+
+// unreadMaistra returns the field of a ServiceMeshControlPlane from which an outbound
+// policy may come that is not read, and why that is not known; "" if there is none.
+func unreadMaistra(o *manifest.Object, fields map[string]any) (field, why string) {
+	if strings.HasSuffix(o.APIVersion, "/v1") {
+		return "spec", fmt.Sprintf("%s is of the format v1, which is not read", title(o))
+	}
+	for _, field := range []string{"spec.techPreview.meshConfig.outboundTrafficPolicy", "spec.techPreview.global.outboundTrafficPolicy", "spec.meshConfig.outboundTrafficPolicy"} {
+		if _, set := lookup(fields, field); set {
+			return field, fmt.Sprintf("what %s sets in %s is not read", title(o), field)
+		}
+	}
+	profiles, _ := lookup(fields, "spec.profiles")
+	for _, name := range stringList(profiles) {
+		if !slices.Contains(maistraProfiles, name) {
+			return "spec.profiles", fmt.Sprintf("%s takes the profile %s, which is not in the input", title(o), name)
+		}
+	}
+	return "", ""
 }
 
 // note keeps a remark about the installation's object; "" is no remark.

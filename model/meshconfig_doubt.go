@@ -98,13 +98,12 @@ func (d *Doubt) openPolicy() {
 }
 
 // doubtPolicy leaves the outbound traffic policy open where an installation has one
-// that reaches no istiod, and nothing else gives one.
+// that reaches no istiod or is not read, and nothing else gives one.
 func (c *MeshConfig) doubtPolicy(in *installation) {
 	if in.unreadPolicy == "" {
 		return
 	}
-	d := Doubt{Place: Place{in.object, in.unreadPolicy}, config: c,
-		Why: fmt.Sprintf("the values of %s make no ConfigMap (configMap: false), and the mesh configuration that istiod reads instead is not in the input", title(in.object))}
+	d := Doubt{Place: Place{in.object, in.unreadPolicy}, config: c, Why: printable(in.unreadWhy)}
 	d.openPolicy()
 	c.doubts = append(c.doubts, d)
 }
