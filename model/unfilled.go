@@ -213,7 +213,7 @@ func placeholderAt(value any, key, at string) (text, field string) {
 		}
 	case map[string]any:
 		for _, k := range sortedKeys(v) {
-			if k == "status" || k == "annotations" {
+			if k == "annotations" {
 				continue
 			}
 			if text, field = placeholderAt(v[k], k, child(at, k)); text != "" {

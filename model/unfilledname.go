@@ -10,6 +10,8 @@ type namePattern struct {
 	// pieces are what is certain, in lower case; anything may stand between them.
 	pieces []string
 	text   string
+	// certain: what may stand between them is a matter of "*" alone.
+	certain bool
 }
 
 // anything is the pattern of all names.
@@ -21,7 +23,7 @@ func newNamePattern(value any) namePattern {
 	if !ok {
 		return anything
 	}
-	p := namePattern{text: text}
+	p := namePattern{text: text, certain: true}
 	rest := text
 	for rest != "" {
 		at := placeholderPattern.FindStringIndex(rest)
@@ -34,6 +36,7 @@ func newNamePattern(value any) namePattern {
 		if at == nil {
 			break
 		}
+		p.certain = p.certain && rest[at[0]] == '*'
 		p.pieces = append(p.pieces, strings.ToLower(rest[:at[0]]))
 		rest = rest[at[1]:]
 	}
@@ -101,6 +104,9 @@ func (u *Unfilled) read() {
 	field := map[string]string{"ServiceEntry": "hosts", "VirtualService": "hosts", "DestinationRule": "host",
 		"HTTPRoute": "hostnames", "GRPCRoute": "hostnames", "TLSRoute": "hostnames"}[u.Kind]
 	switch {
+	case u.what == kubeGatewayGroup+"/Gateway": // of whose Services istiod makes the names
+		u.names = []namePattern{newNamePattern(u.Name + "*." + u.Namespace + ".svc." + DomainSuffix)}
+		return
 	case u.Kind == "Service":
 		u.names = []namePattern{newNamePattern(u.Name + "." + u.Namespace + ".svc." + DomainSuffix)}
 		return
@@ -128,7 +134,7 @@ func (u *Unfilled) About(name string) bool { return about(u.names, name, u) }
 
 // Gives reports whether a host that the object gives for certain is a name.
 func (u *Unfilled) Gives(name string) bool {
-	return slices.ContainsFunc(u.names, func(p namePattern) bool { return len(p.pieces) == 1 && p.matches(name) })
+	return slices.ContainsFunc(u.names, func(p namePattern) bool { return p.certain && p.matches(name) })
 }
 
 // about reports whether one of the hosts that an object gives may be a name.

@@ -71,13 +71,20 @@ type UnfilledConnection struct {
 	// HTTP: it is plaintext HTTP; TLS: it brings a server name. Automatic: the client may
 	// have found an address that istiod gives to an entry.
 	HTTP, TLS, Automatic bool
+	// Wild are the hosts with wildcards of the services whose listener takes it: routes for
+	// one host within take the place of those for all.
+	Wild []string
+	// Opaque: it is neither, and some service takes it, unless another service
+	// on the port speaks otherwise.
+	Opaque bool
 	// Numeric: it is known by addresses alone.
 	Numeric bool
-	// Registered: an entry or a Service that the proxy knows registers what the client
-	// asks for, with the port.
-	Registered bool
-	// Unheard: the request is plaintext HTTP on a port that no HTTP service has yet,
-	// and a VirtualService would route it if one had.
+	// Registered are the names that an entry or a Service registers that the proxy knows,
+	// with the port.
+	Registered []string
+	// Unheard: the request is plaintext HTTP on a port that no HTTP service has yet, and
+	// a service for TCP takes it or a VirtualService would route it if one had; at a
+	// gateway: nothing listens.
 	Unheard bool
 }
 
@@ -100,7 +107,7 @@ func (p *PushContext) UnfilledSees(u *Unfilled, w *Workload, scope *SidecarScope
 	case "networking.istio.io/VirtualService":
 		standard := p.defaultVirtualServiceExportTo
 		return (!u.Homeless || !u.public(standard)) && u.visible(w.Namespace, standard) && u.routes(MeshGateway) &&
-			(c.about(u) && u.imported(scope, c) || scope.Sidecar != nil && u.brings(p, scope, c))
+			((c.about(u) || u.within(c.Wild)) && u.imported(scope, c) || scope.Sidecar != nil && u.brings(p, scope, c))
 	case kubeGatewayGroup + "/HTTPRoute", kubeGatewayGroup + "/GRPCRoute", kubeGatewayGroup + "/TLSRoute", kubeGatewayGroup + "/TCPRoute":
 		return u.attaches(func(kind, name string, known bool) bool {
 			switch kind {
@@ -149,6 +156,16 @@ func (p *PushContext) UnfilledConcerns(u *Unfilled, w *Workload, scope *SidecarS
 	return false, true
 }
 
+// within reports whether one of its hosts may be within one with a wildcard.
+func (u *Unfilled) within(wild []string) bool {
+	return slices.ContainsFunc(wild, func(w string) bool {
+		return slices.ContainsFunc(u.names, func(p namePattern) bool {
+			end := p.pieces[len(p.pieces)-1]
+			return strings.HasSuffix(end, w[1:]) || len(p.pieces) > 1 && strings.HasSuffix(w[1:], end)
+		})
+	})
+}
+
 // listens reports whether a Service may have a port.
 func (u *Unfilled) listens(port int) bool {
 	ports, isList := u.spec["ports"].([]any)
@@ -171,6 +188,8 @@ func (p *PushContext) UnfilledMoves(u *Unfilled, w *Workload, h string, svc *Ser
 		return (!u.Homeless || !u.public(standard)) && u.visible(w.Namespace, standard) && (u.Gives(h) || svc == nil && u.About(h))
 	case "/Service":
 		return u.About(h)
+	case kubeGatewayGroup + "/Gateway":
+		return u.About(h) || svc != nil && u.Waypoint() && p.asksWaypoint(svc)
 	case "networking.istio.io/DestinationRule":
 		if !c.about(u) || !u.selects("workloadSelector.matchLabels", w) {
 			return false
@@ -183,6 +202,12 @@ func (p *PushContext) UnfilledMoves(u *Unfilled, w *Workload, h string, svc *Ser
 		return entry && u.in(svc.Namespace) && u.labelled(svc.Selector)
 	}
 	return false
+}
+
+// asksWaypoint reports whether a service is to have a waypoint, whichever.
+func (p *PushContext) asksWaypoint(svc *Service) bool {
+	ns := p.Mesh.Namespaces[svc.Namespace]
+	return svc.Object.Labels[useWaypointLabel] != "" || ns != nil && ns.Labels[useWaypointLabel] != ""
 }
 
 // labelled reports whether a WorkloadEntry may have labels.
@@ -212,8 +237,12 @@ func (p *PushContext) UnfilledEnters(u *Unfilled, to *Workload, c *UnfilledConne
 		return (u.in(to.Namespace) || u.in(p.RootNamespace())) && u.selects("workloadSelector.labels", to)
 	case "networking.istio.io/VirtualService":
 		standard := p.defaultVirtualServiceExportTo
-		if u.Homeless && u.public(standard) || !u.visible(to.Namespace, standard) || !c.about(u) {
+		// Routes for TCP ask for no name, and a server without routes does not listen.
+		if u.Homeless && u.public(standard) || !u.visible(to.Namespace, standard) || !c.about(u) && !c.Unheard && u.spec["tcp"] == nil {
 			return false
+		}
+		if to.Labels[GatewayNameLabel] != "" && u.routes(MeshGateway) { // a waypoint's are those of sidecars
+			return true
 		}
 		return slices.ContainsFunc(p.GatewaysFor(to), func(g *Gateway) bool { return u.routes(g.ID()) })
 	case "/Service":
@@ -224,7 +253,7 @@ func (p *PushContext) UnfilledEnters(u *Unfilled, to *Workload, c *UnfilledConne
 		return u.in(to.Namespace) && (bound || name == u.Name || open(u.Name) && name != "")
 	case kubeGatewayGroup + "/HTTPRoute", kubeGatewayGroup + "/GRPCRoute", kubeGatewayGroup + "/TLSRoute", kubeGatewayGroup + "/TCPRoute":
 		waypoint := to.Labels[GatewayNameLabel] != "" // routes of its Services are its own
-		return c.about(u) && u.attaches(func(kind, name string, known bool) bool {
+		return (c.about(u) || u.Kind == "TLSRoute" || c.Unheard) && u.attaches(func(kind, name string, known bool) bool {
 			return waypoint && (kind != "Gateway" || !known) || kind == "" || kind == "Gateway" && slices.ContainsFunc(p.GatewaysFor(to), func(g *Gateway) bool {
 				origin := p.converted.origins[g.Object]
 				return origin != nil && (!known || origin.Parent.Name == name)
@@ -379,11 +408,12 @@ func (u *Unfilled) imported(scope *SidecarScope, c *UnfilledConnection) bool {
 // its address, or, where it gives none, by its port alone.
 func (u *Unfilled) registers(c *UnfilledConnection) bool {
 	addresses := &u.reached
-	is := u.About
-	if c.Registered { // by somebody else: no placeholder stands for it
-		is = u.Gives
-	}
-	about := slices.ContainsFunc(c.Names, is) && !c.Numeric
+	about := !c.Numeric && slices.ContainsFunc(c.Names, func(name string) bool {
+		if slices.Contains(c.Registered, name) { // by somebody else: no placeholder stands for it
+			return u.Gives(name)
+		}
+		return u.About(name)
+	})
 	if about && (addresses.some || addresses.open) {
 		return true // clients may find the address that it gives, whatever the port
 	}
@@ -395,7 +425,7 @@ func (u *Unfilled) registers(c *UnfilledConnection) bool {
 		if port.known && port.number != c.Port {
 			continue
 		}
-		if addresses.open || addresses.has(c.Dst) || about && c.Automatic {
+		if c.Opaque || addresses.open || addresses.has(c.Dst) || about && c.Automatic {
 			return true
 		}
 		switch parsed := port.protocol; {

@@ -288,7 +288,7 @@ func placeholderBelow(value any, below string) string {
 		}
 	case map[string]any:
 		for _, key := range sortedKeys(v) {
-			if key == "status" || key == "annotations" {
+			if key == "status" && below == "" || key == "annotations" {
 				continue
 			}
 			if text := placeholderBelow(v[key], key); text != "" {

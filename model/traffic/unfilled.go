@@ -94,6 +94,13 @@ func (w *walker) openNames(conn *connection) []string {
 			add(name + "." + w.client.Namespace + ".svc." + model.DomainSuffix)
 		}
 	}
+	for i := 0; i < len(out) && i < mostOpen; i++ { // an alias may be one of another
+		for _, svc := range w.push.Registered(hostName(out[i])) {
+			if svc.Kubernetes() {
+				add(svc.Kube.Spec.Spec.ExternalName)
+			}
+		}
+	}
 	return out
 }
 
@@ -104,7 +111,7 @@ func (w *walker) openDial() {
 	}
 	names := w.openNames(&connection{})
 	for _, u := range w.sim.mesh.Unfilled() {
-		if u.Kind == "Service" && slices.ContainsFunc(names, u.About) {
+		if (u.Kind == "Service" || u.Kind == "Gateway" && u.Group() != "networking.istio.io") && slices.ContainsFunc(names, u.About) {
 			w.depend(u, false)
 		}
 	}
@@ -123,11 +130,17 @@ func (w *walker) openSidecar(p *proxy, l *listener, ch *chain, conn *connection)
 	if ch != nil && !ch.http() {
 		for _, t := range ch.targets {
 			if h := clusterHost(t.cluster); h != "" {
-				c.Names = append(c.Names, h)
+				c.Names, c.Opaque = append(c.Names, h), !c.HTTP && !c.TLS
+				if h[0] == '*' {
+					c.Wild = append(c.Wild, h)
+				}
 			}
 		}
 	}
-	if l == nil && conn.plaintextHTTP() {
+	switch {
+	case c.HTTP && l != nil:
+		c.Unheard = ch != nil && !ch.http()
+	case c.HTTP:
 		c.Unheard = slices.ContainsFunc(scope.Listeners, func(e *model.EgressListener) bool {
 			return slices.ContainsFunc(c.Names, func(n string) bool { return len(e.Routes.Overlapping(hostName(n))) > 0 })
 		})
@@ -135,14 +148,16 @@ func (w *walker) openSidecar(p *proxy, l *listener, ch *chain, conn *connection)
 	_, err := netip.ParseAddr(c.Names[0])
 	c.Numeric = err == nil && len(c.Names) == 1
 	for _, n := range c.Names {
-		svc := scope.Service(hostName(n))
-		c.Registered = c.Registered || svc != nil && svc.PortByNumber(c.Port) != nil
+		if svc := scope.Service(hostName(n)); svc != nil && svc.PortByNumber(c.Port) != nil {
+			// What the resolver may append makes no other name of it.
+			c.Registered = append(c.Registered, n, n+"."+model.DomainSuffix, n+".svc."+model.DomainSuffix)
+		}
 	}
 	for _, u := range list {
 		switch {
 		case p.push.UnfilledSees(u, w.client, scope, c):
 			w.depend(u, true)
-		case c.Registered && u.Kind == "ServiceEntry" && u.Any() && w.open.apart == nil:
+		case len(c.Registered) > 0 && u.Kind == "ServiceEntry" && u.Any() && w.open.apart == nil:
 			w.open.apart = u
 		}
 	}
@@ -183,6 +198,8 @@ func (w *walker) openEntrance(p *proxy, conn *connection) {
 		return
 	}
 	c := &model.UnfilledConnection{Names: w.openNames(conn), Dst: conn.dst.Addr(), Port: int(conn.dst.Port())}
+	port := c.Port
+	c.Unheard = p.listeners[bindPort{conn.dst.Addr().String(), port}] == nil && p.listeners[bindPort{p.wildcard, port}] == nil
 	for _, u := range list {
 		if p.push.UnfilledEnters(u, p.workload, c) || p.push.UnfilledVerifies(u, p.workload) && mayCarryToken(conn.request) {
 			w.depend(u, false)
@@ -249,8 +266,11 @@ func (w *walker) settled(t *flow.Trace) bool {
 			t.Via == flow.ViaPassthrough && w.unruled()
 	}
 	conn := connection{dst: netip.AddrPortFrom(w.dialled, uint16(w.flow.Port)), standIn: true, name: w.flow.Host} //nolint:gosec // a port
+	if t.Outcome != flow.Blocked || !w.unruled() {
+		return false
+	}
 	stopped := w.leaveCluster(nil, conn)
-	return t.Outcome == flow.Blocked && stopped != nil && stopped.Outcome == flow.Blocked
+	return stopped != nil && stopped.Outcome == flow.Blocked
 }
 
 // unruled reports whether no route and no rule of the mesh would hold for the host of
