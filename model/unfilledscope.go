@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/host"
 	"istio.io/istio/pkg/config/protocol"
 )
@@ -107,7 +108,7 @@ func (p *PushContext) UnfilledSees(u *Unfilled, w *Workload, scope *SidecarScope
 	case "networking.istio.io/VirtualService":
 		standard := p.defaultVirtualServiceExportTo
 		return (!u.Homeless || !u.public(standard)) && u.visible(w.Namespace, standard) && u.routes(MeshGateway) &&
-			((c.about(u) || u.within(c.Wild)) && u.imported(scope, c) || scope.Sidecar != nil && u.brings(p, scope, c))
+			((c.about(u) || u.within(c.Wild)) && u.imported(scope, c) || scope.Sidecar != nil && u.importedSome(scope) && u.brings(p, scope, c))
 	case kubeGatewayGroup + "/HTTPRoute", kubeGatewayGroup + "/GRPCRoute", kubeGatewayGroup + "/TLSRoute", kubeGatewayGroup + "/TCPRoute":
 		return u.attaches(func(kind, name string, known bool) bool {
 			switch kind {
@@ -145,7 +146,7 @@ func (p *PushContext) UnfilledConcerns(u *Unfilled, w *Workload, scope *SidecarS
 		}
 		return u.importedWhole(scope)
 	case "networking.istio.io/VirtualService":
-		if !u.visible(w.Namespace, p.defaultVirtualServiceExportTo) || !u.routes(MeshGateway) {
+		if !u.visible(w.Namespace, p.defaultVirtualServiceExportTo) || !u.routes(MeshGateway) || !u.importedSome(scope) {
 			return false, true
 		}
 		may, certain = u.importedWhole(scope)
@@ -371,6 +372,19 @@ func (u *Unfilled) importedWhole(scope *SidecarScope) (whole, certain bool) {
 		}
 	}
 	return whole || len(scope.Sidecar.Spec.GetEgress()) == 0, whole || certain
+}
+
+// importedSome reports whether a scope takes in anything of the object's namespace.
+func (u *Unfilled) importedSome(scope *SidecarScope) bool {
+	if scope.Sidecar == nil || len(scope.Sidecar.Spec.GetEgress()) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(scope.Sidecar.Spec.GetEgress(), func(e *networking.IstioEgressListener) bool {
+		return slices.ContainsFunc(e.GetHosts(), func(entry string) bool {
+			namespace, _, _ := strings.Cut(entry, "/")
+			return namespace == "*" || namespace == "." && u.in(scope.Namespace) || u.in(namespace)
+		})
+	})
 }
 
 // imported reports whether a scope may take in what the object says of a connection.

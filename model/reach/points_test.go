@@ -270,6 +270,22 @@ metadata: {name: d%d, namespace: %s}
 spec: {host: "%s", exportTo: ["%s"], %strafficPolicy: {tls: {mode: SIMPLE}}}`, i, pick(namespaces...), h, pick("*", ".", "c"), maybe("workloadSelector: {matchLabels: {app: p}}, "))
 		}
 	}
+	for i := range max(0, random.IntN(5)-2) { // placeholders that nobody has filled in
+		add(`apiVersion: networking.istio.io/v1
+kind: %s`, pick(
+			fmt.Sprintf(`ServiceEntry
+metadata: {name: t%d, namespace: %s}
+spec: {hosts: ["%s"], exportTo: ["%s"], resolution: %s, ports: [{number: 443, name: tls, protocol: TLS}]}`, i, pick(namespaces...), pick("${HOST}", "${HOST}.example.com"), pick("*", ".", "a"), pick("DNS", "NONE")),
+			fmt.Sprintf(`VirtualService
+metadata: {name: t%d, namespace: %s}
+spec: {hosts: ["%s"], exportTo: ["%s"], http: [{route: [{destination: {host: "${DEST}"}}]}]}`, i, pick(namespaces...), pick("${HOST}", "one.example.com", "new.example.com"), pick("*", ".", "b")),
+			fmt.Sprintf(`Sidecar
+metadata: {name: t%d, namespace: %s}
+spec: {workloadSelector: {labels: {app: %s}}, egress: [{hosts: ["${NS}/*"]}]}`, i, pick(namespaces...), pick("p", "q")),
+			fmt.Sprintf(`DestinationRule
+metadata: {name: t%d, namespace: %s}
+spec: {host: "%s", exportTo: ["%s"], trafficPolicy: {tls: {mode: "${MODE}"}}}`, i, pick(namespaces...), pick("${HOST}", "one.example.com"), pick("*", ".", "c"))))
+	}
 	for i := range random.IntN(3) {
 		add(`apiVersion: networking.istio.io/v1
 kind: DestinationRule

@@ -120,7 +120,7 @@ func (r *Reach) row(first *model.Workload) *row {
 		} else {
 			unknown = r.outcomeFor(m, i)
 		}
-		if len(r.Mesh.Unfilled()) > 0 && getsOut(r.fates[unknown.fate]) {
+		if len(r.Mesh.Unfilled()) > 0 && certain(r.fates[unknown.fate]) {
 			for i, w := range columns {
 				own[i] |= w & r.ruled[i]
 				x.known[i] |= w & r.ruled[i]

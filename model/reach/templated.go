@@ -7,12 +7,12 @@ import (
 	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/flow"
 )
 
 // findTemplated finds the destinations that objects with placeholders tell from others
 // by what is certain of them, and those for which there are routes or rules already:
-// what an entry for any name leaves open tells these from others where unknown names
-// get out (see [model.Unfilled]).
+// what an entry for any name leaves open tells these from others (see [model.Unfilled]).
 func (r *Reach) findTemplated() {
 	r.templated, r.ruled = newSet(len(r.Universe())), newSet(len(r.Universe()))
 	list := r.Mesh.Unfilled()
@@ -37,7 +37,7 @@ func (r *Reach) findTemplated() {
 	}
 }
 
-// getsOut reports whether some request with an answer gets out.
-func getsOut(answers []Answer) bool {
-	return slices.ContainsFunc(answers, func(a Answer) bool { return a.SomeAllowed })
+// certain reports whether it is known how some requests fare.
+func certain(answers []Answer) bool {
+	return slices.ContainsFunc(answers, func(a Answer) bool { return a.Outcome != flow.Unknown })
 }

@@ -46,6 +46,8 @@ const (
 	ingressAsked
 	addressAsked
 	internetAsked
+	// sealedAsked: do network policies leave it nothing but lookups of names?
+	sealedAsked
 	// ruleAsked: is the client one of those whom a rule is about? principalAsked:
 	// which of those whom an index of rules names?
 	ruleAsked
@@ -82,6 +84,8 @@ func (s *Simulation) Answer(q Question, w *model.Workload) (answer, policies str
 		return verdictText(s.network.Egress(w, netpol.Peer{Addr: q.dst.Addr(), Port: q.port, Protocol: q.protocol}))
 	case internetAsked:
 		return verdictText(s.network.Named(w, cmp.Or(q.name, noName), q.port, q.protocol))
+	case sealedAsked:
+		return strconv.FormatBool(s.sealed(w, q.port, q.protocol)), ""
 	case ruleAsked:
 		who, conn := *q.about, *q.about.connection
 		if who.identityOfClient {

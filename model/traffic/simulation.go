@@ -32,6 +32,7 @@ type Simulation struct {
 	gateways  map[gatewayKey]*proxy
 	waypoints map[*model.Workload]*proxy
 	captures  map[*model.Workload]*capture.Capture
+	seals     map[sealedKey]bool
 	// named are the workloads by "namespace/name".
 	named map[string][]*model.Workload
 	// keys are those of sidecars, by workload.
@@ -74,7 +75,7 @@ func newSimulation(mesh *model.Mesh, c chance) *Simulation {
 	return &Simulation{
 		mesh: mesh, network: netpol.New(mesh), chance: c, named: named, keys: map[*model.Workload]string{}, ways: newWays(),
 		pushes: map[string]*model.PushContext{}, scopes: map[string]*model.SidecarScope{},
-		sidecars: map[string]*proxy{}, parts: map[partKey]*proxy{}, bearings: map[bearingKey]*model.Bearing{}, gateways: map[gatewayKey]*proxy{}, waypoints: map[*model.Workload]*proxy{}, captures: map[*model.Workload]*capture.Capture{},
+		sidecars: map[string]*proxy{}, parts: map[partKey]*proxy{}, bearings: map[bearingKey]*model.Bearing{}, gateways: map[gatewayKey]*proxy{}, waypoints: map[*model.Workload]*proxy{}, captures: map[*model.Workload]*capture.Capture{}, seals: map[sealedKey]bool{},
 	}
 }
 

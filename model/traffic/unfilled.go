@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
@@ -296,16 +298,33 @@ func (w *walker) unruled() bool {
 // sealed reports whether network policies leave the client nothing but lookups of
 // names, so that nothing that its proxy does gets out.
 func (w *walker) sealed() bool {
-	mesh := w.sim.mesh
-	if len(mesh.PluginPolicies)+len(mesh.ClusterNetworkPolicies)+len(mesh.Unmodelled) > 0 || w.client.Pod == nil || w.client.Pod.HostNetwork {
+	w.askNetwork(w.client, Question{kind: sealedAsked, port: w.flow.Port})
+	return w.sim.sealed(w.client, w.flow.Port, w.protocol())
+}
+
+// sealedKey is what is asked about a workload.
+type sealedKey struct {
+	workload *model.Workload
+	port     int
+	protocol corev1.Protocol
+}
+
+func (s *Simulation) sealed(client *model.Workload, port int, protocol corev1.Protocol) bool {
+	key := sealedKey{client, port, protocol}
+	sealed, known := s.seals[key]
+	if !known {
+		sealed = s.findSealed(client, port, protocol)
+		s.seals[key] = sealed
+	}
+	return sealed
+}
+
+func (s *Simulation) findSealed(client *model.Workload, port int, protocol corev1.Protocol) bool {
+	if len(s.mesh.PluginPolicies)+len(s.mesh.ClusterNetworkPolicies)+len(s.mesh.Unmodelled) > 0 || client.Pod == nil || client.Pod.HostNetwork ||
+		s.network.Named(client, noName, port, protocol).Decision != netpol.Denied {
 		return false
 	}
-	w.askNetwork(w.client, Question{kind: internetAsked, port: w.flow.Port})
-	if w.sim.network.Named(w.client, noName, w.flow.Port, w.protocol()).Decision != netpol.Denied {
-		return false
-	}
-	w.askWho()
-	isolating := w.sim.network.Isolating(w.client, networkingv1.PolicyTypeEgress)
+	isolating := s.network.Isolating(client, networkingv1.PolicyTypeEgress)
 	for _, np := range isolating {
 		for _, rule := range np.Spec.Spec.Egress {
 			for _, p := range rule.Ports {
