@@ -361,6 +361,8 @@ func (p peer) test(attribute string) func(string) bool {
 }
 
 // enforced reports whether a policy decides anything.
+//
+//go:noinline
 func enforced(policy *model.AuthorizationPolicy) bool {
 	return policy.Spec.GetAction() != security.AuthorizationPolicy_AUDIT && !model.DryRun(policy)
 }

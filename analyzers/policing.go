@@ -3,6 +3,7 @@ package analyzers
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"strings"
 
 	security "istio.io/api/security/v1beta1"
@@ -63,7 +64,10 @@ func (g *egressGateway) naming(h string) []policing {
 			found = append(found, m)
 		}
 	}
-	slices.SortFunc(found, func(a, b mention) int { return cmp.Or(a.policy-b.policy, a.host-b.host) })
+	sort.Slice(found, func(i, j int) bool {
+		a, b := found[i], found[j]
+		return cmp.Or(a.policy-b.policy, a.host-b.host) < 0
+	})
 	var out []policing
 	for i, m := range found {
 		if i == 0 || found[i-1].policy != m.policy {

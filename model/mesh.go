@@ -270,6 +270,8 @@ type Workload struct {
 }
 
 // ID returns "namespace/name".
+//
+//go:noinline
 func (w *Workload) ID() string {
 	if w.id != "" {
 		return w.id
@@ -279,6 +281,8 @@ func (w *Workload) ID() string {
 
 // Field returns the path of a field of the pod (as "metadata.labels" or
 // "spec.hostNetwork") within Object.
+//
+//go:noinline
 func (w *Workload) Field(pod string) string {
 	if w.Template == "" {
 		return pod

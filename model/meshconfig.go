@@ -150,6 +150,8 @@ func lookup(fields map[string]any, path string) (any, bool) {
 }
 
 // lookupMap is lookup for maps; nil where there is none.
+//
+//go:noinline
 func lookupMap(fields map[string]any, path string) map[string]any {
 	v, _ := lookup(fields, path)
 	m, _ := v.(map[string]any)

@@ -52,6 +52,7 @@ func validateNetworkPolicy(np *networkingv1.NetworkPolicy) []complaint {
 
 type policyCheck struct{ complaints []complaint }
 
+//go:noinline
 func (v *policyCheck) say(field, message string) {
 	v.complaints = append(v.complaints, complaint{field, message})
 }

@@ -1,12 +1,12 @@
 package report
 
 import (
-	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/egresslint/egresslint/analyzers"
@@ -109,8 +109,8 @@ func fitResults(groups []*placedFindings, encode func(*placedFindings) ([]byte, 
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		return cmp.Compare(groups[b].severity.Rank(), groups[a].severity.Rank())
+	sort.SliceStable(order, func(i, j int) bool {
+		return groups[order[i]].severity.Rank() > groups[order[j]].severity.Rank()
 	})
 	encoded := make([][]byte, len(groups))
 	var size counter

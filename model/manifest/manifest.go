@@ -98,6 +98,8 @@ func (o *Object) Group() string {
 
 // ID returns "namespace/name", or the name alone for kinds without namespace.
 // It is meant for people: an object without name has "<unnamed>".
+//
+//go:noinline
 func (o *Object) ID() string {
 	name := o.Name
 	if name == "" {
@@ -110,6 +112,8 @@ func (o *Object) ID() string {
 }
 
 // String returns "Kind namespace/name".
+//
+//go:noinline
 func (o *Object) String() string { return o.Kind + " " + o.ID() }
 
 // Problem is something in the input that could not be read as it stands.

@@ -102,6 +102,8 @@ type region struct {
 var nowhere = region{sure: none, maybe: none}
 
 // where turns an answer about the whole domain into a region.
+//
+//go:noinline
 func (q *question) where(a answer) region {
 	r := nowhere
 	switch a.truth {

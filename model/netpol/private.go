@@ -3,6 +3,7 @@ package netpol
 import (
 	"net/netip"
 	"slices"
+	"sort"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -59,6 +60,6 @@ func (p *Policies) privateEdges() []netip.Addr {
 			add(r.To().Next())
 		}
 	}
-	slices.SortFunc(out, netip.Addr.Compare)
+	sort.Slice(out, func(i, j int) bool { return out[i].Less(out[j]) })
 	return slices.Compact(out)
 }

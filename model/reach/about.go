@@ -1,7 +1,6 @@
 package reach
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -107,7 +106,7 @@ func (r *Reach) asking(hosts []host.Name) []ask {
 	for _, h := range hosts {
 		places = append(places, r.named[string(h)]...)
 	}
-	slices.SortFunc(places, cmp.Compare[int])
+	slices.Sort(places)
 	var out []ask
 	for _, i := range slices.Compact(places) {
 		out = append(out, r.asks[i])

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -207,9 +208,9 @@ func newRouteTable(name string, hosts []*virtualHost) *routeTable {
 			}
 		}
 	}
-	longest := func(a, b string) int { return len(b) - len(a) }
-	slices.SortStableFunc(t.suffixes, longest)
-	slices.SortStableFunc(t.prefixes, longest)
+	for _, list := range [][]string{t.suffixes, t.prefixes} { // the longest first
+		sort.SliceStable(list, func(i, j int) bool { return len(list[i]) > len(list[j]) })
+	}
 	return t
 }
 

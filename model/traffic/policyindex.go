@@ -1,7 +1,6 @@
 package traffic
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -155,6 +154,6 @@ func joinedIDs(policies []*model.AuthorizationPolicy) string {
 	for _, policy := range policies {
 		out = append(out, policy.ID())
 	}
-	slices.SortFunc(out, cmp.Compare[string])
+	slices.Sort(out)
 	return strings.Join(slices.Compact(out), ",")
 }

@@ -108,6 +108,8 @@ func (s *Simulation) Answer(q Question, w *model.Workload) (answer, policies str
 }
 
 // From names a workload as flows do.
+//
+//go:noinline
 func From(w *model.Workload) string {
 	return w.Namespace + "/" + strings.ToLower(w.Kind) + "/" + w.Name
 }

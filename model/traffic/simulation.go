@@ -4,7 +4,6 @@
 package traffic
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -377,6 +376,6 @@ func (s *Simulation) similar(name string) string {
 	if len(names) == 0 {
 		return ""
 	}
-	slices.SortFunc(names, cmp.Compare[string])
+	slices.Sort(names)
 	return "; there is " + strings.Join(names, ", ")
 }

@@ -43,12 +43,16 @@ type walker struct {
 }
 
 // unknown answers that the outcome is not known.
+//
+//go:noinline
 func unknown(via flow.Via, reason flow.Reason, detail string) *flow.Trace {
 	return &flow.Trace{Outcome: flow.Unknown, Via: via, Reason: reason, Detail: detail, UpstreamTLS: flow.UpstreamNone}
 }
 
 // blocked answers that the flow ends here; status is what an HTTP client sees,
 // 0 for a reset.
+//
+//go:noinline
 func blocked(reason flow.Reason, status int) *flow.Trace {
 	return &flow.Trace{Outcome: flow.Blocked, Via: flow.ViaNone, Reason: reason, UpstreamTLS: flow.UpstreamNone, HTTPStatus: status}
 }
