@@ -242,9 +242,28 @@ func meshRefusal(config *MeshConfig, fields map[string]any, base *meshconfig.Mes
 		Position: position,
 		Object:   o.String(),
 		Message: printable(fmt.Sprintf("mesh configuration of %s is refused by istiod as a whole: %s; %s",
-			title(o), strings.Join(messages, "; "), config.instead())),
+			title(o), flatField(fields, field, messages), config.instead())),
 		Help: "correct the value: istiod keeps the last good configuration if it has one, else its defaults",
 	}
+}
+
+// flatField words what is wrong with a mesh configuration. Where a field has a value in
+// place of fields, Istio's own words tell it twice in the terms of Go.
+func flatField(fields map[string]any, field string, messages []string) string {
+	said := strings.Join(messages, "; ")
+	value, ok := lookupField(fields, field)
+	if !ok || field == "" || !strings.Contains(said, "into Go value of type map") {
+		return said
+	}
+	switch value.(type) {
+	case map[string]any, []any, nil:
+		return said
+	}
+	out := fmt.Sprintf("%s is %q, where istiod expects fields", field, fmt.Sprint(value))
+	if field == "outboundTrafficPolicy" {
+		out += fmt.Sprintf(" (mode: %v below it)", value)
+	}
+	return out
 }
 
 // instead says what is in force in place of a configuration that is not taken.

@@ -245,7 +245,7 @@ spec:
   meshConfig:
     rootNamespace: admin
     outboundTrafficPolicy: REGISTRY_ONLY
-`, "9:28 rejected: mesh configuration of IstioOperator istio-system/mesh is refused by istiod as a whole"},
+`, "9:28 rejected: mesh configuration of IstioOperator istio-system/mesh is refused by istiod as a whole: outboundTrafficPolicy is \"REGISTRY_ONLY\", where istiod expects fields (mode: REGISTRY_ONLY below it); Istio's defaults are taken"},
 		{"what validation refuses", `
 apiVersion: v1
 kind: ConfigMap
