@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/host"
 	"istio.io/istio/pkg/config/protocol"
 )
@@ -356,66 +355,44 @@ func (u *Unfilled) attaches(fits func(kind, name string, known bool) bool) bool 
 	})
 }
 
-// importedWhole reports whether a scope takes in all that the object says; certain is
-// false where it is a matter of names.
-func (u *Unfilled) importedWhole(scope *SidecarScope) (whole, certain bool) {
-	if scope.Sidecar == nil {
-		return true, true
+// imports returns the hosts that a scope takes in of namespaces that may be the object's;
+// everything where no Sidecar says what.
+func (u *Unfilled) imports(scope *SidecarScope) []string {
+	if scope.Sidecar == nil || len(scope.Sidecar.Spec.GetEgress()) == 0 {
+		return []string{"*"}
 	}
-	certain = true
+	var out []string
 	for _, e := range scope.Sidecar.Spec.GetEgress() {
 		for _, entry := range e.GetHosts() {
 			namespace, name, _ := strings.Cut(entry, "/")
-			if namespace == "*" || namespace == "." && u.in(scope.Namespace) || u.in(namespace) {
-				whole, certain = whole || name == "*", certain && name == "*"
+			if namespace == "." {
+				namespace = scope.Namespace
+			}
+			if namespace == "*" || namespace != "~" && u.in(namespace) {
+				out = append(out, name)
 			}
 		}
 	}
-	return whole || len(scope.Sidecar.Spec.GetEgress()) == 0, whole || certain
+	return out
+}
+
+// importedWhole reports whether a scope takes in all that the object says; certain is
+// false where it is a matter of names.
+func (u *Unfilled) importedWhole(scope *SidecarScope) (whole, certain bool) {
+	names := u.imports(scope)
+	whole = slices.Contains(names, "*")
+	return whole, whole || len(names) == 0
 }
 
 // importedSome reports whether a scope takes in anything of the object's namespace.
-func (u *Unfilled) importedSome(scope *SidecarScope) bool {
-	if scope.Sidecar == nil || len(scope.Sidecar.Spec.GetEgress()) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(scope.Sidecar.Spec.GetEgress(), func(e *networking.IstioEgressListener) bool {
-		return slices.ContainsFunc(e.GetHosts(), func(entry string) bool {
-			namespace, _, _ := strings.Cut(entry, "/")
-			return namespace == "*" || namespace == "." && u.in(scope.Namespace) || u.in(namespace)
-		})
-	})
-}
+func (u *Unfilled) importedSome(scope *SidecarScope) bool { return len(u.imports(scope)) > 0 }
 
 // imported reports whether a scope may take in what the object says of a connection.
 func (u *Unfilled) imported(scope *SidecarScope, c *UnfilledConnection) bool {
-	if scope.Sidecar == nil {
-		return true
-	}
-	egress := scope.Sidecar.Spec.GetEgress()
-	for _, e := range egress {
-		for _, entry := range e.GetHosts() {
-			namespace, name, _ := strings.Cut(entry, "/")
-			switch namespace {
-			case "*":
-			case "~":
-				continue
-			case ".":
-				if !u.in(scope.Namespace) {
-					continue
-				}
-			default:
-				if !u.in(namespace) {
-					continue
-				}
-			}
-			covers := func(n string) bool { return host.Name(name).Matches(host.Name(n)) }
-			if name == "*" || slices.ContainsFunc(c.Names, covers) || !c.about(u) {
-				return true
-			}
-		}
-	}
-	return len(egress) == 0
+	return slices.ContainsFunc(u.imports(scope), func(name string) bool {
+		covers := func(n string) bool { return host.Name(name).Matches(host.Name(n)) }
+		return name == "*" || slices.ContainsFunc(c.Names, covers) || !c.about(u)
+	})
 }
 
 // registers reports whether an entry may have a say about a connection: by its name,

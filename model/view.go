@@ -152,12 +152,19 @@ func (p *PushContext) View(scope *SidecarScope, labels map[string]string, b *Bea
 		}
 		for _, h := range append([]host.Name{s.Hostname}, s.Aliases...) {
 			// It has shorter names there.
-			if _, rest, _ := strings.Cut(string(h), "."); strings.HasPrefix(rest, scope.Namespace+".") {
+			if InNamespace(string(h), scope.Namespace) {
 				text = append(append(text, '@'), scope.Namespace...)
 			}
 		}
 	}
 	return string(text), true
+}
+
+// InNamespace reports whether a host is the name of a Service of a namespace, which has
+// shorter names for proxies there.
+func InNamespace(hostname, namespace string) bool {
+	i, dot := strings.Index(hostname, ".svc."), strings.Index(hostname, ".")
+	return 0 < i && dot < i && hostname[dot+1:i] == namespace
 }
 
 // Original returns the service of the registry of which one that a scope sees is a

@@ -101,7 +101,8 @@ type part struct {
 
 // enrol makes a class a member of its cohort.
 func (r *Reach) enrol(w *model.Workload, c *capture.Capture, signature, labels string) {
-	m := &member{first: w, signature: signature, from: traffic.From(w), wide: r.Sim.Wide(w), limited: r.Sim.Limited(w)}
+	m := &member{first: w, signature: signature, from: traffic.From(w)}
+	m.wide, m.limited = r.Sim.Sees(w)
 	m.proxy = fmt.Sprintf("%s %v %t %t %t %q", r.Mesh.ConfigFor(w).Revision, c.Mode, c.DNSCapture, c.AutoAddresses, c.OwnCertificates, traffic.Aliases(w)) + r.Sim.Open(w)
 	m.own = fmt.Sprintf("%s %q %s", m.proxy, w.Namespace, labels)
 	if len(r.Mesh.EnvoyFilters)+len(r.Mesh.Unmodelled) > 0 {

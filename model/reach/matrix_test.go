@@ -178,28 +178,10 @@ spec:
 // An endpoint whose name has one label is another one in each namespace: whose proxy
 // looks it up decides.
 func TestEndpointsOfOneLabel(t *testing.T) {
-	r := loadText(t, `apiVersion: v1
-kind: Namespace
-metadata: {name: a, labels: {istio-injection: enabled}}
----
-apiVersion: v1
-kind: Namespace
-metadata: {name: b, labels: {istio-injection: enabled}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: w, namespace: a}
-spec: {containers: [{name: app, image: app}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: w, namespace: b, labels: {app: db}}
-spec: {containers: [{name: app, image: app}]}
----
-apiVersion: v1
+	r := loadText(t, injectedPods("a", "b")+`apiVersion: v1
 kind: Service
 metadata: {name: db, namespace: b}
-spec: {selector: {app: db}, ports: [{name: http, port: 80}]}
+spec: {selector: {app: b}, ports: [{name: http, port: 80}]}
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -223,7 +205,7 @@ kind: Sidecar
 metadata: {name: default, namespace: a}
 spec: {egress: [{hosts: ["./*"]}]}
 `} {
-		r := loadText(t, `apiVersion: apps/v1
+		r := loadText(t, injectedPods("a")+`apiVersion: apps/v1
 kind: Deployment
 metadata: {name: istiod, namespace: istio-system}
 spec:
@@ -236,15 +218,6 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: istio, namespace: istio-system}
 data: {mesh: "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"}
----
-apiVersion: v1
-kind: Namespace
-metadata: {name: a, labels: {istio-injection: enabled}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: w, namespace: a}
-spec: {containers: [{name: app, image: app}]}
 ---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy

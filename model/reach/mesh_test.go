@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -129,6 +130,25 @@ func loadMesh(t *testing.T, dir string, opts model.Options) *reach.Reach {
 		t.Fatal(err)
 	}
 	return reach.New(traffic.New(m))
+}
+
+// injectedPods are namespaces with injection, each with a pod w that has the namespace's
+// name as its label app.
+func injectedPods(namespaces ...string) string {
+	var text strings.Builder
+	for _, ns := range namespaces {
+		fmt.Fprintf(&text, `apiVersion: v1
+kind: Namespace
+metadata: {name: %[1]s, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: w, namespace: %[1]s, labels: {app: %[1]s}}
+spec: {containers: [{name: app, image: app}]}
+---
+`, ns)
+	}
+	return text.String()
 }
 
 // loadText makes a mesh of one manifest file.

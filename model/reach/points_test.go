@@ -87,20 +87,7 @@ func TestVerdictsOfOthersAreOnesOwn(t *testing.T) {
 // Where the client that was asked first is also where requests end, its proxy there is
 // not the client's.
 func TestVerdictsOfTheDestination(t *testing.T) {
-	var text strings.Builder
-	for _, ns := range []string{"a", "b", "c"} {
-		fmt.Fprintf(&text, `apiVersion: v1
-kind: Namespace
-metadata: {name: %[1]s, labels: {istio-injection: enabled}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: w, namespace: %[1]s, labels: {app: %[1]s}}
-spec: {containers: [{name: app, image: app}]}
----
-`, ns)
-	}
-	text.WriteString(`apiVersion: v1
+	r := loadText(t, injectedPods("a", "b", "c")+`apiVersion: v1
 kind: Service
 metadata: {name: db, namespace: a}
 spec: {selector: {app: a}, ports: [{name: http, port: 80}]}
@@ -110,7 +97,6 @@ kind: ServiceEntry
 metadata: {name: x, namespace: d}
 spec: {hosts: [x.example.com], resolution: DNS, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: db.a.svc.cluster.local}]}
 `)
-	r := loadText(t, text.String())
 	for _, w := range r.Clients() {
 		f := flow.Flow{From: reach.From(w), Host: "x.example.com", Port: 80, Scheme: flow.HTTP}
 		got := r.Verdict(f, w)

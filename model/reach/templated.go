@@ -2,9 +2,6 @@ package reach
 
 import (
 	"slices"
-	"strings"
-
-	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -19,12 +16,8 @@ func (r *Reach) findTemplated() {
 	if len(list) == 0 {
 		return
 	}
-	var rules model.HostTable[*model.DestinationRule]
-	for _, d := range r.Mesh.DestinationRules {
-		rules.Add(d, []host.Name{host.Name(strings.ToLower(string(model.ResolveHost(d.Spec.GetHost(), d.Namespace))))})
-	}
 	for h, places := range r.byHost {
-		ruled := len(rules.Covering(host.Name(h)))+len(r.routesOf(host.Name(h))) > 0
+		ruled := r.Sim.Ruled(h)
 		told := slices.ContainsFunc(list, func(u *model.Unfilled) bool { return !u.Any() && u.About(h) })
 		for _, i := range places {
 			if ruled {

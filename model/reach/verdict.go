@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -152,12 +153,7 @@ func requestText(f flow.Flow) string {
 	for _, text := range []string{f.Method, f.Path, f.SNI} {
 		b = strconv.AppendQuote(b, text)
 	}
-	names := make([]string, 0, len(f.Headers))
-	for name := range f.Headers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(f.Headers)) {
 		b = strconv.AppendQuote(strconv.AppendQuote(b, name), f.Headers[name])
 	}
 	return string(b)

@@ -2,7 +2,6 @@ package traffic
 
 import (
 	"slices"
-	"strings"
 
 	"istio.io/istio/pkg/config/host"
 
@@ -63,7 +62,7 @@ type commonHost struct {
 func (p *proxy) sharedHost(g hostGroup, s *model.Service) *commonHost {
 	hostname := string(s.Hostname)
 	key := hostKey{s, g.port, "", p.dnsCapture}
-	if inNamespace(hostname, p.namespace) || slices.ContainsFunc(s.Aliases, func(a host.Name) bool { return inNamespace(string(a), p.namespace) }) {
+	if model.InNamespace(hostname, p.namespace) || slices.ContainsFunc(s.Aliases, func(a host.Name) bool { return model.InNamespace(string(a), p.namespace) }) {
 		key.own = p.namespace
 	}
 	x := p.sim.hosts[key]
@@ -80,11 +79,4 @@ func (p *proxy) sharedHost(g hostGroup, s *model.Service) *commonHost {
 	}
 	p.sim.hosts[key] = x
 	return x
-}
-
-// inNamespace reports whether a host is the name of a Service of a namespace: see
-// altHosts.
-func inNamespace(hostname, namespace string) bool {
-	i, dot := strings.Index(hostname, ".svc."), strings.Index(hostname, ".")
-	return 0 < i && dot < i && hostname[dot+1:i] == namespace
 }

@@ -33,25 +33,22 @@ type Outlook struct {
 	ofRoute   map[*model.MergedVirtualService][]int
 }
 
-// Wide reports whether no Sidecar limits what a client's sidecar sees, so that it
-// differs from others in few places: see [Simulation.Outlook].
-func (s *Simulation) Wide(w *model.Workload) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.alike(w) && s.push(s.mesh.ConfigFor(w)).SidecarFor(w.Namespace, w.Labels) == nil
-}
-
-// Limited reports whether a Sidecar limits what a client's sidecar sees and does
-// nothing else, so that what it does with a connection is told by what it sees of what
-// bears on that: see [Sight.View].
-func (s *Simulation) Limited(w *model.Workload) bool {
+// Sees says how much a client's sidecar sees, if nothing else tells the client from
+// others. wide: no Sidecar limits it, so that it differs from others in few places: see
+// [Simulation.Outlook]. limited: a Sidecar does that and nothing else, so that what the
+// sidecar does with a connection is told by what it sees of what bears on that: see
+// [Sight.View].
+func (s *Simulation) Sees(w *model.Workload) (wide, limited bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.alike(w) {
-		return false
+		return false, false
 	}
 	push := s.push(s.mesh.ConfigFor(w))
-	return push.SidecarFor(w.Namespace, w.Labels) != nil && s.scope(push, w).Simple()
+	if push.SidecarFor(w.Namespace, w.Labels) == nil {
+		return true, false
+	}
+	return false, s.scope(push, w).Simple()
 }
 
 // alike reports whether nothing but what its sidecar sees tells a client from others of
@@ -137,8 +134,8 @@ type openPort struct {
 	plain bool
 }
 
-// Sight returns what a client's sidecar sees, which must be [Simulation.Wide] or
-// [Simulation.Limited].
+// Sight returns what a client's sidecar sees, which must be wide or limited: see
+// [Simulation.Sees].
 func (s *Simulation) Sight(o *Outlook, w *model.Workload) *Sight {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/model/netpol"
 )
 
@@ -32,6 +33,8 @@ type Simulation struct {
 	waypoints map[*model.Workload]*proxy
 	captures  map[*model.Workload]*capture.Capture
 	seals     map[sealedKey]bool
+	// ruled has the objects that are about hosts, see Ruled.
+	ruled *model.HostTable[*manifest.Object]
 	// named are the workloads by "namespace/name".
 	named map[string][]*model.Workload
 	// keys are those of sidecars, by workload.

@@ -7,12 +7,14 @@ import (
 	"strconv"
 	"strings"
 
+	"istio.io/istio/pkg/config/host"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/kube/networkingv1"
+	"github.com/egresslint/egresslint/model/manifest"
 	"github.com/egresslint/egresslint/model/netpol"
 )
 
@@ -265,34 +267,42 @@ func (w *walker) settled(t *flow.Trace) bool {
 	}
 	if t.Outcome == flow.Allowed {
 		return w.flow.Scheme != flow.TCP && t.Reason == flow.OK && t.UpstreamTLS == flow.UpstreamNone && len(t.Branches) == 0 &&
-			t.Via == flow.ViaPassthrough && w.unruled()
+			t.Via == flow.ViaPassthrough && !w.sim.isRuled(w.flow.Host)
 	}
 	conn := connection{dst: netip.AddrPortFrom(w.dialled, uint16(w.flow.Port)), standIn: true, name: w.flow.Host} //nolint:gosec // a port
-	if t.Outcome != flow.Blocked || !w.unruled() {
+	if t.Outcome != flow.Blocked || w.sim.isRuled(w.flow.Host) {
 		return false
 	}
 	stopped := w.leaveCluster(nil, conn)
 	return stopped != nil && stopped.Outcome == flow.Blocked
 }
 
-// unruled reports whether no route and no rule of the mesh would hold for the host of
-// the flow if it were registered.
-func (w *walker) unruled() bool {
-	mesh, h := w.sim.mesh, hostName(strings.ToLower(strings.TrimSuffix(w.flow.Host, ".")))
-	covers := func(name, namespace string) bool {
-		return hostName(strings.ToLower(string(model.ResolveHost(name, namespace)))).Matches(h)
-	}
-	for _, rule := range mesh.DestinationRules {
-		if covers(rule.Spec.GetHost(), rule.Namespace) {
-			return false
+// Ruled reports whether a VirtualService or a DestinationRule of the mesh is about a host,
+// whoever sees it: an entry that is filled in with the host would come under it.
+func (s *Simulation) Ruled(h string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isRuled(h)
+}
+
+func (s *Simulation) isRuled(h string) bool {
+	if s.ruled == nil {
+		s.ruled = &model.HostTable[*manifest.Object]{}
+		add := func(o *manifest.Object, names ...string) {
+			var hosts []host.Name
+			for _, name := range names {
+				hosts = append(hosts, hostName(strings.ToLower(string(model.ResolveHost(name, o.Namespace)))))
+			}
+			s.ruled.Add(o, hosts)
+		}
+		for _, rule := range s.mesh.DestinationRules {
+			add(rule.Object, rule.Spec.GetHost())
+		}
+		for _, vs := range s.mesh.VirtualServices {
+			add(vs.Object, vs.Spec.GetHosts()...)
 		}
 	}
-	for _, vs := range mesh.VirtualServices {
-		if slices.ContainsFunc(vs.Spec.GetHosts(), func(name string) bool { return covers(name, vs.Namespace) }) {
-			return false
-		}
-	}
-	return true
+	return len(s.ruled.Covering(hostName(strings.ToLower(strings.TrimSuffix(h, "."))))) > 0
 }
 
 // sealed reports whether network policies leave the client nothing but lookups of
