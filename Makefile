@@ -1,6 +1,6 @@
-# What a change must pass is .ci/run; this file is for measuring.
+# What a change must pass is .ci/run; this file is for measuring, and for looking further.
 
-.PHONY: bench ratios growth
+.PHONY: bench ratios growth random
 
 # Benchmarks in the form that benchstat reads (golang.org/x/perf/cmd/benchstat).
 # BENCH_SIZES are the meshes for the matrix and the rules; L and L-unshared take long.
@@ -22,3 +22,8 @@ ratios: bin/egresslint
 
 growth: bin/egresslint
 	$(RATIOS) -sizes '' -growth
+
+# Randomised tests with other seeds than those of the gate, COUNT times.
+random:
+	EGRESSLINT_SEED=clock go test -count $(COUNT) -timeout 0 $$(grep -rl --include='*_test.go' testseed model report | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+	cd conformance && go test -count $(COUNT) -timeout 0 ./injection -args -seed 0

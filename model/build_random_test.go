@@ -9,18 +9,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/egresslint/egresslint/internal/testseed"
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
 // TestBrokenInputNeverPanics puts random values into random places of the
 // manifests of the other tests.
 func TestBrokenInputNeverPanics(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	docs := testDocuments(t)
 	set := []string{"profile=demo", "meshConfig.trustDomain=x", "components.egressGateways[0].name=y", "values.global.proxy.includeIPRanges=z"}

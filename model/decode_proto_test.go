@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 	kjson "sigs.k8s.io/json"
@@ -16,6 +15,7 @@ import (
 
 	"istio.io/istio/pkg/util/protomarshal"
 
+	"github.com/egresslint/egresslint/internal/testseed"
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
@@ -23,8 +23,7 @@ import (
 // istiod's decoder, over the manifests of the tests and what becomes of them with
 // random values in random places.
 func TestFillAgreesWithIstiod(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	plain, all := 0, 0
 	for _, doc := range append(testDocuments(t), meshDocuments(t)...) {

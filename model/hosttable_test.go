@@ -5,15 +5,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"istio.io/istio/pkg/config/host"
+
+	"github.com/egresslint/egresslint/internal/testseed"
 )
 
 // A table finds what going through all hosts would, whatever it was asked before.
 func TestHostTableFindsWhatMatches(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	random := rand.New(rand.NewPCG(seed, 0))
 	name := func() host.Name {
 		parts := make([]string, 1+random.IntN(3))

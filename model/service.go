@@ -1,6 +1,8 @@
 package model
 
 import (
+	"net/netip"
+	"slices"
 	"time"
 
 	"istio.io/istio/pkg/config/host"
@@ -105,6 +107,19 @@ type Port struct {
 
 // Kubernetes reports whether the service is a Kubernetes Service.
 func (s *Service) Kubernetes() bool { return s.Kube != nil }
+
+// Reachable reports whether listeners take a connection to an address for one to the
+// service: they match none where it has no address of its own.
+func (s *Service) Reachable(a netip.Addr) bool {
+	if s.Address == UnspecifiedIP {
+		return true
+	}
+	listed := append([]string{s.Address}, s.ExtraAddresses...)
+	if s.Entry != nil {
+		listed = append(listed, s.Entry.Spec.GetAddresses()...)
+	}
+	return slices.ContainsFunc(listed, func(one string) bool { return covers(one, a) })
+}
 
 // PortByNumber returns the port of a number, nil if there is none.
 func (s *Service) PortByNumber(number int) *Port {

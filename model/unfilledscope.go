@@ -79,8 +79,8 @@ type UnfilledConnection struct {
 	Opaque bool
 	// Numeric: it is known by addresses alone.
 	Numeric bool
-	// Registered are the names that an entry or a Service registers that the proxy knows,
-	// with the port.
+	// Registered are the names that an entry or a Service registers that the proxy knows, with
+	// the port and, but for HTTP, for the address.
 	Registered []string
 	// Unheard: the request is plaintext HTTP on a port that no HTTP service has yet, and
 	// a service for TCP takes it or a VirtualService would route it if one had; at a

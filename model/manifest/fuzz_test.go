@@ -13,6 +13,7 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 
+	"github.com/egresslint/egresslint/internal/testseed"
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
@@ -104,8 +105,7 @@ func FuzzLoad(f *testing.F) {
 
 // TestMutations damages manifests at random.
 func TestMutations(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	random := rand.New(rand.NewPCG(seed, 0))
 	texts := seeds(t)
 	pieces := []string{"\n", "---\n", "...\n", "- ", ": ", "\"", "'", "{", "}", "[", "]", "#", "|", ">", "&a ", "*a", "<<: ", "\t", "\r", "\r\n", "\u2028", "\u0085", "\ufeff", "\x00", "\xff", "{{ x }}", "${X}", "!!str ", "!!int ", "? ", "items:\n", "  ", "kind: List\n", "\\", "%", "ü", "\U0001f600"}

@@ -8,10 +8,10 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	sigsyaml "sigs.k8s.io/yaml"
 
+	"github.com/egresslint/egresslint/internal/testseed"
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
@@ -123,8 +123,7 @@ func TestMappingsAsKubernetesReadsThem(t *testing.T) {
 // TestScalarsAtRandom generates scalars from the characters that numbers,
 // booleans and times are made of.
 func TestScalarsAtRandom(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	random := rand.New(rand.NewPCG(seed, 0))
 	const letters = "0123456789abcdefxobEynYN._+-:~TZ<=!"
 	var text strings.Builder

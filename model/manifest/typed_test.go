@@ -6,9 +6,10 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/egresslint/egresslint/internal/testseed"
 )
 
 const richPod = `apiVersion: v1
@@ -68,8 +69,7 @@ spec:
 // TestFillAgreesWithUnmarshal holds that what Fill takes is what Unmarshal makes
 // of it, and that it sees unknown fields where UnknownFields does.
 func TestFillAgreesWithUnmarshal(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	r := rand.New(rand.NewPCG(seed, 0))
 	odd := []string{"null", "~", "", "1", "-1", "1.5", "4294967296", "99999999999999999999", "true", "on", "\"x\"", "'1'", "x", "[]", "{}", "[null]", "{a: null}", "0x10", "1e3", "1_000", "2026-01-01", "{unknown: 1}", "!!str 5", "&a x"}
 	whole := ShapeOf(reflect.TypeFor[corev1.Pod](), nil)

@@ -6,12 +6,12 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/egresslint/egresslint/internal/testseed"
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/kube/networkingv1"
 	"github.com/egresslint/egresslint/model/manifest"
@@ -174,7 +174,7 @@ func boundaries() []netip.Addr {
 }
 
 func TestAgainstTheDocumentation(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
+	seed := testseed.New(t)
 	g := generator{rand.New(rand.NewPCG(seed, 1))}
 	samples := boundaries()
 	seen := map[Decision]int{}

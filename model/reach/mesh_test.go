@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/egresslint/egresslint/internal/testseed"
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
@@ -164,8 +164,7 @@ func loadText(t *testing.T, text string) *reach.Reach {
 // seeded returns a source of random numbers and prints the seed that makes it.
 func seeded(t *testing.T) *rand.Rand {
 	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := testseed.New(t)
 	return rand.New(rand.NewPCG(seed, 0))
 }
 

@@ -5,16 +5,16 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 
 	security "istio.io/api/security/v1beta1"
+
+	"github.com/egresslint/egresslint/internal/testseed"
 )
 
 // The rule that an index finds is the first that matches, whatever rules name.
 func TestIndexFindsTheFirstRule(t *testing.T) {
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any number will do
+	seed := testseed.New(t)
 	random := rand.New(rand.NewPCG(seed, 0))
-	t.Logf("seed %d", seed)
 	p := proxyUnder(t)
 	pick := func(list ...string) string { return list[random.IntN(len(list))] }
 	list := func(values ...string) string {

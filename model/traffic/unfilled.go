@@ -152,7 +152,8 @@ func (w *walker) openSidecar(p *proxy, l *listener, ch *chain, conn *connection)
 	_, err := netip.ParseAddr(c.Names[0])
 	c.Numeric = err == nil && len(c.Names) == 1
 	for _, n := range c.Names {
-		if svc := scope.Service(hostName(n)); svc != nil && svc.PortByNumber(c.Port) != nil {
+		// By another address a server name comes to an entry for a wildcard.
+		if svc := scope.Service(hostName(n)); svc != nil && svc.PortByNumber(c.Port) != nil && (c.HTTP || svc.Reachable(c.Dst)) {
 			// What the resolver may append makes no other name of it.
 			c.Registered = append(c.Registered, n, n+"."+model.DomainSuffix, n+".svc."+model.DomainSuffix)
 		}
