@@ -131,6 +131,7 @@ func (w *walker) openSidecar(p *proxy, l *listener, ch *chain, conn *connection)
 	scope := w.sim.scope(p.push, w.client)
 	c := &model.UnfilledConnection{Names: w.openNames(conn), Dst: conn.dst.Addr(), Port: int(conn.dst.Port()),
 		HTTP: conn.plaintextHTTP(), TLS: conn.sni() != "", Automatic: w.sim.capture(w.client).AutoAddresses}
+	asked := len(c.Names)
 	if ch != nil && !ch.http() {
 		for _, t := range ch.targets {
 			if h := clusterHost(t.cluster); h != "" {
@@ -151,9 +152,9 @@ func (w *walker) openSidecar(p *proxy, l *listener, ch *chain, conn *connection)
 	}
 	_, err := netip.ParseAddr(c.Names[0])
 	c.Numeric = err == nil && len(c.Names) == 1
-	for _, n := range c.Names {
+	for i, n := range c.Names {
 		// By another address a server name comes to an entry for a wildcard.
-		if svc := scope.Service(hostName(n)); svc != nil && svc.PortByNumber(c.Port) != nil && (c.HTTP || svc.Reachable(c.Dst)) {
+		if svc := scope.Service(hostName(n)); svc != nil && svc.PortByNumber(c.Port) != nil && (c.HTTP || i >= asked || svc.Reachable(c.Dst)) {
 			// What the resolver may append makes no other name of it.
 			c.Registered = append(c.Registered, n, n+"."+model.DomainSuffix, n+".svc."+model.DomainSuffix)
 		}
