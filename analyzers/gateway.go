@@ -314,8 +314,9 @@ func deniedBy(t *flow.Trace, policy *model.AuthorizationPolicy) bool {
 	if t.Outcome != flow.Blocked || t.Reason != flow.RBACDenied {
 		return false
 	}
+	own := policy.ID()
 	for id := range strings.SplitSeq(t.Policy, ",") { // of thousands of policies
-		if id == policy.ID() {
+		if id == own {
 			return true
 		}
 	}

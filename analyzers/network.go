@@ -22,8 +22,11 @@ import (
 type network struct {
 	policies *netpol.Policies
 	answers  map[networkQuestion]*netpol.Internet
-	system   map[string]bool
-	classes  map[string][][]*model.Workload // see classesOf
+	// closed are the classes that are locked, by their first workloads; class finds these.
+	closed  map[*model.Workload]bool
+	class   map[*model.Workload]*model.Workload
+	system  map[string]bool
+	classes map[string][][]*model.Workload // see classesOf
 	// leftOut are the namespaces with a policy that could not be read because it
 	// is to be filled in first, "" where one may concern any namespace.
 	leftOut map[string]bool
@@ -35,8 +38,16 @@ type networkQuestion struct {
 	protocol corev1.Protocol
 }
 
-func newNetwork(mesh *model.Mesh) *network {
-	n := &network{policies: netpol.New(mesh), answers: map[networkQuestion]*netpol.Internet{}, system: map[string]bool{}, leftOut: map[string]bool{}}
+func newNetwork(mesh *model.Mesh, r *reach.Reach) *network {
+	n := &network{
+		policies: netpol.New(mesh), answers: map[networkQuestion]*netpol.Internet{}, system: map[string]bool{}, leftOut: map[string]bool{},
+		closed: map[*model.Workload]bool{}, class: map[*model.Workload]*model.Workload{},
+	}
+	for _, class := range r.Classes() {
+		for _, w := range class {
+			n.class[w] = class[0]
+		}
+	}
 	for _, p := range mesh.Problems {
 		kind, id, _ := strings.Cut(p.Object, " ")
 		if (p.Kind == manifest.Template || p.Kind == manifest.Unrendered) && strings.HasSuffix(kind, "NetworkPolicy") {
@@ -82,8 +93,16 @@ func unnamed(namespace string) bool { return placeholderNamespace.MatchString(na
 // locked reports whether network policies certainly keep a workload from (almost
 // all of) the internet.
 func (n *network) locked(w *model.Workload) bool {
-	answer := n.internet(w, worldPort, corev1.ProtocolTCP)
-	return answer.Isolated && answer.Unknown == nil && !world(answer.Addresses, false)
+	if first := n.class[w]; first != nil {
+		w = first
+	}
+	closed, known := n.closed[w]
+	if !known {
+		answer := n.internet(w, worldPort, corev1.ProtocolTCP)
+		closed = answer.Isolated && answer.Unknown == nil && !world(answer.Addresses, false)
+		n.closed[w] = closed
+	}
+	return closed
 }
 
 // world reports whether addresses are those of anybody rather than of some known

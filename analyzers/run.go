@@ -71,7 +71,7 @@ func Run(mesh *model.Mesh, r *reach.Reach, config Config) []Finding {
 	passes := make([]*Pass, len(ran))
 	found := make([][]Finding, len(ran))
 	rules := make([]func(func(*inquiry) bool), len(ran))
-	network, common := newNetwork(mesh), &shared{}
+	network, common := newNetwork(mesh, r), &shared{}
 	for i, a := range ran {
 		passes[i] = &Pass{Analyzer: a, Mesh: mesh, Reach: r, network: network, shared: common, Report: func(f Finding) {
 			f.Rule = a

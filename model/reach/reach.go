@@ -142,6 +142,7 @@ func New(sim *traffic.Simulation) *Reach {
 	r := &Reach{Mesh: sim.Mesh(), Sim: sim, answers: map[tuple][]Answer{}, strangers: map[tuple][]Answer{}, samples: map[string]*requests{}}
 	r.about = &about{}
 	r.traced.trees = map[flowKey]*tree[told]{}
+	r.traced.requests = map[requestKey]requested{}
 	r.columns, r.rows, r.cohorts = &columns{}, newRows(), newCohorts()
 	r.classify()
 	return r

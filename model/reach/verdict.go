@@ -15,6 +15,8 @@ import (
 type verdicts struct {
 	trees map[flowKey]*tree[told]
 	kept  int
+	// requests are those asked about lately.
+	requests map[requestKey]requested
 }
 
 // mostVerdicts bounds the traces that are kept: those who ask go from host to host.
@@ -90,24 +92,56 @@ func (r *Reach) flowKey(f flow.Flow, first *model.Workload) (flowKey, bool) {
 	if m == nil || !m.wide && !m.limited || f.DstIP != "" || f.ConnectTo != "" || f.Bypass || f.From != m.from {
 		return flowKey{}, false
 	}
-	r.lay()
-	places := r.byHost[strings.ToLower(f.Host)]
-	i := slices.IndexFunc(places, func(i int) bool { return r.Universe()[i].Port == f.Port })
-	if i < 0 || !r.names(places[i], f) {
+	at := r.requested(f)
+	if at.place < 0 {
 		return flowKey{}, false
 	}
-	key := flowKey{view: view{place: places[i]}, scheme: f.Scheme, request: requestText(f)}
+	key := flowKey{view: view{place: at.place}, scheme: f.Scheme, request: at.text}
 	if m.limited {
 		var shared bool
-		key.view, shared = r.viewOf(m, places[i])
+		key.view, shared = r.viewOf(m, at.place)
 		key.authority = r.sight(m).Authority()
 		return key, shared
 	}
 	key.among = r.wideCohort(m)
-	if key.among.each.has(places[i]) || slices.Contains(key.among.elsewhere[places[i]], first.Namespace) || r.resolvingFor(first).has(places[i]) {
+	if key.among.each.has(at.place) || slices.Contains(key.among.elsewhere[at.place], first.Namespace) || r.resolvingFor(first).has(at.place) {
 		return flowKey{}, false
 	}
 	return key, true
+}
+
+// requested is what flows that differ in their clients alone have in common: the
+// destination, -1 where it is none of those of which outlooks were taken, and the text
+// of the request.
+type requested struct {
+	place int
+	text  string
+}
+
+// requestKey finds it again, of flows without headers.
+type requestKey struct {
+	host, method, path, sni string
+	port                    int
+}
+
+func (r *Reach) requested(f flow.Flow) requested {
+	k := requestKey{f.Host, f.Method, f.Path, f.SNI, f.Port}
+	if at, known := r.traced.requests[k]; known && len(f.Headers) == 0 {
+		return at
+	}
+	r.lay()
+	at := requested{place: -1}
+	places := r.byHost[strings.ToLower(f.Host)]
+	if i := slices.IndexFunc(places, func(i int) bool { return r.Universe()[i].Port == f.Port }); i >= 0 && r.names(places[i], f) {
+		at = requested{places[i], requestText(f)}
+	}
+	if len(f.Headers) == 0 {
+		if len(r.traced.requests) >= mostVerdicts {
+			clear(r.traced.requests)
+		}
+		r.traced.requests[k] = at
+	}
+	return at
 }
 
 // tell tells a class what became of the same flow of another that fares alike.

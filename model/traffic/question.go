@@ -60,7 +60,7 @@ const (
 func (s *Simulation) Answer(q Question, w *model.Workload) (answer, policies string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	push := s.push(s.mesh.ConfigFor(w))
+	push := func() *model.PushContext { return s.push(s.mesh.ConfigFor(w)) }
 	switch q.kind {
 	case captureAsked:
 		c := s.capture(w)
@@ -77,9 +77,9 @@ func (s *Simulation) Answer(q Question, w *model.Workload) (answer, policies str
 		}
 		return answer, ""
 	case egressAsked:
-		return verdictText(s.network.Egress(w, netpol.Peer{Workload: q.to, Addr: push.PodAddress(q.to), Port: q.port, Protocol: q.protocol}))
+		return verdictText(s.network.Egress(w, netpol.Peer{Workload: q.to, Addr: push().PodAddress(q.to), Port: q.port, Protocol: q.protocol}))
 	case ingressAsked:
-		return verdictText(s.network.Ingress(q.to, q.port, q.protocol, netpol.Peer{Workload: w, Addr: push.PodAddress(w)}))
+		return verdictText(s.network.Ingress(q.to, q.port, q.protocol, netpol.Peer{Workload: w, Addr: push().PodAddress(w)}))
 	case addressAsked:
 		return verdictText(s.network.Egress(w, netpol.Peer{Addr: q.dst.Addr(), Port: q.port, Protocol: q.protocol}))
 	case internetAsked:
@@ -89,15 +89,15 @@ func (s *Simulation) Answer(q Question, w *model.Workload) (answer, policies str
 	case ruleAsked:
 		who, conn := *q.about, *q.about.connection
 		if who.identityOfClient {
-			who.identity = push.Identity(w)
+			who.identity = push().Identity(w)
 		}
 		if conn.fromClient {
-			conn.sourceIP = push.PodAddress(w)
+			conn.sourceIP = push().PodAddress(w)
 		}
 		who.connection = &conn
 		return strconv.FormatBool(q.rule.isFrom(&who)), ""
 	case principalAsked:
-		key := nameKey{principalAttribute, push.Identity(w)}
+		key := nameKey{principalAttribute, push().Identity(w)}
 		if len(q.index.byName[key]) > 0 {
 			return key.value, ""
 		}
