@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/egresslint/egresslint/model/flow"
 )
@@ -69,5 +70,22 @@ func TestCausesAreAsGrave(t *testing.T) {
 	alone := Run(p.Mesh, p.Reach, Config{Enable: []string{"EGR403"}})
 	if len(alone) != 1 || alone[0].Severity != Warning {
 		t.Errorf("alone: got %v, want a warning", alone)
+	}
+}
+
+// Findings about no object, of which there may be as many as unknown fields in a
+// directory, explain nothing: looking for what explains them takes no time. With the
+// square of their number this takes a minute.
+func TestCausesOfManyFindingsAboutNoObject(t *testing.T) {
+	findings := make([]Finding, 100_000)
+	for i := range findings {
+		findings[i] = Finding{Rule: ByID("EGR012"), Severity: Warning}
+	}
+	start := time.Now()
+	if got := len(causes(findings)); got != len(findings) {
+		t.Errorf("%d of %d findings are left", got, len(findings))
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("causes took %s", took)
 	}
 }

@@ -168,7 +168,10 @@ var explainedBy = map[string][]string{
 func causes(findings []Finding) []Finding {
 	at := map[*manifest.Object][]int{}
 	for i := range findings {
-		at[findings[i].Object] = append(at[findings[i].Object], i)
+		// Those about no object explain nothing; of unknown fields there may be many.
+		if o := findings[i].Object; o != nil {
+			at[o] = append(at[o], i)
+		}
 	}
 	// by are the findings that explain one.
 	by := func(f *Finding) []int {

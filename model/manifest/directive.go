@@ -60,8 +60,11 @@ var (
 	untilPattern     = regexp.MustCompile(`(?:^|[ \t])until=([^ \t:]*)`)
 )
 
-// maxDirectives bounds what one file may ask for.
-const maxDirectives = 10_000
+// What one file, and one directive, may ask for.
+const (
+	maxDirectives = 10_000
+	maxNames      = 500
+)
 
 // directives finds the comments of a file that are meant for us. It goes by
 // lines: a comment within YAML that a text holds (a mesh configuration) counts
@@ -71,8 +74,9 @@ func directives(content []byte, shown string) []Directive {
 		return nil
 	}
 	var out []Directive
-	rows := bytes.Split(content, []byte("\n"))
-	for i, row := range rows {
+	below := blocks{rows: bytes.Split(content, []byte("\n"))}
+	for i, row := range below.rows {
+		below.pass(i)
 		row = bytes.TrimSuffix(row, []byte("\r"))
 		if !bytes.Contains(row, directiveWord) || len(out) == maxDirectives {
 			continue
@@ -88,7 +92,7 @@ func directives(content []byte, shown string) []Directive {
 		if len(bytes.TrimSpace(row[:at])) > 0 {
 			d.First, d.Last = i+1, i+1
 		} else {
-			d.First, d.Last = blockBelow(rows, i+1)
+			d.First, d.Last = below.at(i + 1)
 		}
 		d.readComment(string(row[m[2]:m[3]]))
 		out = append(out, d)
@@ -96,36 +100,69 @@ func directives(content []byte, shown string) []Directive {
 	return out
 }
 
-// blockBelow returns the lines, counted from 1, of what starts at the first row
-// from the given one on that is neither blank nor a comment: that row and all
-// that is indented below it, the items of a list included; of the first row of a
-// document the whole document. It returns zeros if nothing follows.
-func blockBelow(rows [][]byte, from int) (first, last int) {
-	inDocument := false
-	for i := from - 1; i >= 0 && !isMarker(rows[i]); i-- {
-		inDocument = inDocument || !isRemark(rows[i])
+// blocks finds what comments are about. It goes down a file once, however many
+// comments stand above one another.
+type blocks struct {
+	rows [][]byte
+	// inDocument says that the document has begun above the row passed last.
+	inDocument bool
+
+	// Of the block found last: the row it starts at, that of the last marker above
+	// it, whether it is a whole document, and its last row.
+	start, marker int
+	whole         bool
+	last          int
+}
+
+// pass is told of each row, in order.
+func (b *blocks) pass(row int) {
+	if isMarker(b.rows[row]) {
+		b.inDocument = false
+	} else if !isRemark(b.rows[row]) {
+		b.inDocument = true
 	}
-	for from < len(rows) && (isRemark(rows[from]) || isMarker(rows[from])) {
-		inDocument = inDocument && !isMarker(rows[from])
-		from++
+}
+
+// at returns the lines, counted from 1, of what starts at the first row from the
+// given one on that is neither blank nor a comment: that row and all that is
+// indented below it, the items of a list included; of the first row of a document
+// the whole document. It returns zeros if nothing follows. The row above the given
+// one is the one passed last.
+func (b *blocks) at(from int) (first, last int) {
+	known := b.start >= from
+	if !known {
+		b.marker = -1
+		for b.start = from; b.start < len(b.rows) && (isRemark(b.rows[b.start]) || isMarker(b.rows[b.start])); b.start++ {
+			if isMarker(b.rows[b.start]) {
+				b.marker = b.start
+			}
+		}
 	}
-	if from == len(rows) {
+	if b.start == len(b.rows) {
 		return 0, 0
 	}
-	start := indent(rows[from])
-	isItem := bytes.HasPrefix(rows[from][start:], []byte("-"))
-	last = from
-	for i := from + 1; i < len(rows) && !isMarker(rows[i]); i++ {
-		if isRemark(rows[i]) {
+	if whole := !b.inDocument || b.marker >= from; !known || whole != b.whole {
+		b.whole, b.last = whole, b.end(whole)
+	}
+	return b.start + 1, b.last + 1
+}
+
+// end returns the last row of the block at b.start.
+func (b *blocks) end(whole bool) int {
+	start := indent(b.rows[b.start])
+	isItem := bytes.HasPrefix(b.rows[b.start][start:], []byte("-"))
+	last := b.start
+	for i := b.start + 1; i < len(b.rows) && !isMarker(b.rows[i]); i++ {
+		if isRemark(b.rows[i]) {
 			continue
 		}
-		n := indent(rows[i])
-		if inDocument && (n < start || n == start && (isItem || !bytes.HasPrefix(rows[i][n:], []byte("-")))) {
+		n := indent(b.rows[i])
+		if !whole && (n < start || n == start && (isItem || !bytes.HasPrefix(b.rows[i][n:], []byte("-")))) {
 			break
 		}
 		last = i
 	}
-	return from + 1, last + 1
+	return last
 }
 
 // isRemark reports whether a row is blank or a comment alone.
@@ -165,6 +202,10 @@ func (d *Directive) readAnnotation(line string) {
 // read sets the rules, the date and the reason.
 func (d *Directive) read(rules, rest string) {
 	for rule := range strings.FieldsFuncSeq(rules, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+		if len(d.Rules) == maxNames {
+			d.Flaw = "names more rules than there are: name those that are meant"
+			return
+		}
 		d.Rules = append(d.Rules, rule)
 	}
 	if m := untilPattern.FindStringSubmatchIndex(rest); m != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestDirectiveLines pins which lines a comment is about.
@@ -20,6 +21,9 @@ func TestDirectiveLines(t *testing.T) {
 		{"above a document", "# egresslint: ignore[EGR301] r\na: 1\nb:\n  c: 2\n---\nd: 3\n", "2-4"},
 		{"above a later document's marker", "a: 1\n# egresslint: ignore[EGR301] r\n---\nb: 2\nc: 3\n", "4-5"},
 		{"below a document's marker", "a: 1\n---\n# egresslint: ignore[EGR301] r\n# more words\nb: 2\nc: 3\n", "5-6"},
+		{"several above one field", "a: 1\n# egresslint: ignore[EGR301] r\n# egresslint: ignore[EGR302] r\nb:\n  c: 2\nd: 3\n", "4-5 4-5"},
+		{"on both sides of a marker", "a: 1\n# egresslint: ignore[EGR301] r\n---\n# egresslint: ignore[EGR302] r\nb: 2\nc: 3\n", "5-6 5-6"},
+		{"above two fields", "a: 1\n# egresslint: ignore[EGR301] r\nb:\n  # egresslint: ignore[EGR302] r\n  c: 2\n  d: 3\n", "3-6 5-5"},
 		{"at the end", "a: 1\n# egresslint: ignore[EGR301] r\n", "0-0"},
 		{"of Windows", "a: 1\r\nb: 2 # egresslint: ignore[EGR301] r\r\n", "2-2"},
 		{"in embedded YAML", "data:\n  mesh: |\n    # egresslint: ignore[EGR301] r\n    a: 1\n    b: 2\n", "4-4"},
@@ -42,6 +46,27 @@ func TestDirectiveLines(t *testing.T) {
 	}
 }
 
+// TestManyDirectives reads as many comments as a file may have above one field,
+// each of which is about it, in time that grows with the file only: with the square
+// of it this takes minutes.
+func TestManyDirectives(t *testing.T) {
+	n := 30 * maxDirectives
+	text := "a: 1\n" + strings.Repeat("# egresslint: ignore[EGR301] r\n", n) + "b:\n" + strings.Repeat("  c: 1\n", n)
+	start := time.Now()
+	got := directives([]byte(text), "f.yaml")
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("reading %d lines took %s", 2*n, took)
+	}
+	if len(got) != maxDirectives {
+		t.Fatalf("%d directives, want %d", len(got), maxDirectives)
+	}
+	for _, d := range got {
+		if d.First != n+2 || d.Last != 2*n+2 {
+			t.Fatalf("a directive is about lines %d to %d, want %d to %d", d.First, d.Last, n+2, 2*n+2)
+		}
+	}
+}
+
 // TestDirectiveWords pins what is read of a directive and what is refused.
 func TestDirectiveWords(t *testing.T) {
 	tests := []struct {
@@ -60,9 +85,10 @@ func TestDirectiveWords(t *testing.T) {
 		{"ignore because", "", "is no directive"},
 		{"disable[EGR301] because", "", "is no directive"},
 		{"ignore[EGR301] until=soon because", "", "which is no date"},
+		{"ignore[" + strings.Repeat("EGR301,", maxNames+1) + "] because", "", "names more rules than there are"},
 	}
 	for _, test := range tests {
-		t.Run(test.comment, func(t *testing.T) {
+		t.Run(fmt.Sprintf("%.40s", test.comment), func(t *testing.T) {
 			found := directives([]byte("a: 1 # egresslint: "+test.comment+"\n"), "f.yaml")
 			if len(found) != 1 {
 				t.Fatalf("%d directives", len(found))
