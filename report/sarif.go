@@ -52,7 +52,7 @@ func SARIF(w io.Writer, l *Lint, o Options) (Omitted, error) {
 		return omitted, err
 	}
 	omitted.OverLimit += left
-	run.AddInvocation(invocation(l, omitted))
+	run.AddInvocation(invocation(l, omitted, o.Suppressed))
 
 	document := sarif.NewReport()
 	document.Schema = sarifSchema
@@ -248,7 +248,7 @@ func (b *sarifBuilder) codeFlow(hops []flow.Hop, home manifest.Position) *sarif.
 
 // invocation says that the run succeeded and, in notifications, what it could
 // not say.
-func invocation(l *Lint, omitted Omitted) *sarif.Invocation {
+func invocation(l *Lint, omitted Omitted, shown bool) *sarif.Invocation {
 	out := sarif.NewInvocation().WithExecutionSuccessful(true)
 	notify := func(level, text string) {
 		n := sarif.NewNotification().WithLevel(level).WithMessage(sarif.NewTextMessage(sarifText(text)))
@@ -263,8 +263,14 @@ func invocation(l *Lint, omitted Omitted) *sarif.Invocation {
 	if omitted.Unplaced > 0 {
 		notify("warning", fmt.Sprintf("%s left out: no file to show them in", plural(omitted.Unplaced, "finding")))
 	}
+	if note := SuppressedNote(l, shown); note != "" {
+		notify("note", note)
+	}
 	for _, a := range l.Input.Assumptions {
 		notify("note", a)
+	}
+	for _, n := range l.Input.Notes {
+		notify("note", n)
 	}
 	return out
 }

@@ -14,6 +14,18 @@ func suppression(s *analyzers.Suppression) string {
 	return fmt.Sprintf("by the %s at %s: %s", s.By, s.Position, s.Reason)
 }
 
+// SuppressedNote counts the findings that are suppressed by what suppresses them, ""
+// if there are none or they are shown.
+func SuppressedNote(l *Lint, shown bool) string {
+	if len(l.Suppressed) == 0 || shown {
+		return ""
+	}
+	return "suppressed: " + suppressed(l.Suppressed) + showThem
+}
+
+// showThem says how to see what is left out.
+const showThem = " (--show-suppressed lists them)"
+
 // suppressed counts findings by what suppresses them.
 func suppressed(findings []analyzers.Finding) string {
 	baseline := 0
@@ -30,12 +42,4 @@ func suppressed(findings []analyzers.Finding) string {
 	default:
 		return fmt.Sprintf("%s by comments or annotations, %d by the baseline", plural(direct, "finding"), baseline)
 	}
-}
-
-// hint says how to see what is left out.
-func hint(o Options) string {
-	if o.Suppressed {
-		return ""
-	}
-	return " (--show-suppressed lists them)"
 }

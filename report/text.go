@@ -37,11 +37,17 @@ func Text(w io.Writer, l *Lint, o Options) error {
 	return t.close()
 }
 
-// Concise writes one line a finding, as compilers do, and no summary.
+// Concise writes one line a finding, as compilers do, and no summary. Those that are
+// suppressed come last.
 func Concise(w io.Writer, l *Lint, o Options) error {
 	t := textWriter{newPrinter(w), newPalette(o.Color), l.Lines}
 	for i := range l.Findings {
 		t.headline(&l.Findings[i])
+	}
+	if o.Suppressed {
+		for i := range l.Suppressed {
+			t.headline(&l.Suppressed[i])
+		}
 	}
 	return t.close()
 }
@@ -61,7 +67,11 @@ func where(p manifest.Position) string {
 }
 
 func (t textWriter) headline(f *analyzers.Finding) {
-	t.printf("%s: %s: %s %s\n", t.bold(where(f.Place())), t.severity(f.Severity)(string(f.Severity)),
+	severity := string(f.Severity)
+	if f.Suppressed != nil {
+		severity = "suppressed " + severity
+	}
+	t.printf("%s: %s: %s %s\n", t.bold(where(f.Place())), t.severity(f.Severity)(severity),
 		t.bold(Printable(f.Message)), t.faint("["+f.Rule.ID+"]"))
 }
 
@@ -224,7 +234,11 @@ func (t textWriter) summary(l *Lint, o Options) {
 	}
 	t.printf("%s in %s (%s)\n", paint(found), plural(l.Input.Files, "file"), plural(l.Input.Workloads, "workload"))
 	if len(l.Suppressed) > 0 {
-		t.printf("%s %s%s\n", t.bold("suppressed:"), suppressed(l.Suppressed), hint(o))
+		hint := showThem
+		if o.Suppressed {
+			hint = ""
+		}
+		t.printf("%s %s%s\n", t.bold("suppressed:"), suppressed(l.Suppressed), hint)
 	}
 	if l.Input.Partial {
 		t.printf("%s some of the input was not analysed (EGR010 to EGR014 say what): what it holds may change every answer\n", t.yellow("partial:"))

@@ -71,6 +71,15 @@ func (c *Command) complain(message string) {
 	_, _ = fmt.Fprintf(c.Stderr, "egresslint: %s\n", strings.Join(lines, "\n"))
 }
 
+// tell writes what a report has no place for to standard error.
+func (c *Command) tell(notes ...string) {
+	for _, note := range notes {
+		if note != "" {
+			c.complain(note)
+		}
+	}
+}
+
 const rootLong = `egresslint reads a directory of Kubernetes and Istio manifests, builds the mesh
 in memory as Istio would see it, and decides for every workload, host and port
 whether a request gets out, by which path and what stops it. It needs no
@@ -109,14 +118,20 @@ func (c *Command) root() *cobra.Command {
 	return root
 }
 
-// oneOf checks the value of a flag that takes one of a few words.
-func oneOf(flag, value string, words ...string) error {
-	for _, w := range words {
-		if value == w {
-			return nil
-		}
+// oneOf checks a value that is one of a few words.
+func oneOf(value string, words ...string) error {
+	if slices.Contains(words, value) {
+		return nil
 	}
-	return fmt.Errorf("--%s %q: give one of %s", flag, value, strings.Join(words, ", "))
+	return fmt.Errorf("%q: give one of %s", value, strings.Join(words, ", "))
+}
+
+// ofFlag says of which flag an error is.
+func ofFlag(flag string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("--%s %w", flag, err)
 }
 
 // words completes a flag with fixed words.

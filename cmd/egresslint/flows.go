@@ -95,6 +95,7 @@ func (c *Command) traceMany(cmd *cobra.Command, f *traceFlags, args []string) er
 	if err := out.Flush(); err != nil {
 		return err
 	}
+	c.tell(in.settingsNote())
 	c.finish(in, &f.inputFlags, ExitClean)
 	c.code = ExitClean // every line has its answer
 	return nil

@@ -48,7 +48,7 @@ func (f *inputFlags) register(cmd *cobra.Command) {
 
 // check validates the values of the flags after the configuration is applied.
 func (f *inputFlags) check() error {
-	return errors.Join(oneOf("assume-injected", f.assumeInjected, "auto", "yes", "no"), oneOf("color", f.color, "auto", "always", "never"))
+	return errors.Join(ofFlag("assume-injected", oneOf(f.assumeInjected, "auto", "yes", "no")), ofFlag("color", oneOf(f.color, "auto", "always", "never")))
 }
 
 // loaded is a mesh and what it was read from.
@@ -80,12 +80,17 @@ func (c *Command) load(cmd *cobra.Command, f *inputFlags, args []string) (*loade
 	if err != nil {
 		return nil, err
 	}
-	if err := checkNamespace("--namespace", f.namespace); err != nil {
-		return nil, err
+	if err := checkNamespace(f.namespace); err != nil {
+		return nil, fmt.Errorf("--namespace: %w", err)
 	}
 	labels, err := parseNamespaceLabels(f.namespaceLabels)
 	if err != nil {
-		return nil, err
+		return nil, ofFlag("namespace-label", err)
+	}
+	for _, assignment := range f.set {
+		if err := model.CheckSet(assignment); err != nil {
+			return nil, err
+		}
 	}
 	done := c.progress("reading")
 	files := manifest.Options{Paths: paths, Namespace: f.namespace, Stdin: c.Stdin, MeshConfig: f.meshConfig}
@@ -129,8 +134,8 @@ func parsePaths(args []string) ([]manifest.Path, error) {
 				if path.Namespace == "" {
 					return nil, fmt.Errorf("%q: no namespace after the =; write PATH=NAMESPACE", arg)
 				}
-				if err := checkNamespace("PATH=NAMESPACE", path.Namespace); err != nil {
-					return nil, err
+				if err := checkNamespace(path.Namespace); err != nil {
+					return nil, fmt.Errorf("PATH=NAMESPACE: %w", err)
 				}
 			}
 		}
@@ -150,10 +155,10 @@ func parsePaths(args []string) ([]manifest.Path, error) {
 	return paths, nil
 }
 
-// checkNamespace says why no namespace can have a name that a flag gives.
-func checkNamespace(flag, name string) error {
+// checkNamespace says why no namespace can have a name that is given.
+func checkNamespace(name string) error {
 	if len(validation.IsDNS1123Label(name)) > 0 {
-		return fmt.Errorf("%s: no namespace can be called %q: write lower-case letters, digits and dashes, at most 63", flag, name)
+		return fmt.Errorf("no namespace can be called %q: write lower-case letters, digits and dashes, at most 63", name)
 	}
 	return nil
 }
@@ -165,10 +170,10 @@ func parseNamespaceLabels(args []string) ([]model.NamespaceLabel, error) {
 		namespace, label, labelled := strings.Cut(arg, ":")
 		key, value, assigned := strings.Cut(label, "=")
 		if namespace == "" || labelled && (key == "" || !assigned) || strings.ContainsAny(namespace, "=/") {
-			return nil, fmt.Errorf("--namespace-label %q: write NS:KEY=VALUE, as in shop:istio-injection=enabled, or NS alone", arg)
+			return nil, fmt.Errorf("%q: write NS:KEY=VALUE, as in shop:istio-injection=enabled, or NS alone", arg)
 		}
-		if err := checkNamespace("--namespace-label", namespace); err != nil {
-			return nil, err
+		if err := checkNamespace(namespace); err != nil {
+			return nil, fmt.Errorf("%q: %w", arg, err)
 		}
 		labels = append(labels, model.NamespaceLabel{Namespace: namespace, Key: key, Value: value})
 	}
@@ -203,18 +208,27 @@ func (l *loaded) input() report.Input {
 		FirstFile: l.firstFile, Partial: l.mesh.Partial(), Notes: slices.Clone(l.mesh.Notes),
 		Ignored: l.mesh.Ignored, Unmodelled: l.mesh.Unmodelled, UnmodelledFields: l.mesh.UnmodelledFields,
 	}
-	if l.config != "" {
-		// A stranger's configuration must not turn rules off unseen.
-		note := "settings were read from " + l.config
-		if len(l.settings) > 0 {
-			note += " (" + strings.Join(l.settings, "; ") + ")"
-		}
+	if note := l.settingsNote(); note != "" {
 		in.Notes = append(in.Notes, note)
 	}
 	if names := l.undeclared(); len(names) > 0 {
 		in.Assumptions = append(in.Assumptions, assumption(l.mesh.InjectionAssumption, names))
 	}
 	return in
+}
+
+// settingsNote says what a configuration file sets, "" if there is none. It is in
+// every report, or goes with it to standard error: a stranger's configuration must
+// not turn rules off unseen.
+func (l *loaded) settingsNote() string {
+	switch {
+	case l.config == "":
+		return ""
+	case len(l.settings) == 0:
+		return "settings were read from " + l.config
+	default:
+		return "settings were read from " + l.config + " (" + strings.Join(l.settings, "; ") + ")"
+	}
 }
 
 // undeclared returns the namespaces with workloads whose labels the input does

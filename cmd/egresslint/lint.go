@@ -64,22 +64,22 @@ func (c *Command) runLint(cmd *cobra.Command, f *lintFlags, args []string) error
 		return err
 	}
 	for _, t := range targets {
-		if err := oneOf("format", t.format, splitFormats(lintFormats)...); err != nil {
+		if err := ofFlag("format", oneOf(t.format, splitFormats(lintFormats)...)); err != nil {
 			return err
 		}
 	}
 	if err := c.configure(cmd, &f.inputFlags); err != nil {
 		return err
 	}
-	if err := oneOf("fail-on", f.failOn, "error", "warning", "note", "never"); err != nil {
+	if err := ofFlag("fail-on", oneOf(f.failOn, "error", "warning", "note", "never")); err != nil {
 		return err
 	}
 	config, err := ruleConfig(f.enable, f.disable)
 	if err != nil {
 		return err
 	}
-	if err := gradeConfig(&config, f.severity); err != nil {
-		return err
+	if err := gradeConfig(&config, splitWords(f.severity...)); err != nil {
+		return ofFlag("severity", err)
 	}
 	if config.Today, err = f.today(); err != nil {
 		return err
@@ -122,6 +122,9 @@ func (c *Command) runLint(cmd *cobra.Command, f *lintFlags, args []string) error
 			return err
 		}
 	}
+	if !slices.ContainsFunc(targets, func(t target) bool { return t.format != "concise" }) {
+		c.tell(in.settingsNote(), report.SuppressedNote(result, f.show))
+	}
 	code := ExitClean
 	if failing(result.Findings, f.failOn) {
 		code = ExitFindings
@@ -159,30 +162,31 @@ func (c *Command) render(w io.Writer, format string, l *report.Lint, o report.Op
 
 // ruleConfig turns rules as given, IDs or names in any case, into IDs.
 func ruleConfig(enable, disable []string) (analyzers.Config, error) {
-	resolve := func(flag string, given []string) ([]string, error) {
-		var ids []string
-		for _, id := range given {
-			rule, err := findRule(id)
-			if err != nil {
-				return nil, fmt.Errorf("--%s: %w", flag, err)
-			}
-			ids = append(ids, rule.ID)
-		}
-		return ids, nil
-	}
-	on, err := resolve("enable", enable)
+	on, err := rulesOf(splitWords(enable...))
 	if err != nil {
-		return analyzers.Config{}, err
+		return analyzers.Config{}, fmt.Errorf("--enable: %w", err)
 	}
-	off, err := resolve("disable", disable)
+	off, err := rulesOf(splitWords(disable...))
 	if err != nil {
-		return analyzers.Config{}, err
+		return analyzers.Config{}, fmt.Errorf("--disable: %w", err)
 	}
 	config := analyzers.Config{Enable: on, Disable: off}
 	if len(ran(config)) == 0 && len(analyzers.All()) > 0 {
 		return config, fmt.Errorf("--enable and --disable leave no rule to run")
 	}
 	return config, nil
+}
+
+// rulesOf returns the IDs of rules as given.
+func rulesOf(given []string) (ids []string, err error) {
+	for _, id := range given {
+		rule, err := findRule(id)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, rule.ID)
+	}
+	return ids, nil
 }
 
 // ran returns the rules that a configuration runs.

@@ -49,7 +49,7 @@ analysed (unless --allow-partial), with the answers printed all the same.`,
 }
 
 func (c *Command) runReach(cmd *cobra.Command, f *reachFlags, args []string) error {
-	if err := oneOf("format", f.format, splitFormats(reachFormats)...); err != nil {
+	if err := ofFlag("format", oneOf(f.format, splitFormats(reachFormats)...)); err != nil {
 		return err
 	}
 	for _, glob := range f.from {
@@ -92,6 +92,9 @@ func (c *Command) runReach(cmd *cobra.Command, f *reachFlags, args []string) err
 		}
 	}); err != nil {
 		return err
+	}
+	if f.format == "csv" {
+		c.tell(in.settingsNote())
 	}
 	c.finish(in, &f.inputFlags, ExitClean)
 	return nil

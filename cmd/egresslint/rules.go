@@ -18,7 +18,7 @@ func (c *Command) rules() *cobra.Command {
 		Short: "List the rules",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if err := errors.Join(oneOf("format", format, splitFormats(rulesFormats)...), oneOf("color", color, "auto", "always", "never")); err != nil {
+			if err := errors.Join(ofFlag("format", oneOf(format, splitFormats(rulesFormats)...)), ofFlag("color", oneOf(color, "auto", "always", "never"))); err != nil {
 				return err
 			}
 			switch format {
@@ -52,7 +52,7 @@ func (c *Command) explain() *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			if err := oneOf("color", color, "auto", "always", "never"); err != nil {
+			if err := ofFlag("color", oneOf(color, "auto", "always", "never")); err != nil {
 				return err
 			}
 			rule, err := findRule(args[0])

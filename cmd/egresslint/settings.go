@@ -13,6 +13,9 @@ import (
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/egresslint/egresslint/analyzers"
+	"github.com/egresslint/egresslint/model"
 )
 
 // defaultConfig is read from the working directory.
@@ -99,8 +102,8 @@ func applySettings(flags *pflag.FlagSet, file string, root *yaml.Node) (set []st
 		}
 		seen[key.Value] = true
 		flag := flags.Lookup(key.Value)
-		if flag == nil || flag.Changed {
-			continue // another command's setting, or the command line wins
+		if flag == nil {
+			continue // another command's setting
 		}
 		values := []*yaml.Node{value}
 		if value.Kind == yaml.SequenceNode {
@@ -109,23 +112,79 @@ func applySettings(flags *pflag.FlagSet, file string, root *yaml.Node) (set []st
 				return at(value, "%q takes one value, no list", key.Value)
 			}
 		}
+		given := flag.Changed // on the command line, which wins
 		for _, v := range values {
-			if v.Kind != yaml.ScalarNode || v.Tag == "!!null" {
-				return at(v, "%q takes words or a list of words", key.Value)
+			text, err := settingOf(flag, file, v)
+			if err == nil && !given {
+				err = flag.Value.Set(text)
 			}
-			text := v.Value
-			if key.Value == "mesh-config" || key.Value == "baseline" {
-				if text, err = besides(key.Value, file, text); err != nil {
-					return at(v, "%v", err)
-				}
-			}
-			if err := flag.Value.Set(text); err != nil {
-				return at(v, "%q: %v", key.Value, err)
+			if err != nil {
+				return at(v, "%q%v", key.Value, err)
 			}
 		}
-		set = append(set, key.Value+": "+wordsOf(values))
+		if !given {
+			set = append(set, key.Value+": "+wordsOf(values))
+		}
 	}
 	return set, nil
+}
+
+// settingOf returns a value of the configuration as its flag takes it. What the
+// published schema refuses is refused here. An error goes on from the name of the
+// setting.
+func settingOf(flag *pflag.Flag, file string, v *yaml.Node) (string, error) {
+	isBool := flag.Value.Type() == "bool"
+	switch {
+	case v.Kind != yaml.ScalarNode || v.Tag == "!!null":
+		return "", errors.New(" takes words or a list of words")
+	case isBool && v.Tag != "!!bool":
+		return "", fmt.Errorf(" takes true or false, not %q", v.Value)
+	case !isBool && v.Tag != "!!str":
+		return "", fmt.Errorf(" takes text: write %q in quotes if it is meant", v.Value)
+	}
+	text, err := v.Value, checkSetting(flag, v.Value)
+	if flag.Name == "mesh-config" || flag.Name == "baseline" {
+		text, err = besides(flag.Name, file, v.Value)
+	}
+	if err != nil {
+		return "", fmt.Errorf(": %w", err)
+	}
+	return text, nil
+}
+
+// checkSetting says what is wrong with a value. Flags of the command line are
+// checked by those who use them; here the place of the value is known.
+func checkSetting(flag *pflag.Flag, text string) (err error) {
+	switch flag.Name {
+	case "enable", "disable":
+		_, err = rulesOf(splitWords(text))
+	case "severity":
+		err = gradeConfig(&analyzers.Config{}, splitWords(text))
+	case "namespace":
+		err = checkNamespace(text)
+	case "namespace-label":
+		_, err = parseNamespaceLabels([]string{text})
+	case "set":
+		err = model.CheckSet(text)
+	default:
+		if name, _ := pflag.UnquoteUsage(flag); strings.Contains(name, "|") {
+			err = oneOf(text, strings.Split(name, "|")...)
+		}
+	}
+	return err
+}
+
+// splitWords splits a list as flags take it, "EGR301, EGR302". Empty words are none.
+func splitWords(lists ...string) []string {
+	var words []string
+	for _, list := range lists {
+		for word := range strings.SplitSeq(list, ",") {
+			if word = strings.TrimSpace(word); word != "" {
+				words = append(words, word)
+			}
+		}
+	}
+	return words
 }
 
 // wordsOf joins the values of a setting.
@@ -150,8 +209,11 @@ func unknownSetting(flags *pflag.FlagSet, key string) string {
 
 // besides resolves a file that a configuration names, relative to the
 // configuration. It must lie there or below: what a stranger's configuration
-// names is not read from elsewhere.
+// names is not read from elsewhere. A baseline may be still to be written.
 func besides(flag, config, name string) (string, error) {
+	if name == "" {
+		return "", errors.New("no file is named")
+	}
 	dir := filepath.Dir(config)
 	path := filepath.Join(dir, filepath.FromSlash(name))
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
@@ -162,13 +224,28 @@ func besides(flag, config, name string) (string, error) {
 		return "", err
 	}
 	real, err := realPath(path)
+	if errors.Is(err, fs.ErrNotExist) && flag == "baseline" {
+		var in string
+		if in, err = realPath(filepath.Dir(path)); err == nil {
+			real = filepath.Join(in, filepath.Base(path))
+		}
+	}
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%q: %w", name, withoutPath(err))
 	}
 	if rel, err := filepath.Rel(realDir, real); err != nil || !filepath.IsLocal(rel) {
 		return "", fmt.Errorf("%q leads outside the configuration's directory; give it with --%s", name, flag)
 	}
 	return path, nil
+}
+
+// withoutPath takes the absolute path out of an error of the file system.
+func withoutPath(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
 }
 
 // realPath returns the absolute path of a file with all links resolved.

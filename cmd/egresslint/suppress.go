@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -42,12 +44,19 @@ func (f *suppressFlags) today() (time.Time, error) {
 	return day, nil
 }
 
-// readBaseline returns nil where no baseline is given.
+// readBaseline returns nil where no baseline is given, or where it is still to be
+// written.
 func (f *suppressFlags) readBaseline() (*report.Baseline, error) {
+	if f.write == "-" {
+		return nil, errors.New("--write-baseline: give a file; standard output is for the report")
+	}
 	if f.baseline == "" {
 		return nil, nil //nolint:nilnil // there is none, which is no error
 	}
 	file, err := os.Open(f.baseline)
+	if errors.Is(err, fs.ErrNotExist) && f.write != "" && filepath.Clean(f.write) == filepath.Clean(f.baseline) {
+		return nil, nil //nolint:nilnil // this run writes it
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--baseline: %w; --write-baseline makes one", err)
 	}
@@ -87,18 +96,18 @@ func gradeConfig(config *analyzers.Config, given []string) error {
 		}
 		severity := analyzers.Severity(level)
 		if severity.Rank() == 0 {
-			return fmt.Errorf("--severity %q: give error, warning or note, or RULE=LEVEL", word)
+			return fmt.Errorf("%q: give error, warning or note, or RULE=LEVEL", word)
 		}
 		if !ofRule {
 			if config.Least != "" && config.Least != severity {
-				return errors.New("--severity gives two levels; keep one")
+				return errors.New("gives two levels; keep one")
 			}
 			config.Least = severity
 			continue
 		}
 		a, err := findRule(rule)
 		if err != nil {
-			return fmt.Errorf("--severity: %w", err)
+			return fmt.Errorf("%q: %w", word, err)
 		}
 		if config.Severities == nil {
 			config.Severities = map[string]analyzers.Severity{}

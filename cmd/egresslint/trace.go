@@ -64,7 +64,7 @@ func (c *Command) runTrace(cmd *cobra.Command, f *traceFlags, args []string) err
 	case f.format == "":
 		f.format = "text"
 	}
-	if err := oneOf("format", f.format, splitFormats(traceFormats)...); err != nil {
+	if err := ofFlag("format", oneOf(f.format, splitFormats(traceFormats)...)); err != nil {
 		return err
 	}
 	if many {
@@ -106,6 +106,7 @@ func (c *Command) runTrace(cmd *cobra.Command, f *traceFlags, args []string) err
 	if makesNoSense {
 		return badQuestion(in, question, answer)
 	}
+	c.tell(in.settingsNote())
 	c.finish(in, &f.inputFlags, ExitClean)
 	return nil
 }
@@ -149,6 +150,7 @@ func (c *Command) traceBypasses(f *traceFlags, in *loaded, sim *traffic.Simulati
 	}); err != nil {
 		return err
 	}
+	c.tell(in.settingsNote())
 	c.finish(in, &f.inputFlags, ExitClean)
 	return nil
 }
@@ -176,6 +178,8 @@ func badQuestion(in *loaded, question flow.Flow, answer *flow.Trace) error {
 		return fmt.Errorf("--from: %s; did you mean %q?", detail, near)
 	case len(known) > 10:
 		return fmt.Errorf("--from: %s; there are %s +%d more", detail, strings.Join(known[:10], ", "), len(known)-10)
+	case len(known) == 1:
+		return fmt.Errorf("--from: %s; there is %s", detail, known[0])
 	default:
 		return fmt.Errorf("--from: %s; there are %s", detail, strings.Join(known, ", "))
 	}
