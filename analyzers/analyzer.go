@@ -113,7 +113,7 @@ type Finding struct {
 
 	// Object and Field are the smallest node to edit. Where the finding is
 	// about something that is not an object (a file that does not parse),
-	// Object is nil and Position says where.
+	// Object is nil and Position says where; Field then is of what About names.
 	Object   *manifest.Object
 	Field    string
 	Position manifest.Position

@@ -84,7 +84,7 @@ func runUnknownField(p *Pass) {
 	}
 	for _, m := range order {
 		all := again[m]
-		f := Finding{Position: all[0].Position, About: all[0].Object, Message: all[0].Message, Help: all[0].Help, Label: "decides nothing"}
+		f := Finding{Position: all[0].Position, About: all[0].Object, Field: m.field, Message: all[0].Message, Help: all[0].Help, Label: "decides nothing"}
 		if more := len(all) - 1; more > 0 {
 			var lines []string
 			for _, x := range all[1:] {

@@ -39,9 +39,12 @@ func WriteBaseline(w io.Writer, findings []analyzers.Finding) error {
 	for i := range findings {
 		f := &findings[i]
 		item := jsonBaselineItem{Fingerprint: fingerprint(identify(f)), Rule: f.Rule.ID, Field: f.Field, Message: f.Message}
-		if f.Object != nil {
+		switch {
+		case f.Object != nil:
 			item.Object = f.Object.String()
-		} else {
+		case f.About != "":
+			item.Object = f.About
+		default:
 			item.Object = f.Position.File
 		}
 		out.Findings = append(out.Findings, item)

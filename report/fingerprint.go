@@ -12,8 +12,8 @@ import (
 
 // Fingerprints returns for each finding an identity that stays the same while
 // the finding does: it is made of the rule, the object and field, and what the
-// witness asks for, never of line numbers or counts. Findings that are alike in
-// all of this are told apart by their order.
+// witness asks for, never of line numbers or counts; of the file where no object can
+// be told. Findings that are alike in all of this are told apart by their order.
 func Fingerprints(findings []analyzers.Finding) []string {
 	prints := make([]string, len(findings))
 	seen := map[string]int{}
@@ -35,10 +35,13 @@ func fingerprint(identity string) string {
 
 func identify(f *analyzers.Finding) string {
 	parts := []string{f.Rule.ID}
-	if f.Object != nil {
+	switch {
+	case f.Object != nil:
 		parts = append(parts, f.Object.Group(), f.Object.Kind, f.Object.ID(), f.Field)
-	} else {
-		parts = append(parts, f.Position.File, f.About)
+	case f.About != "":
+		parts = append(parts, f.About, f.Field) // whatever file it stands in
+	default:
+		parts = append(parts, f.Position.File)
 	}
 	if f.Flow != nil {
 		parts = append(parts, net.JoinHostPort(f.Flow.Host, strconv.Itoa(f.Flow.Port)))

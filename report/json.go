@@ -3,6 +3,7 @@ package report
 import (
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/egresslint/egresslint/analyzers"
 	"github.com/egresslint/egresslint/model/flow"
@@ -193,6 +194,8 @@ func jsonFindingOf(f *analyzers.Finding, print string) jsonFinding {
 		Help: f.Help, Fix: f.Fix, Workloads: f.Workloads, Flow: f.Flow, Trace: shortTrace(f.Trace),
 	}
 	if f.Object == nil {
+		j.Place.Kind, j.Place.Name, _ = strings.Cut(f.About, " ")
+		j.Place.Field = f.Field
 		j.Place.at(f.Position)
 	}
 	for _, c := range changes(f) {
