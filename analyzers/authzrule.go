@@ -23,6 +23,8 @@ type authzRule struct {
 }
 
 // rulesOf returns the rules of a policy.
+//
+//go:noinline
 func rulesOf(policy *model.AuthorizationPolicy) []authzRule {
 	out := make([]authzRule, 0, len(policy.Spec.GetRules()))
 	for i, r := range policy.Spec.GetRules() {

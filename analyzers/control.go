@@ -176,6 +176,8 @@ func (c *controls) proveUnregistered(w *model.Workload, want func(*flow.Trace) b
 }
 
 // captured reports whether a workload's requests go through a sidecar.
+//
+//go:noinline
 func (in *intent) captured(w *model.Workload) bool {
 	return in.pass.Reach.Sim.Capture(w).Mode == capture.Sidecar
 }

@@ -62,7 +62,7 @@ func runNotInjected(p *Pass) {
 				break
 			}
 		}
-		p.Report(x.finding(p, f))
+		p.Report(x.meantToPass(in.intent, x.finding(p, f)))
 	}
 }
 

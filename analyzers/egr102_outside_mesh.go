@@ -61,6 +61,6 @@ func runOutsideMesh(p *Pass) {
 				f.Severity, f.SecuritySeverity = Warning, 5.5
 			}
 		}
-		p.Report(x.finding(p, f))
+		p.Report(x.meantToPass(in.intent, x.finding(p, f)))
 	}
 }

@@ -16,7 +16,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "A TCP ServiceEntry without addresses takes the connections of other hosts",
 		What: "A ServiceEntry declares a TCP port (or one without protocol) with resolution DNS or STATIC and no addresses, and connections of clients to another registered host on that port " +
-			"end at its endpoints; or, under outboundTrafficPolicy ALLOW_ANY and on port 80 or 443, those to any host that nothing registers.",
+			"end at its endpoints; or, on port 80 or 443, those to any host that nothing registers (a note where outboundTrafficPolicy REGISTRY_ONLY would stop them).",
 		Why: "A TCP connection carries no name. Without addresses the sidecar listens on the port for every destination, and sends what it cannot tell apart to this one host, " +
 			"whatever the application dialled: certificates do not match, logins fail, and controls of the other host do not apply.",
 		Bad:  documents(openMesh, shopNamespace, ordersDeployment, tcpEntry("TCP")),
@@ -37,8 +37,9 @@ type taker struct {
 	*collected
 	service *model.Service
 	port    *model.Port
-	// any: also those to hosts that nothing registers.
-	any bool
+	// any: also those to hosts that nothing registers; closed: of clients alone for
+	// which these are closed otherwise.
+	any, closed bool
 	// controlled: some route sends one of the others to a gateway.
 	controlled bool
 	others     []Related
@@ -104,6 +105,8 @@ func (in *intent) takersOf(port int, services []*model.Service, web bool) []*tak
 		}
 		switch {
 		case meant == nil:
+			_, closed := in.closes(class[0])
+			x.closed = closed && (x.closed || !x.any)
 			x.any = true
 		case !slices.Contains(x.hosts, f.Host):
 			if len(x.others) < maxNamed {
@@ -128,7 +131,7 @@ func (in *intent) takersOf(port int, services []*model.Service, web bool) []*tak
 				try(class, s, flow.Flow{Host: requestTo(s, s.PortByNumber(port)).Host, Port: port, Scheme: flow.TCP})
 			}
 		}
-		if _, closed := in.closes(w); web && !closed {
+		if web {
 			scheme := flow.TLS
 			if port == 80 {
 				scheme = flow.HTTP
@@ -150,8 +153,12 @@ func takenFor(t *flow.Trace, s *model.Service) bool {
 func (in *intent) reportTaker(t *taker) {
 	slices.Sort(t.hosts)
 	others, mend, score := upTo3(t.hosts), "list its addresses", 0.0
+	severity := Error
 	if t.any {
 		others = "any other host"
+		if t.closed && len(t.others) == 0 {
+			severity, others = Note, "hosts that nothing registers"
+		}
 	}
 	if t.port.Number == 443 {
 		mend = "declare protocol TLS, or list its addresses"
@@ -160,10 +167,10 @@ func (in *intent) reportTaker(t *taker) {
 		score = 6.8
 	}
 	in.pass.Report(t.finding(Finding{
-		Object: t.service.Object, Field: t.port.Field + ".protocol", Severity: Error, SecuritySeverity: score,
+		Object: t.service.Object, Field: t.port.Field + ".protocol", Severity: severity, SecuritySeverity: score,
 		Label: "takes every connection on this port", Related: t.others,
-		Message: fmt.Sprintf("ServiceEntry %s declares port %d as %s without addresses, so that connections of %s to %s on this port go to %s; %s",
-			t.service.Object.ID(), t.port.Number, protocolText(t.port), upTo3(t.workloads()), others, t.service.Hostname, mend),
+		Message: fmt.Sprintf("ServiceEntry %s declares port %d %s without addresses, so that connections of %s to %s on this port go to %s; %s",
+			t.service.Object.ID(), t.port.Number, asProtocol(t.port), upTo3(t.workloads()), others, t.service.Hostname, mend),
 		Help: "or let sidecars proxy DNS (proxyMetadata ISTIO_META_DNS_CAPTURE), so that every host gets an address of its own",
 	}))
 }

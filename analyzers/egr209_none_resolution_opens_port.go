@@ -107,6 +107,14 @@ func protocolText(port *model.Port) string {
 	return string(port.Protocol)
 }
 
+// asProtocol says as what a port is declared.
+func asProtocol(port *model.Port) string {
+	if port.Protocol == "" || port.Protocol.IsUnsupported() {
+		return "without a protocol"
+	}
+	return "as " + string(port.Protocol)
+}
+
 // anyAddressOf returns an address that nobody chose and that a service takes: any
 // where it has none itself, one of its range where that is broad and public.
 func (in *intent) anyAddressOf(s *model.Service) (netip.Addr, bool) {

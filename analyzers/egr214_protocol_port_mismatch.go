@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"istio.io/istio/pkg/config/host"
-	"istio.io/istio/pkg/config/protocol"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -19,7 +18,7 @@ var _ = register(&Analyzer{
 	Run: runProtocolMismatch,
 	Doc: Doc{
 		Title: "A ServiceEntry declares a port with a protocol that clients do not speak there",
-		What: "A ServiceEntry declares port 443, 8443 or 6443 as HTTP (or HTTP2, GRPC), or port 80 as HTTPS or TLS, or a port as TCP that a route to a gateway takes as HTTP or TLS, and what clients really send there finds no way: " +
+		What: "A ServiceEntry declares port 443, 8443 or 6443 as HTTP (or HTTP2, GRPC), or port 80 as HTTPS or TLS, or a port as TCP (or a protocol above it, or none) that a route to a gateway takes as HTTP or TLS, and what clients really send there finds no way: " +
 			"it is closed (an error), or passes through as if nothing registered the host (a warning where a route sends the host to a gateway, else a note). " +
 			"On 8443 and 6443, where TLS is only likely, it is a note.",
 		Why: "The protocol decides what a sidecar expects. On an HTTP port it matches plaintext requests only, and TLS falls to the policy for unknown hosts; " +
@@ -27,7 +26,7 @@ var _ = register(&Analyzer{
 		Bad:  documents(closedMesh, shopNamespace, ordersDeployment, entryOn443("HTTP")),
 		Good: documents(closedMesh, shopNamespace, ordersDeployment, entryOn443("TLS")),
 		Fix:  "Declare port 443 as TLS (or HTTPS, which means the same) and port 80 as HTTP.",
-		Silent: "Ports that a DestinationRule opens TLS on, whoever uses it, and HTTP ports with another `targetPort` (clients speak plaintext there on purpose); " +
+		Silent: "HTTP ports that a DestinationRule opens TLS on, whoever uses it, or that have another `targetPort` (clients speak plaintext there on purpose); " +
 			"connections that get through to the host, as with a second ServiceEntry or a waypoint; hosts that no client with a sidecar sees; unknown verdicts.",
 		Sources: []string{
 			"istio pilot/pkg/networking/core/listener.go (buildListenerFromEntry)",
@@ -63,7 +62,9 @@ type misdeclared struct {
 	// straight: they go straight out although a route sends them to a gateway, stopped:
 	// a network policy stops them there.
 	straight, stopped bool
-	// is and means are the protocol that is declared, and the one that clients speak.
+	// routed: a route to a gateway says what clients speak, not the number of the port.
+	routed bool
+	// is and means are what is declared, and the protocol that clients speak.
 	is, means string
 }
 
@@ -88,9 +89,9 @@ func runProtocolMismatch(p *Pass) {
 				hosts, anyRouted = append(hosts, s.Hostname), true
 				continue
 			}
-			if speaks == "" || speaks == flow.TLS && outgoing(s, port) != port.Number || slices.ContainsFunc(tls, func(t tlsSetting) bool {
+			if speaks == "" || speaks == flow.TLS && (outgoing(s, port) != port.Number || slices.ContainsFunc(tls, func(t tlsSetting) bool {
 				return (t.port == 0 || t.port == port.Number) && slices.ContainsFunc(t.services, func(x *model.Service) bool { return x.Hostname == s.Hostname })
-			}) {
+			})) {
 				continue
 			}
 			suspects[port.Number] = append(suspects[port.Number], suspect{s, port, speaks})
@@ -119,15 +120,15 @@ func runProtocolMismatch(p *Pass) {
 				continue
 			}
 			steered := slices.ContainsFunc(in.covering(a.To.Host), func(x *steering) bool { return x.isFor(a.Class[0]) })
-			is := map[bool]string{true: "TLS", false: "HTTP"}[s.port.Protocol.IsTLS()]
-			routed := s.port.Protocol == protocol.TCP
+			is := map[bool]string{true: "as TLS", false: "as HTTP"}[s.port.Protocol.IsTLS()]
+			routed := opaque(s.port)
 			if routed {
-				is = "TCP"
+				is = asProtocol(s.port)
 			} else if straight || stopped {
 				continue
 			}
 			found.add(misdeclared{s.service.Object, s.port.Field + ".protocol", passes, passes && steered, routed || a.To.Port == 80 || a.To.Port == 443,
-				straight, stopped, is, strings.ToUpper(string(s.speaks))}, a)
+				straight, stopped, routed, is, strings.ToUpper(string(s.speaks))}, a)
 			break
 		}
 	}
@@ -135,7 +136,7 @@ func runProtocolMismatch(p *Pass) {
 		c, is, means := found.of[k], k.is, k.means
 		f := Finding{Object: k.object, Field: k.field, Severity: Error, Label: "not what clients speak on this port", Help: fmt.Sprintf("set protocol %s", means), Fix: "protocol: " + means + "\n"}
 		effect := whatClientsSee(c)
-		if k.is == "TCP" && !k.straight && !k.stopped && slices.ContainsFunc(found.keys, func(other misdeclared) bool {
+		if k.routed && !k.straight && !k.stopped && slices.ContainsFunc(found.keys, func(other misdeclared) bool {
 			return other.object == k.object && other.field == k.field && (other.straight || other.stopped)
 		}) {
 			continue // some clients fare so, and others go out: that says it
@@ -156,28 +157,29 @@ func runProtocolMismatch(p *Pass) {
 		if !k.usual {
 			f.Severity, f.SecuritySeverity = Note, 0
 		}
-		f.Message = fmt.Sprintf("%s declares %s of %s as %s, while clients speak %s there: %s; declare it as %s",
+		f.Message = fmt.Sprintf("%s declares %s of %s %s, while clients speak %s there: %s; declare it as %s",
 			k.object, portsText(c.ports), upTo3(c.hosts), is, means, effect, means)
 		p.Report(c.finding(f))
 	}
 }
 
 // routedAs returns what a route to a gateway expects on a port that is declared as
-// TCP, for which sidecars read tcp routes alone (istio
-// pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts); "" for
-// other ports.
+// TCP or a protocol above it, for which sidecars read tcp routes alone (istio
+// pilot/pkg/networking/core/tls.go buildSidecarOutboundTCPFilterChainOpts); or on one
+// without protocol, where they find out HTTP by themselves, but not server names. It
+// returns "" for other ports.
 func (in *intent) routedAs(s *model.Service, port *model.Port) flow.Scheme {
 	// Where another entry declares the host otherwise, it is the second that is wrong
 	// (EGR215, EGR216).
 	otherwise := func(other *model.Service) bool {
 		p := other.PortByNumber(port.Number)
-		return p != nil && p.Protocol != protocol.TCP
+		return p != nil && p.Protocol != port.Protocol
 	}
-	if port.Protocol != protocol.TCP || slices.ContainsFunc(in.declaring(in.push, model.LowerHost(s.Hostname)), otherwise) {
+	if !opaque(port) || slices.ContainsFunc(in.declaring(in.push, model.LowerHost(s.Hostname)), otherwise) {
 		return ""
 	}
 	for _, x := range in.covering(string(s.Hostname)) {
-		if x.Scheme != flow.TCP && x.Port == port.Number {
+		if x.Scheme != flow.TCP && x.Port == port.Number && (x.Scheme != flow.HTTP || !port.Protocol.IsUnsupported() && port.Protocol != "") {
 			return x.Scheme
 		}
 	}

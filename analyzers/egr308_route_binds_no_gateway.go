@@ -25,7 +25,7 @@ var _ = register(&Analyzer{
 		Bad:  egressDoc("", "  - mesh\n  - egress\n", "  - mesh\n  - egress-gateway\n"),
 		Good: egressDoc(""),
 		Fix:  "Write the Gateway's name as `namespace/name`, and give one of its servers the host (`ns/host`, `./host` and `host` without a namespace differ in whose VirtualServices they take).",
-		Silent: "Gateways in namespaces of which the input holds nothing, Gateways that could not be read or that Istio refuses (EGR010, EGR011), " +
+		Silent: "Gateways in namespaces of which the input holds nothing (unless one of the same name in another namespace has the host), Gateways that could not be read or that Istio refuses (EGR010, EGR011), " +
 			"VirtualServices and Gateways that the input defines twice in different ways (EGR013), " +
 			"VirtualServices that lead to Services of the cluster only, hosts of which some are taken (EGR803 follows the requests).",
 		Sources: []string{
@@ -111,11 +111,13 @@ func (in *intent) unboundTo(vs *model.MergedVirtualService, name string) (Findin
 	f := Finding{Severity: Error, Label: "bound to nothing"}
 	g, known := in.gatewayNamed(name)
 	if g == nil {
-		if !known || in.unread(name) {
+		namespace, short, _ := strings.Cut(name, "/")
+		if in.unread(name) || !known && (namespace != vs.Namespace || !slices.ContainsFunc(in.push.Mesh.Gateways, func(other *model.Gateway) bool {
+			return other.Name == short && slices.ContainsFunc(vs.Hosts, func(h host.Name) bool { return takesHost(other, h) })
+		})) {
 			return f, false
 		}
 		todo := "create it, or name another one"
-		_, short, _ := strings.Cut(name, "/")
 		for _, other := range in.push.Mesh.Gateways {
 			if other.Name == short {
 				todo = fmt.Sprintf("write %q", other.ID())

@@ -128,6 +128,8 @@ func (s servers) related() []Related {
 }
 
 // plural chooses between a word for one and a word for several.
+//
+//go:noinline
 func plural(n int, one, several string) string {
 	if n == 1 {
 		return one

@@ -31,7 +31,7 @@ var _ = register(&Analyzer{
 		Good: egressDoc(meshOnlyDoc("8443")),
 		Fix:  "Add the peer with the port of its pods: istiod TCP 15012, DNS UDP and TCP 53, the gateway its target port, a waypoint TCP 15008.",
 		Silent: "Whether the policies let it through is unknown, as with labels of namespaces that the input does not declare; DNS of pods whose policies allow nothing at all; " +
-			"a gateway or waypoint to which the policies allow no port, unless the route or ServiceEntry lies in the namespace of the client or names it: the client is then not meant to use it. " +
+			"a gateway or waypoint to which the policies allow no port, unless the route or ServiceEntry lies in the namespace of the client or names it, or an ALLOW rule there names it: else the client is then not meant to use it. " +
 			"Where istiod is not in the input it is a warning, as it may run outside the cluster.",
 		Sources: []string{
 			"https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio",
@@ -318,7 +318,7 @@ func (in *intent) tryStop(g *gathered, class []*model.Workload, stop netpol.Stop
 		u.effect = fmt.Sprintf("it allows port %d, which is the Service's, and the pods listen on %d", other, stop.Port)
 	case other > 0:
 		u.effect = fmt.Sprintf("it allows port %d, and what is sent through it goes to %d", other, stop.Port)
-	case !named:
+	case !named && in.admitting(stop.Workload, w) == nil:
 		return
 	}
 	for _, f := range flows {

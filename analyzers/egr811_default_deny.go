@@ -13,11 +13,11 @@ var _ = register(&Analyzer{
 	ID: "EGR811", Name: "conflicting-default-deny", Severity: Warning,
 	Run: runDefaultDeny,
 	Doc: Doc{
-		Title: "A policy that allows nothing, or denies everything, closes routes of the egress gateway",
-		What: "An AuthorizationPolicy with an empty `spec` is in force at an egress gateway, routes of the mesh send hosts to the gateway, and no ALLOW rule lets any client through to them. " +
+		Title: "Policies of the egress gateway let nobody through to a host that routes send there",
+		What: "ALLOW AuthorizationPolicies are in force at an egress gateway (one with an empty `spec`, which allows nothing, or some of which no rule is for the host), routes of the mesh send the host to the gateway, and no ALLOW rule lets any client through to it. " +
 			"Or a DENY rule without any condition is in force there.",
 		Why: "`spec: {}` is an ALLOW policy without rules: with it, whatever no other ALLOW rule matches is denied. It is not a DENY policy, so an ALLOW rule for the host is all that is missing; " +
-			"it does not have to come before or after it. A DENY rule without `from`, `to` and `when` matches every request, and no ALLOW rule overrides it.",
+			"it does not have to come before or after it. A policy without `action` is an ALLOW policy. A DENY rule without `from`, `to` and `when` matches every request, and no ALLOW rule overrides it.",
 		Bad:    egressDoc("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata:\n  name: allow-nothing\n  namespace: istio-egress\nspec: {}\n"),
 		Good:   egressDoc(allowOrders("istio-egress", "istio-egress")),
 		Fix:    "Add an ALLOW policy in the gateway's namespace for the clients and hosts that may pass, or remove the routes of those that may not. Give a DENY rule the conditions that are meant.",
@@ -46,11 +46,16 @@ func runDefaultDeny(p *Pass) {
 		}
 	}
 	in.reportDeniesAll()
+	if !slices.ContainsFunc(in.gateways, func(g *egressGateway) bool { return len(g.Policies.Allow) > 0 }) {
+		return
+	}
+	closed := in.closed()
+	in.reportNobody(closed, empty)
 	if len(empty) == 0 {
 		return
 	}
 	var found byKey[closing]
-	for _, alike := range in.closed() {
+	for _, alike := range closed {
 		l := in.legOf(alike.Trace)
 		if l == nil || l.pod == nil {
 			continue

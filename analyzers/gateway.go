@@ -141,6 +141,8 @@ func serversOf(push *model.PushContext, w *model.Workload) []*model.GatewayServe
 }
 
 // inCluster reports whether a host is the full name of a Service of the cluster.
+//
+//go:noinline
 func inCluster(_ *model.PushContext, h host.Name) bool {
 	return strings.HasSuffix(string(h), ".svc."+model.DomainSuffix)
 }

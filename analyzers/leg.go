@@ -40,7 +40,8 @@ func cluster(name string) (port int, subset string, h host.Name, ok bool) {
 
 // failing yields one attempt for each class of clients and destination of which
 // every request that a route sends to the gateway is stopped, and all for the
-// same of the given reasons.
+// same of the given reasons; requests that a policy denies before they come to that
+// do not count, unless denial is what is asked for.
 //
 //go:noinline
 func (in *intent) failing(reasons ...flow.Reason) iter.Seq[*attempt] {
@@ -65,6 +66,12 @@ func (in *intent) failing(reasons ...flow.Reason) iter.Seq[*attempt] {
 				if !each() {
 					return
 				}
+				first, stopped = a, slices.Contains(reasons, a.Trace.Reason)
+			}
+			switch denied := !slices.Contains(reasons, flow.RBACDenied); {
+			case denied && a.Trace.Reason == flow.RBACDenied && a.Trace.Outcome == flow.Blocked:
+				continue
+			case denied && first.Trace.Reason == flow.RBACDenied && first.Trace.Outcome == flow.Blocked:
 				first, stopped = a, slices.Contains(reasons, a.Trace.Reason)
 			}
 			stopped = stopped && a.Trace.Outcome == flow.Blocked && a.Trace.Reason == first.Trace.Reason

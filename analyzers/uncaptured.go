@@ -85,6 +85,40 @@ func (x *escape) finding(p *Pass, f Finding) Finding {
 	return f
 }
 
+// meantToPass makes the note about workloads whose requests only a NetworkPolicy stops a
+// warning where the policies of an egress gateway let these very clients through: they
+// are meant to go that way, and cannot without a proxy.
+func (x *escape) meantToPass(in *intent, f Finding) Finding {
+	if len(x.open) > 0 {
+		return f
+	}
+	for _, g := range in.gateways {
+		for _, w := range x.workloads {
+			if r := in.admitting(g.Workload, w); r != nil {
+				f.Severity = Warning
+				f.Message += fmt.Sprintf(", and they cannot go through egress gateway %s, where %s means to let %s pass", g.ID(), r, w.ID())
+				f.Related = append(f.Related, Related{r.Policy.Object, fmt.Sprintf("spec.rules[%d]", r.Index), "names these clients"})
+				return f
+			}
+		}
+	}
+	return f
+}
+
+// admitting returns the first ALLOW rule for a gateway, or for what a waypoint of its
+// namespace serves, that names the identity of a client, nil if there is none.
+func (in *intent) admitting(pod, w *model.Workload) *authzRule {
+	x := in.wantedBy(in.push)
+	for _, list := range [][]int{x.somebody[w.Namespace], x.anybody} {
+		for _, i := range list {
+			if r := x.rules[i]; (in.inForce(r.Policy, pod) || r.Policy.Namespace == pod.Namespace && len(model.TargetRefs(r.Policy.Spec)) > 0) && in.names(r, w) {
+				return &r
+			}
+		}
+	}
+	return nil
+}
+
 // subject names the workloads at the head of a message, with the verb: that for
 // one, or that for several.
 func (l *leak) subject(one, several string) string {

@@ -59,6 +59,8 @@ func (h waypointHost) rules(push *model.PushContext) []authzRule {
 }
 
 // name is the host, for messages.
+//
+//go:noinline
 func (h waypointHost) name() string { return string(h.Service.Hostname) }
 
 // requests are those that a client may make for the host: one for each port that

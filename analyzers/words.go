@@ -28,6 +28,8 @@ func counted(n int, noun string) string {
 }
 
 // hasLabels reports whether all labels of a selector are among some labels.
+//
+//go:noinline
 func hasLabels(labels, selector map[string]string) bool {
 	for k, v := range selector {
 		if got, ok := labels[k]; !ok || got != v {
