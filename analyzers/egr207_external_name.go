@@ -29,7 +29,7 @@ var _ = register(&Analyzer{
 			"nobody knows.",
 		Sources: []string{
 			"istio pilot/pkg/model/push_context.go (resolveServiceAliases)",
-			"istio releasenotes/notes/external-name-v2.yaml",
+			"istio releasenotes/notes/external-name-on.yaml",
 		},
 	},
 })

@@ -26,7 +26,7 @@ var _ = register(&Analyzer{
 			"rules for which no request of a client in the input shows the difference.",
 		Sources: []string{
 			"https://istio.io/latest/news/security/istio-security-2021-002/",
-			"istio pilot/pkg/model/gateway.go (MergeGateways translates Service ports)",
+			"istio pilot/pkg/model/gateway.go (mergeGateways translates Service ports)",
 		},
 	},
 })

@@ -26,7 +26,7 @@ var _ = register(&Analyzer{
 			"values of which Istio's validation refuses the object (EGR011).",
 		Sources: []string{
 			"istio pilot/pkg/security/authz/matcher/string.go (StringMatcherWithPrefix)",
-			"istio pilot/pkg/security/authz/matcher/path.go",
+			"istio pilot/pkg/security/authz/matcher/template.go (PathTemplateMatcher)",
 			"https://istio.io/latest/docs/reference/config/security/authorization-policy/#Operation",
 		},
 	},

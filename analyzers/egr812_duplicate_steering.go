@@ -29,7 +29,7 @@ var _ = register(&Analyzer{
 			"routes of the Gateway API; requests that fare alike by both, or stay in the cluster by the other one; unknown verdicts.",
 		Sources: []string{
 			"istio pilot/pkg/model/config.go (sortConfigByCreationTime)",
-			"istio pilot/pkg/networking/core/httproute.go (buildSidecarOutboundVirtualHosts)",
+			"istio pilot/pkg/networking/core/httproute.go (BuildSidecarOutboundVirtualHosts)",
 			"https://istio.io/latest/docs/reference/config/analysis/ist0109/",
 		},
 	},

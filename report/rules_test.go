@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/egresslint/egresslint/analyzers"
 	"github.com/egresslint/egresslint/report"
@@ -34,6 +35,21 @@ func TestRuleTextLeavesOutEmptyParts(t *testing.T) {
 	}
 	if got := text(t, func(b *bytes.Buffer) error { return report.RuleText(b, reopens, report.Options{}) }); !strings.Contains(got, "\nPrefer\n    kind: Sidecar\n    metadata: {}\n") {
 		t.Errorf("got\n%s", got)
+	}
+}
+
+// A page fits a terminal of 80 columns, but for what may be copied.
+func TestRuleTextFitsTheTerminal(t *testing.T) {
+	for _, a := range analyzers.All() {
+		manifest := false
+		for line := range strings.SplitSeq(text(t, func(b *bytes.Buffer) error { return report.RuleText(b, a, report.Options{}) }), "\n") {
+			if !strings.HasPrefix(line, " ") {
+				manifest = line == "Avoid" || line == "Prefer"
+			}
+			if n := utf8.RuneCountInString(line); n > 80 && !manifest && strings.Contains(strings.TrimLeft(line, " -"), " ") || !manifest && line != strings.TrimRight(line, " ") {
+				t.Errorf("%s: line of %d characters: %q", a.ID, n, line)
+			}
+		}
 	}
 }
 
