@@ -13,7 +13,8 @@ import (
 // lockdown returns a NetworkPolicy that keeps the pods of a namespace from the
 // internet and lets their proxies work: DNS, istiod for sidecars, and the pods of
 // the gateways and waypoints that their requests are sent through, on the ports on
-// which these listen.
+// which these listen. Gateways and waypoints of the namespace itself are left out of
+// it: their requests are to leave.
 func lockdown(in *intent, namespace string, clients []*model.Workload) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `apiVersion: networking.k8s.io/v1
@@ -22,12 +23,12 @@ metadata:
   name: egress-lockdown
   namespace: %s
 spec:
-  podSelector: {}
+  podSelector:%s
   policyTypes:
   - Egress
   # Add what the pods call inside the cluster. Never add an ipBlock of public addresses.
   egress:
-`, namespace)
+`, namespace, in.butProxies(namespace, clients))
 	peer := func(comment, namespace string, labels map[string]string, ports ...string) {
 		fmt.Fprintf(&b, "  # %s\n  - to:\n    - namespaceSelector:\n        matchLabels:\n          %s: %s\n      podSelector:\n        matchLabels:\n", comment, model.NamespaceNameLabel, namespace)
 		for _, k := range slices.Sorted(maps.Keys(labels)) {
@@ -51,6 +52,37 @@ spec:
 		peer(stop.what, stop.Namespace, in.podLabels(stop.Workload), ports...)
 	}
 	return b.String()
+}
+
+// butProxies selects the pods of a namespace that are neither gateway nor waypoint,
+// as far as labels tell these from clients.
+func (in *intent) butProxies(namespace string, clients []*model.Workload) string {
+	var asked []string
+	for _, w := range in.pass.Mesh.Workloads {
+		if w.Namespace != namespace {
+			continue
+		}
+		if mode := in.pass.Reach.Sim.Capture(w).Mode; mode != capture.Router && mode != capture.Waypoint {
+			continue
+		}
+		tells := func(key string) bool {
+			return !slices.ContainsFunc(clients, func(c *model.Workload) bool { return c.Labels[key] == w.Labels[key] })
+		}
+		ask := ""
+		if labels := in.podLabels(w); w.Labels[model.GatewayNameLabel] != "" && tells(model.GatewayNameLabel) {
+			ask = fmt.Sprintf("\n    - key: %s\n      operator: DoesNotExist", model.GatewayNameLabel)
+		} else if keys := slices.DeleteFunc(slices.Sorted(maps.Keys(labels)), func(key string) bool { return !tells(key) }); len(keys) > 0 {
+			ask = fmt.Sprintf("\n    - key: %s\n      operator: NotIn\n      values: [%q]", keys[0], labels[keys[0]])
+		}
+		if ask != "" && !slices.Contains(asked, ask) {
+			asked = append(asked, ask)
+		}
+	}
+	if len(asked) == 0 {
+		return " {}"
+	}
+	slices.Sort(asked)
+	return "\n    # All but gateways and waypoints.\n    matchExpressions:" + strings.Join(asked, "")
 }
 
 // stop is a gateway or waypoint that requests of some clients are sent through,

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/width"
 )
 
 // maxText is how many characters of one piece of text are printed at most: a
@@ -106,12 +104,20 @@ func runeColumns(r rune) int {
 	if unicode.Is(unicode.Mn, r) || unicode.Is(unicode.Me, r) {
 		return 0
 	}
-	switch width.LookupRune(r).Kind() {
-	case width.EastAsianWide, width.EastAsianFullwidth:
-		return 2
-	default:
-		return 1
+	for i := 0; i < len(wide); i += 2 {
+		if r >= wide[i] && r <= wide[i+1] {
+			return 2
+		}
 	}
+	return 1
+}
+
+// wide are the blocks of characters that take two columns: Hangul, the scripts and
+// signs of East Asia, full-width forms, pictures. Only the place of a caret depends
+// on them; the exact table of Unicode (golang.org/x/text/width) is 15 kB.
+var wide = [...]rune{
+	0x1100, 0x115F, 0x2E80, 0x303E, 0x3041, 0x4DBF, 0x4E00, 0xA4C6, 0xA960, 0xA97C, 0xAC00, 0xD7A3, 0xF900, 0xFAFF,
+	0xFE30, 0xFE6B, 0xFF01, 0xFF60, 0xFFE0, 0xFFE6, 0x1F300, 0x1F64F, 0x1F680, 0x1F6FC, 0x1F90C, 0x1FAFF, 0x20000, 0x3FFFD,
 }
 
 // pad returns printable text followed by the spaces that fill n columns.
