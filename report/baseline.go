@@ -52,11 +52,17 @@ func WriteBaseline(w io.Writer, findings []analyzers.Finding) error {
 	return writeIndented(w, out)
 }
 
+// maxBaseline bounds a baseline, which may come from a stranger's pull request.
+const maxBaseline = 64 << 20
+
 // ReadBaseline reads what WriteBaseline wrote.
 func ReadBaseline(r io.Reader) (*Baseline, error) {
 	var in jsonBaseline
-	d := json.NewDecoder(r)
-	if err := d.Decode(&in); err != nil {
+	bounded := &io.LimitedReader{R: r, N: maxBaseline}
+	d := json.NewDecoder(bounded)
+	if err := d.Decode(&in); bounded.N <= 0 {
+		return nil, errors.New("larger than 64 MiB; write it anew with --write-baseline")
+	} else if err != nil {
 		return nil, fmt.Errorf("not a baseline: %w; write it with --write-baseline", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
