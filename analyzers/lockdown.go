@@ -86,7 +86,7 @@ func (in *intent) butProxies(namespace string, clients []*model.Workload) string
 }
 
 // stop is a gateway or waypoint that requests of some clients are sent through,
-// and the ports on which its pods listen for them.
+// and the ports on which its pods listen for them or are sent them.
 type stop struct {
 	*model.Workload
 	what  string
@@ -97,9 +97,13 @@ type stop struct {
 // clients, then the waypoints that the others in ambient mode are sent to.
 func (in *intent) stopsOf(clients []*model.Workload) []stop {
 	var out []stop
-	add := func(w *model.Workload, what string, ports []int) {
-		if len(ports) > 0 && !slices.ContainsFunc(out, func(s stop) bool { return s.Workload == w }) {
-			out = append(out, stop{w, what, ports})
+	add := func(w *model.Workload, what string, port int) {
+		i := slices.IndexFunc(out, func(s stop) bool { return s.Workload == w })
+		if i < 0 {
+			i, out = len(out), append(out, stop{Workload: w, what: what})
+		}
+		if at, found := slices.BinarySearch(out[i].ports, port); !found {
+			out[i].ports = slices.Insert(out[i].ports, at, port)
 		}
 	}
 	sidecar := slices.IndexFunc(clients, in.captured)
@@ -108,27 +112,23 @@ func (in *intent) stopsOf(clients []*model.Workload) []stop {
 			continue
 		}
 		for _, w := range s.Pods {
-			add(w, "egress gateway "+w.ID(), in.listensOn(w))
+			for _, server := range serversOf(in.push, w) {
+				add(w, "egress gateway "+w.ID(), server.Port)
+			}
+		}
+		// No server may listen there yet: that is a fault of its own.
+		for _, to := range in.podPorts(s) {
+			add(to.Workload, "egress gateway "+to.Workload.ID(), to.Port)
 		}
 	}
 	if slices.ContainsFunc(clients, func(w *model.Workload) bool { return in.pass.Reach.Sim.Capture(w).Mode == capture.Ambient }) {
 		for _, h := range served(waypointHosts(in.pass)) {
 			if w := in.push.WaypointWorkload(h.Binding.Waypoint); w != nil {
-				add(w, "waypoint "+w.ID(), []int{model.HBONEPort})
+				add(w, "waypoint "+w.ID(), model.HBONEPort)
 			}
 		}
 	}
 	return out
-}
-
-// listensOn returns the ports of a gateway's pods on which its servers listen.
-func (in *intent) listensOn(w *model.Workload) []int {
-	var ports []int
-	for _, s := range serversOf(in.push, w) {
-		ports = append(ports, s.Port)
-	}
-	slices.Sort(ports)
-	return slices.Compact(ports)
 }
 
 // podLabels returns labels that tell a workload's pods from others: what a

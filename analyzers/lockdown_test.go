@@ -91,3 +91,32 @@ func TestLockdownLeavesTheWayOutOpen(t *testing.T) {
 		})
 	}
 }
+
+// The policy lets clients to the ports that routes lead to, though no server listens
+// there yet: else it were in the way of the mend.
+func TestLockdownLetsToThePortsOfRoutes(t *testing.T) {
+	for _, mesh := range []string{"no-server", "server-on-another-port"} {
+		dir := filepath.Join(testdata, "EGR803", "bad", mesh)
+		open := analyzertest.Load(t, dir)
+		policies := 0
+		for _, f := range open.Run("EGR701") {
+			for _, e := range f.Edits {
+				policies++
+				copied := t.TempDir()
+				if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(copied, "lockdown.yaml"), []byte(e.Text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				closed := analyzertest.Load(t, copied)
+				for _, line := range closed.Lines(closed.Run("EGR810")) {
+					t.Errorf("%s: %s\n%s", mesh, line, e.Text)
+				}
+			}
+		}
+		if policies == 0 {
+			t.Errorf("%s: no policy is offered", mesh)
+		}
+	}
+}
