@@ -1,6 +1,9 @@
 package report
 
 import (
+	"encoding/json"
+	"path"
+	"strconv"
 	"strings"
 
 	"github.com/egresslint/egresslint/analyzers"
@@ -56,6 +59,9 @@ func changeOf(e *analyzers.Edit) (c change, ok bool) {
 		at := e.Object.At(e.Field)
 		item := strings.HasSuffix(e.Field, "]") && !strings.HasSuffix(e.Field, "']")
 		c.region = region{at.File, at.Line, at.Column, at.Line, at.EndColumn}
+		if strings.EqualFold(path.Ext(at.File), ".json") && !json.Valid([]byte(e.Text)) {
+			c.text = strconv.Quote(e.Text) // a word of YAML
+		}
 		return c, at.EndColumn > at.Column && (item || at != e.Object.AtKey(e.Field))
 	}
 }
