@@ -297,7 +297,7 @@ func (c *collected) join(other *collected) {
 }
 
 func (c *collected) host(h string) {
-	if !slices.Contains(c.hosts, h) {
+	if !contains(c.hosts, h) {
 		c.hosts = append(c.hosts, h)
 	}
 }

@@ -36,14 +36,14 @@ func (in *intent) whyNotInForce(k *refusal, r authzRule, pod *model.Workload) {
 	switch {
 	case len(model.TargetRefs(policy.Spec)) > 0:
 		k.field, k.text, k.todo = "spec.targetRefs", "a policy with targetRefs never applies to this gateway", "use a selector instead"
-	case !slices.Contains(homes, policy.Namespace):
+	case !contains(homes, policy.Namespace):
 		k.field = "metadata.namespace"
 		k.text = fmt.Sprintf("the policy lies in namespace %q, and the gateway takes policies only from %s", policy.Namespace, quoted(homes))
 		k.todo = fmt.Sprintf("move it to namespace %q", pod.Namespace)
 	default:
 		k.field, k.text, k.todo = "spec.selector", "its selector does not select the gateway", "select the labels of the gateway's pods"
 	}
-	if methods := onlyMethods(r); slices.Contains(methods, "GET") && !slices.Contains(methods, "HEAD") {
+	if methods := onlyMethods(r); contains(methods, "GET") && !contains(methods, "HEAD") {
 		k.text += fmt.Sprintf(", and even there methods %s would leave out HEAD, which curl -I sends", quoted(methods))
 		k.todo += ` and add "HEAD" to the methods`
 	}
@@ -62,7 +62,7 @@ func onlyMethods(r authzRule) []string {
 			if strings.Contains(m, "*") {
 				return nil
 			}
-			if !slices.Contains(out, m) {
+			if !contains(out, m) {
 				out = append(out, m)
 			}
 		}
@@ -94,7 +94,7 @@ func (in *intent) whyNoMatch(k *refusal, r authzRule, l *leg, a *attempt) {
 	}
 	for i, w := range r.GetWhen() {
 		switch {
-		case w.GetKey() == "destination.port" && len(w.GetValues()) > 0 && !slices.Contains(w.GetValues(), listens):
+		case w.GetKey() == "destination.port" && len(w.GetValues()) > 0 && !contains(w.GetValues(), listens):
 			k.field = r.field("when[%d].values", i)
 			k.text = fmt.Sprintf("it asks for destination.port %s, and the gateway's pod listens on %s", quoted(w.GetValues()), listens)
 			k.todo = fmt.Sprintf("use port %q", listens)
@@ -118,7 +118,7 @@ func otherPorts(r authzRule, h, listens string) (index int, ports []string) {
 		if len(o.GetHosts()) > 0 && !slices.ContainsFunc(o.GetHosts(), func(v string) bool { return namedHost{Value: v}.covers(h) }) {
 			continue
 		}
-		if len(o.GetPorts()) == 0 || slices.Contains(o.GetPorts(), listens) {
+		if len(o.GetPorts()) == 0 || contains(o.GetPorts(), listens) {
 			return 0, nil
 		}
 		if ports == nil {

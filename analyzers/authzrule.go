@@ -288,7 +288,7 @@ func (r authzRule) onPort(c *crossing) bool {
 			return true
 		}
 	}
-	return len(ports) == 0 || slices.ContainsFunc(c.Servers, func(s *model.GatewayServer) bool { return slices.Contains(ports, strconv.Itoa(s.Port)) })
+	return len(ports) == 0 || slices.ContainsFunc(c.Servers, func(s *model.GatewayServer) bool { return contains(ports, strconv.Itoa(s.Port)) })
 }
 
 // means reports whether a workload is among those that the rule's conditions on

@@ -174,7 +174,7 @@ func (in *controls) meantFor(namespace string) bool {
 	for _, policy := range mesh.AuthorizationPolicies {
 		for _, rule := range policy.Spec.GetRules() {
 			for _, from := range rule.GetFrom() {
-				if slices.Contains(from.GetSource().GetNamespaces(), namespace) {
+				if contains(from.GetSource().GetNamespaces(), namespace) {
 					return true
 				}
 			}

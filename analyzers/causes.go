@@ -1,7 +1,6 @@
 package analyzers
 
 import (
-	"slices"
 	"strings"
 )
 
@@ -25,7 +24,7 @@ func explains(cause, f *Finding) bool {
 	if part, ok := strings.CutPrefix(cause.Field, f.Field); !ok || part != "" && part[0] != '[' && part[0] != '.' {
 		return false
 	}
-	return slices.Contains(explainedBy[f.Rule.ID], cause.Rule.ID) || slices.Contains(policyFaults[f.Rule.ID], cause.Rule.ID) ||
+	return contains(explainedBy[f.Rule.ID], cause.Rule.ID) || contains(policyFaults[f.Rule.ID], cause.Rule.ID) ||
 		sameMatter[f.Rule.ID] == cause.Rule.ID && cause.Severity.Rank() >= f.Severity.Rank() ||
 		sameMatter[cause.Rule.ID] == f.Rule.ID && cause.Severity.Rank() > f.Severity.Rank()
 }

@@ -346,7 +346,7 @@ func (l *leak) what(anything string) string {
 		if c.To.Stands != "" {
 			name = c.To.Stands
 		}
-		if name = fmt.Sprintf("%s:%d", name, c.To.Port); !slices.Contains(hosts, name) {
+		if name = fmt.Sprintf("%s:%d", name, c.To.Port); !contains(hosts, name) {
 			hosts = append(hosts, name)
 		}
 		if gateway == "" {

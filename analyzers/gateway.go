@@ -158,7 +158,7 @@ type meshRoute struct {
 // meshRoutes returns the destinations of a VirtualService that some rule for
 // sidecars leads to.
 func meshRoutes(vs *model.MergedVirtualService) []meshRoute {
-	if !slices.Contains(vs.Gateways, model.MeshGateway) {
+	if !contains(vs.Gateways, model.MeshGateway) {
 		return nil
 	}
 	var out []meshRoute
@@ -203,7 +203,7 @@ func meshRoutes(vs *model.MergedVirtualService) []meshRoute {
 
 // meansMesh reports whether a condition on gateways holds at sidecars.
 func meansMesh(gateways []string) bool {
-	return len(gateways) == 0 || slices.Contains(gateways, model.MeshGateway)
+	return len(gateways) == 0 || contains(gateways, model.MeshGateway)
 }
 
 // steeredOf returns the destinations that routes of the mesh send to the gateway.

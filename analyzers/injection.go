@@ -113,9 +113,9 @@ func asked(w *model.Workload, why, write string) (mislabel, bool) {
 // wants and declines read what somebody means with a value of a label, right or
 // wrong. A value that is neither asks for nothing.
 func wants(value string) bool {
-	return slices.Contains([]string{"true", "yes", "y", "on", "1", "enabled", "enable", "inject"}, strings.ToLower(value))
+	return contains([]string{"true", "yes", "y", "on", "1", "enabled", "enable", "inject"}, strings.ToLower(value))
 }
 
 func declines(value string) bool {
-	return slices.Contains([]string{"false", "no", "n", "off", "0", "disabled", "disable", "none", "never"}, strings.ToLower(value))
+	return contains([]string{"false", "no", "n", "off", "0", "disabled", "disable", "none", "never"}, strings.ToLower(value))
 }

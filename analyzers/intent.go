@@ -116,7 +116,7 @@ func readIntent(p *Pass) *intent {
 		in.named.byName[g.ID()], in.named.namespaces[g.Namespace] = g, true
 	}
 	for _, vs := range in.push.VirtualServices() {
-		if slices.Contains(vs.Gateways, model.MeshGateway) {
+		if contains(vs.Gateways, model.MeshGateway) {
 			in.addHTTP(vs)
 			in.addTLS(vs)
 			in.addTCP(vs)

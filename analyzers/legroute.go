@@ -56,7 +56,7 @@ func (in *intent) routeFault(l *leg, a *attempt, s *model.GatewayServer) *fault 
 func (in *intent) boundTo(s *model.GatewayServer, h host.Name) []*model.MergedVirtualService {
 	var out []*model.MergedVirtualService
 	for _, vs := range in.push.VirtualServices() {
-		if overlap(vs.Hosts, []host.Name{h}) && slices.Contains(vs.Gateways, s.Name()) {
+		if overlap(vs.Hosts, []host.Name{h}) && contains(vs.Gateways, s.Name()) {
 			out = append(out, vs)
 		}
 	}
@@ -93,7 +93,7 @@ type condition struct {
 
 // meant reports whether the condition is meant for a Gateway.
 func (c condition) meant(gateway string) bool {
-	return len(c.gateways) == 0 || slices.Contains(c.gateways, gateway)
+	return len(c.gateways) == 0 || contains(c.gateways, gateway)
 }
 
 // conditionFault says why a VirtualService that is bound to a server has no rule

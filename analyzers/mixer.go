@@ -80,7 +80,7 @@ func findOpenDespite(p *Pass) *openDespite {
 						continue
 					}
 					reached = true
-					if what := string(s.Host) + path; !slices.Contains(out.what, what) {
+					if what := string(s.Host) + path; !contains(out.what, what) {
 						out.what = append(out.what, what)
 					}
 					if out.flow == nil {

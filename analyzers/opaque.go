@@ -102,7 +102,7 @@ func (g *egressGateway) opaqueDenials(p *Pass, among []reach.Destination, meant 
 				out.first = c
 			}
 			here = true
-			if !slices.Contains(out.hosts, c.Flow.Host) {
+			if !contains(out.hosts, c.Flow.Host) {
 				out.hosts = append(out.hosts, c.Flow.Host)
 			}
 		}
@@ -133,7 +133,7 @@ func (d *opaqueDenials) finding(r authzRule) (Finding, *model.GatewayServer) {
 func (r authzRule) httpFields() []string {
 	var out []string
 	add := func(name string, lists ...[]string) {
-		if !slices.Contains(out, name) && slices.ContainsFunc(lists, func(l []string) bool { return len(l) > 0 }) {
+		if !contains(out, name) && slices.ContainsFunc(lists, func(l []string) bool { return len(l) > 0 }) {
 			out = append(out, name)
 		}
 	}

@@ -27,7 +27,7 @@ type Config struct {
 
 // Runs reports whether the configuration runs a rule.
 func (c *Config) Runs(a *Analyzer) bool {
-	return (len(c.Enable) == 0 || slices.Contains(c.Enable, a.ID)) && !slices.Contains(c.Disable, a.ID)
+	return (len(c.Enable) == 0 || contains(c.Enable, a.ID)) && !contains(c.Disable, a.ID)
 }
 
 // All returns every rule, sorted by ID.

@@ -173,7 +173,7 @@ func systemNamespace(p *Pass, namespace string) bool {
 	switch {
 	case strings.HasPrefix(namespace, "kube-"), strings.HasPrefix(namespace, "openshift-"):
 		return true
-	case slices.Contains([]string{"local-path-storage", "istio-system", "istio-operator", "istio-cni", p.Mesh.Config.GetRootNamespace()}, namespace):
+	case contains([]string{"local-path-storage", "istio-system", "istio-operator", "istio-cni", p.Mesh.Config.GetRootNamespace()}, namespace):
 		return true
 	}
 	for _, app := range []string{"istiod", "ztunnel", "istio-cni-node"} {

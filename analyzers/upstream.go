@@ -122,7 +122,7 @@ func (x *externals) of(r *model.DestinationRule) []*model.Service {
 func (s tlsSetting) hosts() []string {
 	var out []string
 	for _, svc := range s.services {
-		if h := string(svc.Hostname); !slices.Contains(out, h) {
+		if h := string(svc.Hostname); !contains(out, h) {
 			out = append(out, h)
 		}
 	}

@@ -73,7 +73,7 @@ func (in *intent) wantedBy(push *model.PushContext) *wanted {
 	}
 	x := &wanted{named: map[string][]int{}, somebody: map[string][]int{}}
 	for _, vs := range push.VirtualServices() {
-		if !slices.Contains(vs.Gateways, model.MeshGateway) {
+		if !contains(vs.Gateways, model.MeshGateway) {
 			continue
 		}
 		x.routes.Add(vs, model.LowerHosts(vs.Hosts))

@@ -36,10 +36,10 @@ func externalWaypoints(p *Pass) []*externalWaypoint {
 				continue
 			}
 			w.services = append(w.services, s)
-			if h := strings.ToLower(string(s.Hostname)); !slices.Contains(w.hosts, h) {
+			if h := strings.ToLower(string(s.Hostname)); !contains(w.hosts, h) {
 				w.hosts = append(w.hosts, h)
 			}
-			if !slices.Contains(w.namespaces, s.Namespace) {
+			if !contains(w.namespaces, s.Namespace) {
 				w.namespaces = append(w.namespaces, s.Namespace)
 			}
 			a := push.AuthorizationPoliciesForWaypoint(g, s)

@@ -139,6 +139,12 @@ func (p *PushContext) waypointReference(b *WaypointBinding, own map[string]strin
 			b.Object, b.Field = ns.Object, field
 		}
 	}
+	for _, key := range []string{useWaypointLabel, useWaypointNamespaceLabel} {
+		if text := PlaceholderIn(from[key]); text != "" {
+			b.Unknown = fmt.Sprintf("%s is labelled %s=%s, and its waypoint is what is filled in there", b.Object, key, text)
+			return nil
+		}
+	}
 	ref.name = from[useWaypointLabel]
 	if v, ok := from[useWaypointNamespaceLabel]; ok {
 		ref.namespace = v
@@ -219,6 +225,12 @@ func (p *PushContext) bindCanary(b *WaypointBinding, s *Service, primary *waypoi
 	text, ok := annotations[canaryWeightAnnotation]
 	if !ok && !primary.own && ns != nil && ns.Object != nil {
 		text = ns.Object.Annotations[canaryWeightAnnotation]
+	}
+	for _, value := range []string{ref.name, ref.namespace, text} {
+		if open := PlaceholderIn(value); open != "" && text != "" {
+			b.Unknown = fmt.Sprintf("%s is to have a second waypoint (%s), of which the placeholder %s decides", s.Object, useWaypointCanaryLabel, open)
+			return
+		}
 	}
 	weight, err := strconv.Atoi(text)
 	if err != nil || weight < 1 || weight > 100 || ref.name == primary.name && ref.namespace == primary.namespace {
@@ -379,15 +391,34 @@ func (p *PushContext) WaypointRunBy(w *Workload) *KubeGateway {
 	return nil
 }
 
+const ingressWaypointLabel = "istio.io/ingress-use-waypoint"
+
+func (p *PushContext) ingressLabel(s *Service) string {
+	value, ok := s.Object.Labels[ingressWaypointLabel]
+	if ns := p.Mesh.Namespaces[s.Namespace]; !ok && ns != nil {
+		value = ns.Labels[ingressWaypointLabel]
+	}
+	return value
+}
+
+// IngressWaypointDoubt says why it is not known whether gateways send to a service
+// through its waypoint, "" where it is.
+func (p *PushContext) IngressWaypointDoubt(s *Service) string {
+	value := p.ingressLabel(s)
+	if value == "" || value == "false" {
+		return ""
+	}
+	b := p.WaypointOf(s)
+	if text := PlaceholderIn(value); text != "" && b.Waypoint != nil {
+		return fmt.Sprintf("whether gateways send to %s through its waypoint is what is filled in for %s (%s)", s.Object, text, ingressWaypointLabel)
+	}
+	return b.Unknown
+}
+
 // IngressUsesWaypoint reports whether gateways send to a service through its
 // waypoint (label istio.io/ingress-use-waypoint on it or its namespace).
 func (p *PushContext) IngressUsesWaypoint(s *Service) bool {
-	const key = "istio.io/ingress-use-waypoint"
-	value, ok := s.Object.Labels[key]
-	if ns := p.Mesh.Namespaces[s.Namespace]; !ok && ns != nil {
-		value = ns.Labels[key]
-	}
-	on, err := strconv.ParseBool(value)
+	on, err := strconv.ParseBool(p.ingressLabel(s))
 	if err != nil || !on || p.WaypointOf(s).Waypoint == nil {
 		return false
 	}

@@ -188,7 +188,7 @@ func (p *PushContext) routesBearing(namespace string, b *Bearing) []*MergedVirtu
 		switch {
 		case vs.exportTo.Public():
 			public = append(public, vs)
-		case vs.exportTo.has(visibility.None) || !slices.Contains(vs.exportTo, namespace):
+		case vs.exportTo.has(visibility.None) || !contains(vs.exportTo, namespace):
 		case vs.Namespace == namespace:
 			private = append(private, vs)
 		default:

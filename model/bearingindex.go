@@ -62,7 +62,7 @@ func (p *PushContext) bearings() *bearingIndex {
 		x.publicOf[s.Namespace] = append(x.publicOf[s.Namespace], s)
 	}
 	for i, vs := range p.virtualServices.all {
-		if x.age[vs] = i; slices.Contains(vs.Gateways, MeshGateway) {
+		if x.age[vs] = i; contains(vs.Gateways, MeshGateway) {
 			x.addRoute(vs)
 		}
 	}
@@ -151,7 +151,7 @@ type serverNames struct {
 func (x *bearingIndex) contest(p *PushContext) {
 	asked := map[string][]serverNames{}
 	for _, vs := range p.virtualServices.all {
-		if !slices.Contains(vs.Gateways, MeshGateway) {
+		if !contains(vs.Gateways, MeshGateway) {
 			continue
 		}
 		for _, r := range vs.TLS {
@@ -188,5 +188,5 @@ func (x *bearingIndex) contest(p *PushContext) {
 // apart reports whether no proxy sees both of two routes.
 func apart(a, b *MergedVirtualService) bool {
 	return a != b && !a.exportTo.Public() && !b.exportTo.Public() &&
-		!slices.ContainsFunc(a.exportTo, func(ns string) bool { return slices.Contains(b.exportTo, ns) })
+		!slices.ContainsFunc(a.exportTo, func(ns string) bool { return contains(b.exportTo, ns) })
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -257,7 +256,7 @@ func (d *decoding) refuse(r *rejection) any {
 			}
 		}
 	}
-	if p.Kind == manifest.Rejected && slices.Contains(strings.Split(path.Dir(d.object.At("").File), "/"), "patches") {
+	if p.Kind == manifest.Rejected && contains(strings.Split(path.Dir(d.object.At("").File), "/"), "patches") {
 		// A patch is no whole object, and where it applies is not in the input.
 		p.Kind = manifest.Unrendered
 		p.Message = fmt.Sprintf("%s lies among patches and is no whole object: %s", title(d.object), strings.TrimPrefix(p.Message, title(d.object)+" is "))
@@ -304,7 +303,7 @@ func (d *decoding) unknownTopLevel(tree map[string]any) {
 
 // isTopLevel tells the fields that an object of one of Istio's kinds has.
 func isTopLevel(key string) bool {
-	return slices.Contains([]string{"apiVersion", "kind", "metadata", "spec", "status"}, key)
+	return contains([]string{"apiVersion", "kind", "metadata", "spec", "status"}, key)
 }
 
 func (d *decoding) unknownField(f manifest.Field) {

@@ -20,7 +20,7 @@ var clusterPolicyVersions = map[string][]string{
 
 func isClusterPolicy(o *manifest.Object) bool {
 	version, found := strings.CutPrefix(o.APIVersion, "policy.networking.k8s.io/")
-	return found && slices.Contains(clusterPolicyVersions[o.Kind], version)
+	return found && contains(clusterPolicyVersions[o.Kind], version)
 }
 
 // The manifests of policy.networking.k8s.io as they are written; rule is

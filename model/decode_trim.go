@@ -44,7 +44,7 @@ var dropped = map[reflect.Type][]string{
 	reflect.TypeFor[networkingv1.NetworkPolicy](): {"ObjectMeta"},
 }
 
-func isDropped(of reflect.Type, field string) bool { return slices.Contains(dropped[of], field) }
+func isDropped(of reflect.Type, field string) bool { return contains(dropped[of], field) }
 
 // The shapes of the types that large meshes have many of.
 var (

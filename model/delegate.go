@@ -153,7 +153,7 @@ func matchConflict(root, leaf *networking.HTTPMatchRequest) bool {
 	}
 	if len(root.Gateways) > 0 && len(leaf.Gateways) > 0 {
 		return len(root.Gateways) < len(leaf.Gateways) ||
-			slices.ContainsFunc(leaf.Gateways, func(g string) bool { return !slices.Contains(root.Gateways, g) })
+			slices.ContainsFunc(leaf.Gateways, func(g string) bool { return !contains(root.Gateways, g) })
 	}
 	return false
 }

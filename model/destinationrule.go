@@ -101,7 +101,7 @@ func (p *PushContext) initDestinationRules() {
 		if rule.Spec.GetWorkloadSelector() != nil {
 			exported = ExportTo{string(visibility.Private)}
 		}
-		own := slices.Contains(exported, rule.Namespace)
+		own := contains(exported, rule.Namespace)
 		if len(exported) == 0 || exported.Public() || exported.has(visibility.Private) || own {
 			setFor(x.local, rule.Namespace).merge(rule, exported, enhanced)
 		}
@@ -164,7 +164,7 @@ func (s *ruleSet) merge(rule *DestinationRule, exported ExportTo, enhanced bool)
 }
 
 func supersetOf(a, b ExportTo) bool {
-	return !slices.ContainsFunc(b, func(v string) bool { return !slices.Contains(a, v) })
+	return !slices.ContainsFunc(b, func(v string) bool { return !contains(a, v) })
 }
 
 func (m *MergedDestinationRule) add(rule *DestinationRule) {
@@ -195,7 +195,7 @@ func (p *PushContext) destinationRulesFor(namespace string, s *Service) []*Merge
 	for _, owner := range []string{s.Namespace, p.RootNamespace()} {
 		var seen []*MergedDestinationRule
 		for _, m := range x.exported[owner].lookup(s.Hostname) {
-			if len(m.exportTo) == 0 || m.exportTo.Public() || slices.Contains(m.exportTo, namespace) {
+			if len(m.exportTo) == 0 || m.exportTo.Public() || contains(m.exportTo, namespace) {
 				seen = append(seen, m)
 			}
 		}

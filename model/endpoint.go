@@ -171,7 +171,7 @@ func (p *PushContext) kubeEndpointsByName(s *Service) []namedEndpoints {
 	for _, o := range p.siblings(s) {
 		// What is exported to nobody has no endpoints for istiod (istio
 		// kube/controller/endpointslice.go).
-		if !o.Kubernetes() || slices.Contains(o.ExportTo, string(visibility.None)) {
+		if !o.Kubernetes() || contains(o.ExportTo, string(visibility.None)) {
 			continue
 		}
 		for _, q := range o.Ports {
@@ -208,7 +208,7 @@ func (p *PushContext) siblings(s *Service) []*Service {
 func (p *PushContext) ServiceIdentities(s *Service) []string {
 	var out []string
 	add := func(identity string) {
-		if !slices.Contains(out, identity) {
+		if !contains(out, identity) {
 			out = append(out, identity)
 		}
 	}

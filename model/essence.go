@@ -43,7 +43,7 @@ func essence(o *manifest.Object, object map[string]any) any {
 		return nil
 	case o.Kind == "AuthorizationPolicy" && forIngress(lookupMap(spec, "selector.matchLabels")):
 		return nil
-	case slices.Contains([]string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Rollout"}, o.Kind):
+	case contains([]string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "Rollout"}, o.Kind):
 		if template := lookupMap(spec, "template"); template != nil {
 			return podEssence(template)
 		}
@@ -136,7 +136,7 @@ func tlsOf(object map[string]any) any {
 // gateways.
 func entersOnly(spec map[string]any) bool {
 	gateways := texts(spec["gateways"])
-	return len(gateways) > 0 && !slices.Contains(gateways, MeshGateway)
+	return len(gateways) > 0 && !contains(gateways, MeshGateway)
 }
 
 // destinations returns the hosts of all destinations of a VirtualService,

@@ -259,7 +259,7 @@ func newGatewayServer(g *Gateway, spec *networking.Server, index int) *GatewaySe
 			if _, name, found := strings.Cut(h, "/"); found {
 				h = name
 			}
-			if !slices.Contains(s.SNIHosts, h) {
+			if !contains(s.SNIHosts, h) {
 				s.SNIHosts = append(s.SNIHosts, h)
 			}
 		}

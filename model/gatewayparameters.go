@@ -2,7 +2,6 @@ package model
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -81,7 +80,7 @@ var harmlessFields = []string{
 }
 
 func harmlessOverlay(path string, v any) bool {
-	if slices.Contains(harmlessFields, path) {
+	if contains(harmlessFields, path) {
 		return true
 	}
 	if strings.HasSuffix(path, "metadata.annotations") {

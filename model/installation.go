@@ -3,7 +3,6 @@ package model
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/egresslint/egresslint/model/manifest"
@@ -96,7 +95,7 @@ func installationOf(o *manifest.Object, doc *installationDoc, flags []string) *i
 		if in == nil || in.valuesPrefix == "spec.values" && foreignCharts[releasedChart(o)] {
 			return nil
 		}
-		if slices.Contains(istiodCharts, releasedChart(o)) {
+		if contains(istiodCharts, releasedChart(o)) {
 			in.home = cmp.Or(lookupString(doc.fields, "spec.targetNamespace"), givenNamespace(o, doc.fields))
 		}
 		if list, _ := lookup(doc.fields, "spec.valuesFrom"); list != nil {
@@ -245,7 +244,7 @@ func unreadMaistra(o *manifest.Object, fields map[string]any) (field, why string
 	}
 	profiles, _ := lookup(fields, "spec.profiles")
 	for _, name := range stringList(profiles) {
-		if !slices.Contains(maistraProfiles, name) {
+		if !contains(maistraProfiles, name) {
 			return "spec.profiles", fmt.Sprintf("%s takes the profile %s, which is not in the input", title(o), name)
 		}
 	}

@@ -45,7 +45,7 @@ func applicationInstallation(o *manifest.Object, fields map[string]any) *install
 				in.origins = slices.Insert(in.origins, 0, origin{object: o, prefix: p.prefix, fields: m, fixed: true})
 			}
 		}
-		if slices.Contains(istiodCharts, chart) {
+		if contains(istiodCharts, chart) {
 			in.home = lookupString(fields, "spec.destination.namespace")
 		}
 		if list, _ := lookup(s.fields, "helm.valueFiles"); list != nil {

@@ -17,7 +17,7 @@ func (c *configuring) compare(result, declared *installation) {
 		for _, path := range leaves(o.fields, "") {
 			want, _ := lookup(declared.mesh, path)
 			got, _ := lookup(result.mesh, path)
-			if !reflect.DeepEqual(want, got) && !slices.Contains(differ, path) {
+			if !reflect.DeepEqual(want, got) && !contains(differ, path) {
 				differ = append(differ, path)
 			}
 		}
@@ -84,7 +84,7 @@ func differences(a, b []origin) []string {
 			for _, path := range leaves(y.fields, "") {
 				want, set := lookup(x.fields, path)
 				got, _ := lookup(y.fields, path)
-				if set && !reflect.DeepEqual(want, got) && !slices.Contains(out, path) {
+				if set && !reflect.DeepEqual(want, got) && !contains(out, path) {
 					out = append(out, path)
 				}
 			}

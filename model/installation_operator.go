@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"istio.io/istio/operator/pkg/values"
@@ -172,7 +171,7 @@ func stringList(v any) []string {
 	list, _ := v.([]any)
 	var out []string
 	for _, e := range list {
-		if s, ok := e.(string); ok && !slices.Contains(out, s) {
+		if s, ok := e.(string); ok && !contains(out, s) {
 			out = append(out, s)
 		}
 	}

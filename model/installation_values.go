@@ -33,7 +33,7 @@ func valuesInstallation(o *manifest.Object, fields map[string]any, prefix string
 			if nested := lookupMap(fields, "istio.values"); nested != nil {
 				holder, at = nested, "istio.values"
 			}
-		case o.Kind == "HelmRelease" && slices.Contains(istiodCharts, releasedChart(o)):
+		case o.Kind == "HelmRelease" && contains(istiodCharts, releasedChart(o)):
 			holder = fields
 		default:
 			return nil

@@ -251,7 +251,8 @@ type Workload struct {
 	Labels      map[string]string
 	Annotations map[string]string
 	// Open are labels that the pod has or may have when it runs, and whose value
-	// the manifests do not tell. None of them is in Labels.
+	// the manifests do not tell. None of them is in Labels but those whose value is a
+	// placeholder, as it stands.
 	Open map[string]OpenLabel
 	// ServiceAccount is the name of the pod's service account, "default" if unset.
 	ServiceAccount string

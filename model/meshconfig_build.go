@@ -384,7 +384,7 @@ func (c *configuring) chooseDeclared(k *candidates, revision string, flags []str
 // note keeps a note once; an empty one is dropped.
 func (m *Mesh) note(format string, args ...any) {
 	text := printable(fmt.Sprintf(format, args...))
-	if text != "" && !slices.Contains(m.Notes, text) {
+	if text != "" && !contains(m.Notes, text) {
 		m.Notes = append(m.Notes, text)
 	}
 }

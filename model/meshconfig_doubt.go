@@ -13,7 +13,7 @@ import (
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
-// Doubt is a field of a mesh configuration or of policies whose value nobody knows: a
+// Doubt is a field of a mesh configuration, of policies or of pods whose value nobody knows: a
 // placeholder stands there, or what the input says of it reaches no istiod.
 type Doubt struct {
 	// Place is where the placeholder stands, Setting its name in the mesh
@@ -34,14 +34,14 @@ type Doubt struct {
 	other  func(*Mesh) *Mesh
 }
 
-// Doubts are the fields of all mesh configurations and AuthorizationPolicies that
-// decide about requests and that a placeholder leaves open.
+// Doubts are the fields of all mesh configurations and AuthorizationPolicies and the
+// service accounts that decide about requests and that a placeholder leaves open.
 func (m *Mesh) Doubts() []Doubt {
 	var out []Doubt
 	for _, c := range m.Configs() {
 		out = append(out, c.doubts...)
 	}
-	return append(out, m.policyDoubts()...)
+	return append(append(out, m.policyDoubts()...), m.accountDoubts()...)
 }
 
 // Otherwise returns the mesh with the other value of a doubt. It shares all else

@@ -119,7 +119,7 @@ func (c *configuring) read(all []*manifest.Object, what, revision string, h home
 		}
 		ns, read := h.certain[len(h.certain)-1], 0
 		for _, o := range all {
-			if slices.Contains(h.certain, o.Namespace) {
+			if contains(h.certain, o.Namespace) {
 				read++
 				continue
 			}
@@ -137,7 +137,7 @@ func (c *configuring) read(all []*manifest.Object, what, revision string, h home
 	}
 	last, read := -1, 0
 	for i, o := range all {
-		if w := c.onlyApplications(o.Namespace); w != nil && !slices.Contains(h.likely, o.Namespace) {
+		if w := c.onlyApplications(o.Namespace); w != nil && !contains(h.likely, o.Namespace) {
 			c.unread(o, revision, "", fmt.Sprintf("%s is not read: istiod reads the ConfigMap of its own namespace, and namespace %s holds applications (%s) and nothing of Istio",
 				located(o), printable(o.Namespace), printable(w.ID())))
 			continue
@@ -238,7 +238,7 @@ func (c *configuring) settleUnread() {
 
 // assume keeps an assumption once; "" is none.
 func (c *MeshConfig) assume(text string) {
-	if text = printable(text); text != "" && !slices.Contains(c.Assumptions, text) {
+	if text = printable(text); text != "" && !contains(c.Assumptions, text) {
 		c.Assumptions = append(c.Assumptions, text)
 	}
 }

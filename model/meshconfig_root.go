@@ -107,27 +107,9 @@ func (m *Mesh) trustDomains() []string {
 		}
 	}
 	for _, p := range m.AuthorizationPolicies {
-		for _, rule := range p.Spec.GetRules() {
-			for _, from := range rule.GetFrom() {
-				add(from.GetSource().GetPrincipals()...)
-				add(from.GetSource().GetNotPrincipals()...)
-			}
-			for _, when := range rule.GetWhen() {
-				if when.GetKey() == "source.principal" {
-					add(when.GetValues()...)
-					add(when.GetNotValues()...)
-				}
-			}
-		}
+		eachIdentity(p.Spec, add, func(...string) {})
 	}
-	for _, r := range m.DestinationRules {
-		add(r.Spec.GetTrafficPolicy().GetTls().GetSubjectAltNames()...)
-	}
-	for _, g := range m.Gateways {
-		for _, s := range g.Spec.GetServers() {
-			add(s.GetTls().GetSubjectAltNames()...)
-		}
-	}
+	m.eachAltName(add)
 	slices.Sort(out)
 	return slices.Compact(out)
 }

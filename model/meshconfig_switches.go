@@ -174,7 +174,7 @@ func (m *Mesh) WithoutSwitch(of *MeshConfig, name string) *Mesh {
 	delete(c.Environment, name)
 	c.reading = &sync.Map{}
 	out := m.withConfig(of, &c)
-	if slices.Contains(deploying, name) && len(m.KubeGateways) > 0 {
+	if contains(deploying, name) && len(m.KubeGateways) > 0 {
 		out.redeploy()
 	}
 	return out

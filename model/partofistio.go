@@ -1,14 +1,12 @@
 package model
 
-import "slices"
-
 // PartOfIstio reports whether a workload is, by the labels of its pods, a part of
 // Istio's control plane, its node agents, or one of the tools that come with it
 // (Prometheus, Grafana, Kiali, Jaeger, Zipkin and the like). Gateways and waypoints
 // are known otherwise: see [Workload.ProxyRole].
 func (w *Workload) PartOfIstio() bool {
 	for _, key := range []string{"app", "app.kubernetes.io/name", "k8s-app", "name"} {
-		if slices.Contains(istioParts, w.Labels[key]) {
+		if contains(istioParts, w.Labels[key]) {
 			return true
 		}
 	}

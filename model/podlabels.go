@@ -3,6 +3,7 @@ package model
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -19,6 +20,9 @@ type OpenLabel struct {
 	// Proxies: only istiod adds it, to what it knows of a pod, so that no
 	// selector of Kubernetes sees it.
 	Proxies bool
+	// Text is the placeholder that stands for the value in the manifest, which is among
+	// [Workload.Labels] as it stands; "" for others.
+	Text string
 	// Why completes "… is not in the manifests: ".
 	Why string
 }
@@ -27,7 +31,7 @@ type OpenLabel struct {
 func (l *OpenLabel) May(value string) bool {
 	switch {
 	case len(l.Values) > 0:
-		return slices.Contains(l.Values, value)
+		return contains(l.Values, value)
 	case l.Fits != nil:
 		return l.Fits(value)
 	default:
@@ -87,8 +91,12 @@ func (c *completion) of(w *Workload) (labels map[string]string, added map[string
 		}
 	}
 	maps.Copy(labels, c.known)
-	for k := range labels {
+	for k, v := range labels {
 		delete(c.open, k)
+		if text := PlaceholderIn(v); text != "" {
+			pattern := newNamePattern(v)
+			c.open[k] = OpenLabel{Fits: func(value string) bool { return pattern.matches(strings.ToLower(value)) }, Text: text, Why: "its value is the placeholder " + text}
+		}
 	}
 	added = c.sameAdded()
 	for _, other := range c.opens {
@@ -126,7 +134,7 @@ func (c *completion) sameAdded() map[string]bool {
 
 // equal reports that two labels surely are the same.
 func (l OpenLabel) equal(other OpenLabel) bool {
-	return l.Absent == other.Absent && l.Proxies == other.Proxies && l.Why == other.Why && slices.Equal(l.Values, other.Values) &&
+	return l.Absent == other.Absent && l.Proxies == other.Proxies && l.Text == other.Text && l.Why == other.Why && slices.Equal(l.Values, other.Values) &&
 		l.Fits == nil && other.Fits == nil // functions cannot be compared
 }
 
@@ -162,8 +170,9 @@ func (w *Workload) supposing(values map[string]string) *Workload {
 		if !ok || !open.May(v) {
 			continue
 		}
-		c.Labels = mergeMaps(c.Labels, map[string]string{k: v})
-		c.added = mergeMaps(c.added, map[string]bool{k: true})
+		if c.Labels = mergeMaps(c.Labels, map[string]string{k: v}); open.Text == "" {
+			c.added = mergeMaps(c.added, map[string]bool{k: true})
+		}
 	}
 	return &c
 }

@@ -53,7 +53,7 @@ func (p *PushContext) authorizationPolicies(w *Workload, in ...string) Authoriza
 	var out AuthorizationPolicies
 	var namespaces []string
 	for _, ns := range in {
-		if !slices.Contains(namespaces, ns) {
+		if !contains(namespaces, ns) {
 			namespaces = append(namespaces, ns)
 		}
 	}
@@ -166,7 +166,7 @@ func (p *PushContext) AuthorizationPoliciesForWaypoint(g *KubeGateway, s *Servic
 func (p *PushContext) waypointPolicyNamespaces(g *KubeGateway, s *Service) []string {
 	out := []string{p.RootNamespace()}
 	for _, ns := range []string{g.Namespace, s.Namespace} {
-		if !slices.Contains(out, ns) {
+		if !contains(out, ns) {
 			out = append(out, ns)
 		}
 	}
@@ -378,7 +378,8 @@ func (p *PushContext) EnvoyFiltersFor(w *Workload) []*EnvoyFilter {
 // FindsProvider reports whether istiod finds the service of an external
 // authorizer, "host" or "namespace/host"; without it, istiod denies (istio
 // pilot/pkg/model/telemetry_logging.go LookupCluster). A Service of a namespace
-// of which the input holds nothing counts as found.
+// of which the input holds nothing counts as found, and so does one that holds a
+// placeholder.
 func (p *PushContext) FindsProvider(service string) bool {
 	namespace, name, qualified := strings.Cut(service, "/")
 	if !qualified {
@@ -393,5 +394,7 @@ func (p *PushContext) FindsProvider(service string) bool {
 	}
 	_, rest, _ := strings.Cut(name, ".")
 	in, suffix, _ := strings.Cut(rest, ".")
-	return suffix == "svc."+DomainSuffix && !p.Mesh.HoldsWorkloadsOf(in)
+	return suffix == "svc."+DomainSuffix && !p.Mesh.HoldsWorkloadsOf(in) || slices.ContainsFunc(p.Mesh.Unfilled(), func(u *Unfilled) bool {
+		return (u.Kind == "Service" || u.Kind == "ServiceEntry") && u.About(strings.ToLower(name))
+	})
 }

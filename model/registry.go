@@ -109,7 +109,7 @@ func (p *PushContext) initServices(tie int) {
 				if ns == string(visibility.Private) {
 					ns = s.Namespace
 				}
-				if !slices.Contains(done, ns) {
+				if !contains(done, ns) {
 					done = append(done, ns)
 					p.exported[ns] = append(p.exported[ns], s)
 				}

@@ -154,7 +154,7 @@ func unfilledAdmitted(o *manifest.Object) *Unfilled {
 }
 
 // openService reports whether a Service may hold a placeholder in what it selects or
-// leads to: most of its other fields take numbers only.
+// leads to, or in its ports: most of its other fields take numbers only.
 func openService(s *corev1.Service) bool {
 	may := func(text string) bool { return strings.ContainsAny(text, "$<_") || strings.Contains(text, "...") }
 	for k, v := range s.Spec.Selector {
@@ -162,7 +162,13 @@ func openService(s *corev1.Service) bool {
 			return true
 		}
 	}
-	return may(s.Spec.ExternalName) || may(s.Name) || may(s.Namespace) || slices.ContainsFunc(s.Spec.ExternalIPs, may)
+	for i := range s.Spec.Ports {
+		p := &s.Spec.Ports[i]
+		if may(p.Name) || may(p.TargetPort.StrVal) || p.AppProtocol != nil && may(*p.AppProtocol) || may(string(p.Protocol)) {
+			return true
+		}
+	}
+	return may(string(s.Spec.Type)) || may(s.Spec.ClusterIP) || may(s.Spec.ExternalName) || may(s.Name) || may(s.Namespace) || slices.ContainsFunc(s.Spec.ExternalIPs, may)
 }
 
 // untyped is an object of Kubernetes' as its manifest has it; nil where nothing in it

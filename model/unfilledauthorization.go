@@ -23,9 +23,10 @@ type unfilledAuthorization struct {
 	refused bool
 	// rules are those that hold a placeholder.
 	rules []int
-	// anyPod and anyAction: the placeholder is in what it selects, in its action.
-	anyPod, anyAction bool
-	text, field       string
+	// anyPod, anyTarget, anyAction and anyProvider: the placeholder is in what it selects,
+	// in what it is attached to, in its action, in whom it asks.
+	anyPod, anyTarget, anyAction, anyProvider bool
+	text, field                               string
 }
 
 // unfilledRefusal looks what is certain of an AuthorizationPolicy that was refused;
@@ -37,7 +38,8 @@ func (d *decoding) unfilledRefusal(value any, tree map[string]any) any {
 	u := &unfilledAuthorization{object: d.object, refused: true, spec: &security.AuthorizationPolicy{}, field: "spec"}
 	u.text = shortPlaceholder(tree)
 	labels, _ := lookup(tree, "spec.selector.matchLabels")
-	u.anyPod = placeholder(labels) != "" || placeholder(mustLookup(tree, "spec.targetRefs")) != "" || placeholder(mustLookup(tree, "spec.targetRef")) != ""
+	u.anyPod = placeholder(labels) != ""
+	u.anyTarget = placeholder(mustLookup(tree, "spec.targetRefs")) != "" || placeholder(mustLookup(tree, "spec.targetRef")) != ""
 	if m, ok := labels.(map[string]any); ok && !u.anyPod {
 		u.spec.Selector = &typev1beta1.WorkloadSelector{MatchLabels: stringMap(m)}
 	}
@@ -74,15 +76,16 @@ func unfilledAdmission(p *AuthorizationPolicy) *unfilledAuthorization {
 	for _, part := range []struct {
 		field string
 		value proto.Message
-	}{{"spec.selector", p.Spec.GetSelector()}, {"spec.targetRef", p.Spec.GetTargetRef()}} {
+		open  *bool
+	}{{"spec.selector", p.Spec.GetSelector(), &u.anyPod}, {"spec.targetRef", p.Spec.GetTargetRef(), &u.anyTarget}, {"spec.provider", p.Spec.GetProvider(), &u.anyProvider}} {
 		if text, field := placeholderIn(part.value.ProtoReflect(), part.field); text != "" {
-			u.anyPod = true
+			*part.open = true
 			note(text, field)
 		}
 	}
 	for i, ref := range p.Spec.GetTargetRefs() {
 		if text, field := placeholderIn(ref.ProtoReflect(), item("spec.targetRefs", i)); text != "" {
-			u.anyPod = true
+			u.anyTarget = true
 			note(text, field)
 		}
 	}
@@ -183,12 +186,12 @@ func (m *Mesh) findUnfilled(rejected []*manifest.Object) {
 	}
 }
 
-// filled returns the policy with values that let most requests through, or least; nil
+// filled returns the policy with values that let most requests through, or least; none
 // where it then has no say.
-func (u *unfilledAuthorization) filled(most bool) *AuthorizationPolicy {
+func (u *unfilledAuthorization) filled(m *Mesh, most bool) []*AuthorizationPolicy {
 	spec := proto.Clone(u.spec).(*security.AuthorizationPolicy)
 	if u.anyPod {
-		spec.Selector, spec.TargetRef, spec.TargetRefs = nil, nil, nil
+		spec.Selector = nil
 	}
 	if u.anyAction {
 		spec.Action = security.AuthorizationPolicy_DENY
@@ -200,16 +203,66 @@ func (u *unfilledAuthorization) filled(most bool) *AuthorizationPolicy {
 	switch {
 	case spec.Action == security.AuthorizationPolicy_AUDIT:
 		return nil
+	case spec.Action == security.AuthorizationPolicy_CUSTOM && most && u.anyProvider:
+		return nil // one that lets everything through
 	case allows == most:
 		// It matches everything; what selects other pods lets nobody else in.
-		spec.Rules = append(u.rulesWithout(), &security.Rule{})
+		if u.refused || u.anyPod || u.anyTarget || u.anyAction || len(u.rules) > 0 {
+			spec.Rules = append(u.rulesWithout(), &security.Rule{})
+		}
 	default:
 		spec.Rules = u.rulesWithout()
-		if most && (u.anyPod || len(spec.Rules) == 0) {
+		if most && (u.anyPod || u.anyTarget || len(spec.Rules) == 0) {
 			return nil // it selects other pods, or matches nothing that it would stop
 		}
 	}
-	return &AuthorizationPolicy{Object: u.object, Spec: spec}
+	if !u.anyTarget {
+		return []*AuthorizationPolicy{{Object: u.object, Spec: spec}}
+	}
+	refs := spec.TargetRefs
+	if spec.TargetRef != nil {
+		refs = append(refs, spec.TargetRef)
+	}
+	spec.TargetRef, spec.TargetRefs = nil, nil
+	for _, target := range m.targets(u.object.Namespace) {
+		may := func(open, name string) bool {
+			pattern := newNamePattern(open)
+			return pattern.matches(strings.ToLower(name))
+		}
+		if len(refs) == 0 || slices.ContainsFunc(refs, func(r *typev1beta1.PolicyTargetReference) bool {
+			return may(r.GetGroup(), target.Group) && may(r.GetKind(), target.Kind) && may(r.GetName(), target.Name)
+		}) {
+			spec.TargetRefs = append(spec.TargetRefs, target)
+		}
+	}
+	if len(spec.TargetRefs) == 0 {
+		return nil
+	}
+	return []*AuthorizationPolicy{{Object: u.object, Spec: spec}}
+}
+
+// targets are what the policies of a namespace may be attached to, in the order of the
+// input (istio pilot/pkg/model/policyattachment.go).
+func (m *Mesh) targets(namespace string) []*typev1beta1.PolicyTargetReference {
+	var out []*typev1beta1.PolicyTargetReference
+	add := func(group, kind string, o *manifest.Object) {
+		if o.Namespace == namespace {
+			out = append(out, &typev1beta1.PolicyTargetReference{Group: group, Kind: kind, Name: o.Name})
+		}
+	}
+	for _, g := range m.KubeGateways {
+		add(kubeGatewayGroup, "Gateway", g.Object)
+	}
+	for _, s := range m.KubeServices {
+		add("", "Service", s.Object)
+	}
+	for _, e := range m.ServiceEntries {
+		add("networking.istio.io", "ServiceEntry", e.Object)
+	}
+	if m.Config.GetRootNamespace() == namespace {
+		out = append(out, &typev1beta1.PolicyTargetReference{Group: kubeGatewayGroup, Kind: "GatewayClass", Name: gatewayClassWaypoint})
+	}
+	return out
 }
 
 // rulesWithout are the rules without a placeholder.
@@ -261,13 +314,13 @@ func (m *Mesh) withFilled(most bool) *Mesh {
 		u := of[p.Object]
 		if u == nil {
 			out.AuthorizationPolicies = append(out.AuthorizationPolicies, p)
-		} else if p = u.filled(most); p != nil {
-			out.AuthorizationPolicies = append(out.AuthorizationPolicies, p)
+		} else {
+			out.AuthorizationPolicies = append(out.AuthorizationPolicies, u.filled(m, most)...)
 		}
 	}
 	for _, u := range m.unfilled {
-		if p := u.filled(most); u.refused && p != nil {
-			out.AuthorizationPolicies = append(out.AuthorizationPolicies, p)
+		if u.refused {
+			out.AuthorizationPolicies = append(out.AuthorizationPolicies, u.filled(m, most)...)
 		}
 	}
 	return &out

@@ -246,7 +246,7 @@ func (p *PushContext) UnfilledEnters(u *Unfilled, to *Workload, c *UnfilledConne
 		}
 		return slices.ContainsFunc(p.GatewaysFor(to), func(g *Gateway) bool { return u.routes(g.ID()) })
 	case "/Service":
-		return u.in(to.Namespace) && u.selects("selector", to)
+		return u.in(to.Namespace) && u.selects("selector", to) || c.about(u)
 	case kubeGatewayGroup + "/Gateway":
 		name := to.Labels[GatewayNameLabel]
 		_, bound := u.spec["addresses"]
@@ -380,7 +380,7 @@ func (u *Unfilled) imports(scope *SidecarScope) []string {
 // false where it is a matter of names.
 func (u *Unfilled) importedWhole(scope *SidecarScope) (whole, certain bool) {
 	names := u.imports(scope)
-	whole = slices.Contains(names, "*")
+	whole = contains(names, "*")
 	return whole, whole || len(names) == 0
 }
 
@@ -400,7 +400,7 @@ func (u *Unfilled) imported(scope *SidecarScope, c *UnfilledConnection) bool {
 func (u *Unfilled) registers(c *UnfilledConnection) bool {
 	addresses := &u.reached
 	about := !c.Numeric && slices.ContainsFunc(c.Names, func(name string) bool {
-		if slices.Contains(c.Registered, name) { // by somebody else: no placeholder stands for it
+		if contains(c.Registered, name) { // by somebody else: no placeholder stands for it
 			return u.Gives(name)
 		}
 		return u.About(name)

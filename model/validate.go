@@ -68,7 +68,7 @@ type rejection struct {
 func (k *istioKind) admit(o *manifest.Object, tree map[string]any) (proto.Message, *rejection) {
 	silence()
 	_, version, _ := strings.Cut(o.APIVersion, "/")
-	if served := crdKinds()[o.Kind].Versions; !slices.Contains(served, version) {
+	if served := crdKinds()[o.Kind].Versions; !contains(served, version) {
 		return nil, &rejection{"the API server", []complaint{{"apiVersion", fmt.Sprintf(
 			"Istio has no %s of version %q, only %s", o.Kind, version, strings.Join(served, ", "))}}}
 	}
@@ -101,7 +101,7 @@ func (k *istioKind) admitPlain(o *manifest.Object, object manifest.Value) (_ pro
 	silence()
 	_, version, _ := strings.Cut(o.APIVersion, "/")
 	spec, has := object.Field("spec")
-	if !has || !spec.IsMapping() || !slices.Contains(crdKinds()[o.Kind].Versions, version) {
+	if !has || !spec.IsMapping() || !contains(crdKinds()[o.Kind].Versions, version) {
 		return nil, false
 	}
 	for i := range object.Len() {
@@ -258,6 +258,15 @@ var placeholderPattern = regexp.MustCompile(`\$\{[A-Za-z_][^}]*\}|\$\([A-Za-z_][
 // placeholder returns the first placeholder in the values of a document, in the
 // order of their keys; "" if there is none. Status and comments do not count.
 func placeholder(value any) string { return placeholderBelow(value, "") }
+
+// PlaceholderIn returns the first placeholder in a text, shortened for messages; "" if
+// there is none.
+func PlaceholderIn(text string) string {
+	if !strings.ContainsAny(text, "$<_") || !placeholderPattern.MatchString(text) {
+		return ""
+	}
+	return shortPlaceholder(text)
+}
 
 // openName matches capitals with underscores, which no host and no URI has:
 // what kustomize's replacements, sed or a reader puts there (DEX_NAMESPACE), and

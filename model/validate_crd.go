@@ -184,7 +184,7 @@ func (s *crdSchema) fits(v manifest.Value) bool {
 	scalar, _ := v.Scalar()
 	switch v := scalar.(type) {
 	case string:
-		return (s.kind == "string" || s.kind == "") && (s.enum == nil || slices.Contains(s.enum, v)) &&
+		return (s.kind == "string" || s.kind == "") && (s.enum == nil || contains(s.enum, v)) &&
 			(s.pattern == nil || s.pattern.MatchString(v)) &&
 			(s.minLength == nil && s.maxLength == nil || between(utf8.RuneCountInString(v), s.minLength, s.maxLength))
 	case bool:
@@ -209,7 +209,7 @@ func (s *crdSchema) fitsObject(v manifest.Value) bool {
 	for _, names := range s.exclusive {
 		n := 0
 		for i := range v.Len() {
-			if name, _ := v.Entry(i); slices.Contains(names, name) {
+			if name, _ := v.Entry(i); contains(names, name) {
 				n++
 			}
 		}

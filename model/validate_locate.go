@@ -104,7 +104,7 @@ func silenced(complaint string, before, after []string) bool {
 		}
 		return n
 	}
-	return !slices.Contains(after, complaint) && count(after) < count(before)
+	return !contains(after, complaint) && count(after) < count(before)
 }
 
 func withoutNumbers(s string) string {

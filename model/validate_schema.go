@@ -88,7 +88,7 @@ func (s *crdSchema) complain(out []complaint, v any, field string) []complaint {
 		say("must be of type %s, not %s", s.kind, got)
 		return out
 	}
-	if text, isText := v.(string); s.enum != nil && (!isText || !slices.Contains(s.enum, text)) {
+	if text, isText := v.(string); s.enum != nil && (!isText || !contains(s.enum, text)) {
 		var supported []string
 		for _, value := range s.enum {
 			supported = append(supported, fmt.Sprintf("%q", value))

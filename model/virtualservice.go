@@ -206,7 +206,7 @@ func (p *PushContext) virtualServiceExportTo(vs *VirtualService) ExportTo {
 		if e == string(visibility.Private) {
 			e = vs.Namespace
 		}
-		if !slices.Contains(out, e) {
+		if !contains(out, e) {
 			out = append(out, e)
 		}
 	}
@@ -256,7 +256,7 @@ func (p *PushContext) delegated(root *VirtualService, route *HTTPRoute, d *netwo
 			continue
 		}
 		exported := p.virtualServiceExportTo(vs)
-		if !exported.Public() && !slices.Contains(exported, root.Namespace) {
+		if !exported.Public() && !contains(exported, root.Namespace) {
 			return nil
 		}
 		var out []*HTTPRoute

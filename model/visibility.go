@@ -15,7 +15,7 @@ import (
 // namespace. Its order is that of the manifest.
 type ExportTo []string
 
-func (e ExportTo) has(v visibility.Instance) bool { return slices.Contains(e, string(v)) }
+func (e ExportTo) has(v visibility.Instance) bool { return contains(e, string(v)) }
 
 // Public reports whether everybody sees an object exported so.
 func (e ExportTo) Public() bool { return e.has(visibility.Public) }
@@ -24,13 +24,13 @@ func (e ExportTo) Public() bool { return e.has(visibility.Public) }
 // own that is exported so (istio pilot/pkg/model/push_context.go
 // IsServiceVisible).
 func (e ExportTo) VisibleTo(own, namespace string) bool {
-	return e.Public() || e.has(visibility.Private) && own == namespace || slices.Contains(e, namespace)
+	return e.Public() || e.has(visibility.Private) && own == namespace || contains(e, namespace)
 }
 
 // equal reports whether both name the same set.
 func (e ExportTo) equal(other ExportTo) bool {
-	return !slices.ContainsFunc(e, func(v string) bool { return !slices.Contains(other, v) }) &&
-		!slices.ContainsFunc(other, func(v string) bool { return !slices.Contains(e, v) })
+	return !slices.ContainsFunc(e, func(v string) bool { return !contains(other, v) }) &&
+		!slices.ContainsFunc(other, func(v string) bool { return !contains(e, v) })
 }
 
 // defaultExportTo gives a mesh default; unset means everybody.
@@ -58,7 +58,7 @@ func (p *PushContext) serviceExportTo(s *Service) ExportTo {
 	}
 	switch p.entryVisibility(rules, s.Namespace) {
 	case meshconfig.ServiceEntryVisibility_NAMESPACE:
-		if exported.Public() || exported.has(visibility.Private) || slices.Contains(exported, s.Namespace) {
+		if exported.Public() || exported.has(visibility.Private) || contains(exported, s.Namespace) {
 			return ExportTo{string(visibility.Private)}
 		}
 		return ExportTo{string(visibility.None)}

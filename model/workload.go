@@ -39,7 +39,7 @@ const templatesAnnotation = "inject.istio.io/templates"
 // or which asks the injector for the template "gateway" (istio pkg/kube/inject/inject.go,
 // manifests/charts/gateway).
 func (w *Workload) ProxyRole() Role {
-	if slices.Contains(w.injectionTemplates(), "gateway") {
+	if contains(w.injectionTemplates(), "gateway") {
 		return Router
 	}
 	c := w.ProxyContainer()

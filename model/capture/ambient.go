@@ -16,7 +16,7 @@ import (
 // cni/pkg/plugin/plugin.go).
 func (s *subject) ambient() *Capture {
 	w := s.w
-	if w.Pod != nil && w.Pod.HostNetwork || slices.Contains(s.excludedNamespaces(), w.Namespace) {
+	if w.Pod != nil && w.Pod.HostNetwork || contains(s.excludedNamespaces(), w.Namespace) {
 		return nil
 	}
 	from, why := s.enrolled()
@@ -163,7 +163,7 @@ func (s *subject) plugin() *Capture {
 	switch {
 	case mode == "NONE":
 		return refused("its interception mode is NONE, which the CNI plugin refuses: its pods do not start", from...)
-	case slices.Contains(s.excludedNamespaces(), s.w.Namespace):
+	case contains(s.excludedNamespaces(), s.w.Namespace):
 		return refused(fmt.Sprintf("the CNI plugin leaves namespace %s alone, so that nothing redirects to its sidecar and its pods do not start", s.w.Namespace))
 	}
 	return nil

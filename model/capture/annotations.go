@@ -3,7 +3,6 @@ package capture
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -59,7 +58,7 @@ func (s *subject) annotations() *Capture {
 }
 
 func testInterception(value string) error {
-	if !slices.Contains([]string{"REDIRECT", "TPROXY", "NONE"}, value) {
+	if !contains([]string{"REDIRECT", "TPROXY", "NONE"}, value) {
 		return errors.New("it is none of REDIRECT, TPROXY and NONE")
 	}
 	return nil

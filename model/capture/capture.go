@@ -48,6 +48,8 @@ type Capture struct {
 	// DNSCapture: the client resolves names through its proxy. AutoAddresses: it
 	// finds the addresses that istiod allocates, too.
 	DNSCapture, AutoAddresses bool
+	// Tunnels: it is Undecided, and may be in ambient mode.
+	Tunnels bool
 	// OwnCertificates: its proxy presents a certificate from files instead of the
 	// mesh's (ISTIO_META_TLS_CLIENT_CERT_CHAIN).
 	OwnCertificates bool
@@ -137,7 +139,7 @@ func (s *subject) compile(c *Capture) {
 		add(false, "interception mode NONE: nothing is redirected to the sidecar", from, always)
 	}
 	set := s.settings()
-	if slices.Contains(set.interfaces, podInterface) {
+	if contains(set.interfaces, podInterface) {
 		add(false, "network interface "+podInterface+" is excluded from the sidecar", set.interfacesFrom, always)
 	} else if others := slices.DeleteFunc(slices.Clone(set.interfaces), func(name string) bool { return name == "lo" }); len(others) > 0 {
 		c.Assumption = join(c.Assumption, fmt.Sprintf("the connection does not leave by network interface %s, which is excluded from the sidecar", strings.Join(others, " or ")))

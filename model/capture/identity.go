@@ -132,7 +132,7 @@ func (s *subject) ownerGroups() (escapes, unknown bool) {
 			list = exclude
 		}
 		named := slices.ContainsFunc(list, func(g string) bool { _, err := strconv.Atoi(g); return err != nil })
-		switch listed := group != nil && slices.Contains(list, strconv.FormatInt(*group, 10)); {
+		switch listed := group != nil && contains(list, strconv.FormatInt(*group, 10)); {
 		case group == nil, !listed && named:
 			unknown = true
 		case listed == everyone:

@@ -47,6 +47,9 @@ func (s *subject) injection() *Capture {
 	if w.PodUnknown != "" {
 		return &Capture{Mode: Undecided, Why: w.PodUnknown, Because: []flow.Because{{Object: w.Object}}}
 	}
+	if c := s.unfilled(); c != nil {
+		return c
+	}
 	c := s.gates()
 	switch c.Mode {
 	case None:
@@ -60,6 +63,34 @@ func (s *subject) injection() *Capture {
 		return s.injected(c)
 	}
 	return c
+}
+
+// unfilled recognises pods of which a placeholder decides whether they have a proxy, nil
+// for all others. A placeholder for a revision asks for one, whichever.
+func (s *subject) unfilled() *Capture {
+	undecided := func(of, key, value string, from []flow.Because) *Capture {
+		if text := model.PlaceholderIn(value); text != "" {
+			return &Capture{Mode: Undecided, Tunnels: key == modeKey, Because: from,
+				Why: fmt.Sprintf("%s %s=%s, and whether that means a proxy depends on what is filled in", of, key, text)}
+		}
+		return nil
+	}
+	for _, key := range []string{injectKey, modeKey} {
+		if c := undecided("its pods are labelled", key, s.w.Labels[key], s.podLabel(key)); c != nil {
+			return c
+		}
+	}
+	for _, key := range []string{injectKey, dnsCaptureKey} {
+		if c := undecided("its pods are annotated", key, s.w.Annotations[key], s.podAnnotation(key)); c != nil {
+			return c
+		}
+	}
+	for _, key := range []string{injectionKey, modeKey} {
+		if c := undecided(fmt.Sprintf("namespace %s is labelled", s.ns.Name), key, s.ns.Labels[key], labelBecause(s.ns, key)); c != nil {
+			return c
+		}
+	}
+	return nil
 }
 
 // gates asks both parties of an injection: the webhook, which has to select the

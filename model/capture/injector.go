@@ -19,7 +19,7 @@ func (s *subject) injector() *Capture {
 	case w.Pod != nil && w.Pod.HostNetwork:
 		return &Capture{Mode: None, Why: "its pods use the host's network and are never injected",
 			Because: []flow.Because{because(w, "spec.hostNetwork")}}
-	case slices.Contains(ignoredNamespaces, w.Namespace):
+	case contains(ignoredNamespaces, w.Namespace):
 		return &Capture{Mode: None, Why: "pods of namespace " + w.Namespace + " are never injected"}
 	}
 	policy := "enabled"
@@ -117,17 +117,17 @@ func (s *subject) templates() *Capture {
 		case own && (name == "sidecar" || meddles(fmt.Sprint(text))):
 			return &Capture{Mode: Undecided, Why: fmt.Sprintf("it is injected with template %s, which the installation changes", name),
 				Because: slices.Concat(from, valueBecause(s.config, "sidecarInjectorWebhook.templates."+name))}
-		case own, slices.Contains(shippedTemplates, name):
+		case own, contains(shippedTemplates, name):
 		case s.config.Values != nil:
 			return refused(fmt.Sprintf("it asks for injection template %q, which the installation does not have: the injector refuses its pods", name), from...)
 		default:
 			return &Capture{Mode: Undecided, Why: fmt.Sprintf("it is injected with template %q, which the manifests do not show", name), Because: from}
 		}
 	}
-	if slices.Contains(names, "sidecar") {
+	if contains(names, "sidecar") {
 		return nil
 	}
-	if slices.Contains(names, "gateway") {
+	if contains(names, "gateway") {
 		return &Capture{Mode: Router, Why: "it is injected with template gateway", Because: from}
 	}
 	for _, name := range names {

@@ -72,7 +72,7 @@ func (s *subject) perhapsPlugin() bool {
 	disabled, _ := strconv.ParseBool(ownVariable(w, "DISABLE_ENVOY"))
 	_, status := w.Annotations[statusKey]
 	sidecar := len(container.Args) < 2 || container.Args[0] != "proxy" || container.Args[1] == "sidecar"
-	return status && sidecar && (inject || err != nil) && !disabled && !slices.Contains(s.excludedNamespaces(), w.Namespace)
+	return status && sidecar && (inject || err != nil) && !disabled && !contains(s.excludedNamespaces(), w.Namespace)
 }
 
 // redirectedByPlugin reports whether the CNI plugin redirects to the pod's

@@ -65,7 +65,7 @@ func (s *subject) asked() (string, *Capture) {
 	}
 	_, labelled := w.Labels[injectKey]
 	if on, ok := Value(s.config, "sidecarInjectorWebhook", "enableNamespacesByDefault"); ok && truth(on) &&
-		!labelled && !slices.Contains(ignoredNamespaces, w.Namespace) && s.rendersDefault() {
+		!labelled && !contains(ignoredNamespaces, w.Namespace) && s.rendersDefault() {
 		return defaultRevision, &Capture{Mode: Sidecar, Why: "sidecars are injected in every namespace by default",
 			Because: valueBecause(s.config, "sidecarInjectorWebhook.enableNamespacesByDefault")}
 	}
@@ -77,7 +77,7 @@ func (s *subject) unlabelled() *Capture {
 	if !s.ns.Declared {
 		a := s.mesh.InjectionAssumption
 		c := &Capture{Assumption: Assumption(a)}
-		if a.Injected && s.w.Namespace != s.config.GetRootNamespace() && !slices.Contains(ignoredNamespaces, s.w.Namespace) {
+		if a.Injected && s.w.Namespace != s.config.GetRootNamespace() && !contains(ignoredNamespaces, s.w.Namespace) {
 			c.Mode, c.Why = Sidecar, fmt.Sprintf("namespace %s is assumed to be injected", s.w.Namespace)
 		} else {
 			c.Mode, c.Why = None, fmt.Sprintf("namespace %s is assumed not to be injected", s.w.Namespace)
@@ -153,9 +153,9 @@ func (s *subject) selected(c *Capture) *Capture {
 // onPods reports whether a webhook is asked when pods are created.
 func onPods(hook *model.Webhook) bool {
 	return slices.ContainsFunc(hook.Rules, func(r model.WebhookRule) bool {
-		has := func(list []string, v string) bool { return slices.Contains(list, v) || slices.Contains(list, "*") }
+		has := func(list []string, v string) bool { return contains(list, v) || contains(list, "*") }
 		return has(r.APIGroups, "") && has(r.APIVersions, "v1") && has(r.Resources, "pods") &&
-			(slices.Contains(r.Operations, "CREATE") || slices.Contains(r.Operations, "*"))
+			(contains(r.Operations, "CREATE") || contains(r.Operations, "*"))
 	})
 }
 
@@ -185,7 +185,7 @@ func (s *subject) exists(revision string, c *Capture) *Capture {
 	}
 	known := s.revisions()
 	switch {
-	case len(known) == 0, slices.Contains(known, revision):
+	case len(known) == 0, contains(known, revision):
 		return c
 	case revision == defaultRevision:
 		if named := s.soleByOperator(); named != "" {

@@ -2,7 +2,6 @@ package netpol
 
 import (
 	"errors"
-	"slices"
 	"strings"
 )
 
@@ -164,7 +163,7 @@ func (p *calicoParser) set(key string, negated bool) (calicoExpr, error) {
 			return nil, errSelector
 		}
 	}
-	return onLabel(key, negated, func(v string, has bool) bool { return has && slices.Contains(values, v) }), nil
+	return onLabel(key, negated, func(v string, has bool) bool { return has && contains(values, v) }), nil
 }
 
 // onLabel is an expression about one label.

@@ -56,12 +56,12 @@ func openKeys(selector *metav1.LabelSelector, w *model.Workload) []string {
 func without(selector *metav1.LabelSelector, open []string) *metav1.LabelSelector {
 	out := &metav1.LabelSelector{MatchLabels: map[string]string{}}
 	for k, v := range selector.MatchLabels {
-		if !slices.Contains(open, k) {
+		if !contains(open, k) {
 			out.MatchLabels[k] = v
 		}
 	}
 	for _, e := range selector.MatchExpressions {
-		if !slices.Contains(open, e.Key) {
+		if !contains(open, e.Key) {
 			out.MatchExpressions = append(out.MatchExpressions, e)
 		}
 	}
@@ -116,7 +116,7 @@ func named(requirements *metav1.LabelSelector) []string {
 // input does not declare the namespace, only its name is known.
 func (p *Policies) namespaceMatches(selector *metav1.LabelSelector, namespace string) answer {
 	if ns := p.mesh.Namespaces[namespace]; ns != nil && ns.Declared {
-		return sure(selects(selector, ns.Labels))
+		return openNamespace(selector, ns)
 	}
 	if everything(selector) {
 		return sure(true)
@@ -130,6 +130,31 @@ func (p *Policies) namespaceMatches(selector *metav1.LabelSelector, namespace st
 			out = out.and(unsure(fmt.Sprintf("the labels of namespace %s, which the input does not declare", namespace)))
 		} else {
 			return sure(false)
+		}
+	}
+	return out
+}
+
+// openNamespace evaluates a selector over labels some of which may be placeholders.
+func openNamespace(selector *metav1.LabelSelector, ns *model.Namespace) answer {
+	parts := byKey(selector)
+	var open []string
+	for key := range parts {
+		if model.PlaceholderIn(ns.Labels[key]) != "" {
+			open = append(open, key)
+		}
+	}
+	out := sure(selects(without(selector, open), ns.Labels))
+	for _, key := range unique(open) {
+		// It has the label, be it with a value that the selector names or another.
+		matches := []bool{selects(parts[key], map[string]string{key: "\x00another"})}
+		for _, v := range named(parts[key]) {
+			matches = append(matches, selects(parts[key], map[string]string{key: v}))
+		}
+		if slices.Contains(matches, true) && slices.Contains(matches, false) {
+			out = out.and(unsure(fmt.Sprintf("label %s of namespace %s, which is the placeholder %s", key, ns.Name, model.PlaceholderIn(ns.Labels[key]))))
+		} else {
+			out = out.and(sure(matches[0]))
 		}
 	}
 	return out

@@ -44,7 +44,7 @@ func number(s string) (int, error) {
 // understood, "" if there is none.
 func foreignKey(m map[string]any, known ...string) string {
 	for _, k := range sortedKeys(m) {
-		if !slices.Contains(known, k) && m[k] != nil {
+		if !contains(known, k) && m[k] != nil {
 			return k
 		}
 	}

@@ -1,8 +1,6 @@
 package netpol
 
 import (
-	"slices"
-
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/manifest"
 )
@@ -19,7 +17,7 @@ type unfilledPolicy struct {
 func (q *question) unlessFilled(pieces []piece) []piece {
 	var list []*manifest.Object
 	for _, u := range q.policies.unfilled {
-		if u.object.Namespace != q.pod.Namespace || len(u.policy.Types) > 0 && !slices.Contains(u.policy.Types, string(q.direction)) ||
+		if u.object.Namespace != q.pod.Namespace || len(u.policy.Types) > 0 && !contains(u.policy.Types, string(q.direction)) ||
 			u.policy.PodSelector != nil && podMatches(u.policy.PodSelector, q.pod).truth == no {
 			continue
 		}

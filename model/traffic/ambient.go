@@ -10,6 +10,10 @@ import (
 	"github.com/egresslint/egresslint/model/flow"
 )
 
+// bypassInbound keeps what comes without a tunnel from the ztunnel of a pod (istio
+// cni/pkg/iptables/iptables.go AppendInpodRules).
+const bypassInbound = "ambient.istio.io/bypass-inbound-capture"
+
 // ztunnel decides what the client's ztunnel does with a connection: only its
 // address counts, no REGISTRY_ONLY, no exportTo and no Sidecar (istio/ztunnel
 // src/proxy/outbound.rs build_request). Where istiod or ztunnel may take one of
@@ -107,7 +111,7 @@ func (w *walker) ztunnelToService(hop flow.Hop, s *model.Service, conn connectio
 	case b.Waypoint == nil:
 		hop.Decision += "; " + b.Why + ", so it goes straight there"
 		t := after([]flow.Hop{hop}, w.ztunnelDirect(s, conn))
-		if b.Assumption != "" && !slices.Contains(t.Assumptions, b.Assumption) {
+		if b.Assumption != "" && !contains(t.Assumptions, b.Assumption) {
 			t.Assumptions = append(t.Assumptions, b.Assumption)
 		}
 		return t
@@ -169,6 +173,7 @@ func (w *walker) ztunnelToKubernetes(s *model.Service, conn connection) *flow.Tr
 	if port == nil {
 		return w.network(nil, conn)
 	}
+	w.openService(s)
 	if t := w.sameNode(nil, s); t != nil {
 		return t
 	}
@@ -263,11 +268,14 @@ func (w *walker) ztunnelInbound(to *model.Workload, conn connection) *flow.Trace
 	attached := w.push.AuthorizationPoliciesFor(to)
 	mode, policy, field := w.push.WorkloadMTLS(to.Namespace, to.Labels, peer.port)
 	strict := mode == model.MTLSStrict
-	switch {
-	case !tunnelled && to.Annotations["ambient.istio.io/bypass-inbound-capture"] == "true":
-		// What comes without a tunnel does not reach the ztunnel (istio
-		// cni/pkg/iptables/iptables.go AppendInpodRules).
-		hops[0].At, hops[0].Decision = flow.AtNetwork, fmt.Sprintf("%s takes what comes without a tunnel itself (ambient.istio.io/bypass-inbound-capture)", to.ID())
+	bypass := to.Annotations[bypassInbound]
+	switch text := model.PlaceholderIn(bypass); {
+	case !tunnelled && text != "":
+		hops[0].Decision = fmt.Sprintf("%s is annotated %s=%s, and whether its ztunnel sees the connection depends on what is filled in", to.ID(), bypassInbound, text)
+		hops[0].Because = []flow.Because{{Object: to.Object, Field: to.Field("metadata.annotations['" + bypassInbound + "']")}}
+		return after(hops, unknown(flow.ViaNone, flow.Template, hops[0].Decision))
+	case !tunnelled && bypass == "true":
+		hops[0].At, hops[0].Decision = flow.AtNetwork, fmt.Sprintf("%s takes what comes without a tunnel itself (%s)", to.ID(), bypassInbound)
 		return after(hops, inMesh())
 	case len(attached.Allow)+len(attached.Deny) == 0 && !strict:
 		return after(hops, inMesh())

@@ -252,7 +252,7 @@ func undetermined(s, other *Simulation, w *walker, between *contest, a, b *flow.
 	for _, group := range citedTies(s.Push().TiedServices(), a, b) {
 		for _, service := range group {
 			several = several || service.Entry != group[0].Entry
-			if name := service.Entry.ID(); !slices.Contains(names, name) {
+			if name := service.Entry.ID(); !contains(names, name) {
 				names = append(names, name)
 				hop.Because = append(hop.Because, flow.Because{Object: service.Object, Field: service.HostField})
 			}

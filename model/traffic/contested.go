@@ -57,7 +57,7 @@ func (p *proxy) claims(groups []hostGroup) map[string][]*model.Service {
 			shared := p.sharedHost(g, s)
 			for _, d := range shared.domains {
 				key := strings.ToLower(d)
-				if one := first[key]; one == s || slices.Contains(shared.alternatives, d) && known[d] {
+				if one := first[key]; one == s || contains(shared.alternatives, d) && known[d] {
 					continue
 				} else if one == nil {
 					first[key] = s

@@ -36,7 +36,7 @@ func leavesItsNetwork(w *model.Workload) (escapes, known bool) {
 			return true, true
 		}
 		if sc.Capabilities != nil && slices.ContainsFunc(sc.Capabilities.Add, func(c corev1.Capability) bool {
-			return slices.Contains([]string{"ALL", "DAC_READ_SEARCH", "SYS_ADMIN", "SYS_MODULE", "SYS_RAWIO"}, strings.TrimPrefix(strings.ToUpper(string(c)), "CAP_"))
+			return contains([]string{"ALL", "DAC_READ_SEARCH", "SYS_ADMIN", "SYS_MODULE", "SYS_RAWIO"}, strings.TrimPrefix(strings.ToUpper(string(c)), "CAP_"))
 		}) {
 			return true, true
 		}

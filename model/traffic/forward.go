@@ -250,6 +250,7 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 				// address is for clients, not for this proxy.
 				to.dst = netip.AddrPortFrom(p.push.PublicAddress(e.Address), uint16(e.Port)) //nolint:gosec // a port
 				to.standIn = true
+				w.openAddress(e.Address)
 			}
 		}
 		key := place{to.dst, to.unix, p.marked(c, e)}
@@ -343,6 +344,7 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 	if t := w.sameNode(p, svc); t != nil {
 		return t
 	}
+	w.openService(svc)
 	// Several ports may have one number, for different protocols.
 	var port *model.Port
 	for i, kp := range svc.Kube.Spec.Spec.Ports {
@@ -397,6 +399,7 @@ func (w *walker) network(p *proxy, conn connection) *flow.Trace {
 
 // outside ends a flow at an address that is nobody's in the mesh.
 func (w *walker) outside(p *proxy, conn connection) *flow.Trace {
+	w.openAddress(conn.name)
 	if t := w.externalIP(p, conn.dst.Addr()); t != nil {
 		return t
 	}

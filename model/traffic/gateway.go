@@ -147,7 +147,7 @@ func boundHosts(s *model.GatewayServer, vs *model.MergedVirtualService) []host.N
 // serverMatch evaluates what counts for TCP and TLS matches at gateways: port
 // and gateway, nothing else (istio gateway.go l4SingleMatch).
 func serverMatch(port uint32, gateways []string, s *model.GatewayServer) bool {
-	return (port == 0 || port == s.GetPort().GetNumber()) && (len(gateways) == 0 || slices.Contains(gateways, s.Name()))
+	return (port == 0 || port == s.GetPort().GetNumber()) && (len(gateways) == 0 || contains(gateways, s.Name()))
 }
 
 // tcpChain is the chain of a TCP server, or of a TLS server that opens TLS: the

@@ -32,7 +32,7 @@ func (w *walker) gatewayInbound(to *model.Workload, conn connection) *flow.Trace
 	if conn.request != nil {
 		place += conn.request.fingerprint()
 	}
-	if slices.Contains(w.seen, place) {
+	if contains(w.seen, place) {
 		return stop("the gateway has forwarded this before: it goes round in a loop", nil, blocked(flow.Loop, 0))
 	}
 	if len(w.seen) >= maxProxies {
@@ -144,11 +144,11 @@ func (p *proxy) open(ch *chain, conn connection, who *subject) (connection, *flo
 			fmt.Sprintf("%s asks for a certificate of the mesh: whether the one that the sender presents is one, is in files that the manifests do not hold", ch.server.Title()))
 	case outer.origin != meshTLS:
 		return fail(fmt.Sprintf("%s, but the connection brings TLS without a mesh certificate", ch.what))
-	case len(outer.expects) > 0 && !slices.Contains(outer.expects, p.push.Identity(p.workload)):
+	case len(outer.expects) > 0 && !contains(outer.expects, p.push.Identity(p.workload)):
 		return fail(fmt.Sprintf("the client expects the identity %v, and the gateway is %s", outer.expects, p.push.Identity(p.workload)))
 	}
 	// Istio pilot/pkg/security/model/authentication.go ApplyToCommonTLSContext.
-	if names := ch.server.GetTls().GetSubjectAltNames(); len(names) > 0 && !slices.Contains(names, outer.identity) {
+	if names := ch.server.GetTls().GetSubjectAltNames(); len(names) > 0 && !contains(names, outer.identity) {
 		return fail(fmt.Sprintf("%s lets in %v only, and the client is %s", ch.server.Title(), names, outer.identity))
 	}
 	who.identity, who.identityOfClient = outer.identity, outer.ofClient
@@ -251,7 +251,7 @@ func (w *walker) inboundAs(kind portKind, to *model.Workload, conn connection, t
 		return after([]flow.Hop{hop}, unknown(flow.ViaNone, flow.CustomCert, hop.Decision))
 	case ch.opens && outer.origin != meshTLS:
 		return stop("takes only mesh TLS, but the connection brings TLS without a mesh certificate", flow.TLSMismatch)
-	case ch.opens && len(outer.expects) > 0 && !slices.Contains(outer.expects, w.push.Identity(to)):
+	case ch.opens && len(outer.expects) > 0 && !contains(outer.expects, w.push.Identity(to)):
 		return stop(fmt.Sprintf("is %s, but the client expects one of %s", w.push.Identity(to), strings.Join(outer.expects, ", ")), flow.TLSMismatch)
 	case ch.opens:
 		who.identity, who.identityOfClient = outer.identity, outer.ofClient

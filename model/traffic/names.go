@@ -102,7 +102,7 @@ func (p *proxy) names(about func(string) bool) (names []string, any bool) {
 					switch {
 					case d != "*":
 						add(d)
-					case len(vh.routes) != 1 || !slices.Contains(catchAllRoutes, vh.routes[0].name):
+					case len(vh.routes) != 1 || !contains(catchAllRoutes, vh.routes[0].name):
 						any = true
 					}
 				}
@@ -125,9 +125,9 @@ func Known(t *flow.Trace) bool {
 		switch {
 		case h.At != flow.AtSidecar && h.At != flow.AtNetwork:
 			return true
-		case !slices.Contains([]string{"", passthroughCluster, blackHoleCluster}, h.Cluster):
+		case !contains([]string{"", passthroughCluster, blackHoleCluster}, h.Cluster):
 			return true
-		case !slices.Contains([]string{"", "block_all", "allow_any"}, h.VirtualHost):
+		case !contains([]string{"", "block_all", "allow_any"}, h.VirtualHost):
 			return true
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/egresslint/egresslint/model"
+	"github.com/egresslint/egresslint/model/capture"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/netpol"
 )
@@ -32,6 +33,9 @@ func (w *walker) protocol() corev1.Protocol {
 // cross takes a connection from one pod to another, if the network policies of
 // both let it.
 func (w *walker) cross(p *proxy, to *model.Workload, conn connection) *flow.Trace {
+	if c := w.sim.capture(to); p != nil && c.Mode == capture.Undecided && c.Tunnels {
+		return w.arrive(to, conn) // network policies may see a tunnel
+	}
 	from := w.sender(p)
 	port := int(conn.dst.Port())
 	address := w.push.PodAddress(to)

@@ -48,7 +48,7 @@ func (s *Simulation) findSuppositions() []supposition {
 	named := map[string][]string{}
 	for _, selector := range selectors(s.mesh) {
 		for k, v := range selector {
-			if !slices.Contains(named[k], v) && slices.ContainsFunc(open[k], func(l model.OpenLabel) bool { return l.May(v) }) {
+			if !contains(named[k], v) && slices.ContainsFunc(open[k], func(l model.OpenLabel) bool { return l.May(v) }) {
 				named[k] = append(named[k], v)
 			}
 		}
@@ -205,18 +205,20 @@ func unsettled(other supposition, a, b *flow.Trace) *flow.Trace {
 		t.Hops = append(slices.Clone(a.Hops), hop)
 		return t
 	}
-	text, why := "", ""
+	text, why, settles := "", "", "; a selector for labels of the template would settle it"
 	for _, k := range slices.Sorted(maps.Keys(other.values)) {
 		text += fmt.Sprintf(" %s=%s", k, other.values[k])
 		for _, w := range other.simulation().mesh.Workloads {
-			if l, ok := w.Open[k]; ok && why == "" {
-				why = l.Why
+			if l, ok := w.Open[k]; ok && why == "" && l.May(other.values[k]) {
+				if why = l.Why; l.Text != "" {
+					t.Reason, settles = flow.Template, "; manifests in which it is filled in would settle it"
+				}
 			}
 		}
 	}
 	hop.Decision = fmt.Sprintf("a selector asks for label%s, which the manifests do not tell (%s): pods without it have the flow %s (%s), pods with it %s (%s)",
 		text, why, a.Outcome, a.Reason, b.Outcome, b.Reason)
-	t.Detail = hop.Decision + "; a selector for labels of the template would settle it"
+	t.Detail = hop.Decision + settles
 	t.Hops = append(slices.Clone(a.Hops), hop)
 	return t
 }

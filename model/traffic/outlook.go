@@ -1,7 +1,6 @@
 package traffic
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/egresslint/egresslint/model"
@@ -77,7 +76,7 @@ func (s *Simulation) Outlook(w *model.Workload, places []Place) *Outlook {
 		address := push.PublicAddress(place.Host)
 		names := []string{strings.ToLower(place.Host)}
 		for _, name := range place.Names {
-			if name = strings.ToLower(stripPort(name)); !slices.Contains(names, name) {
+			if name = strings.ToLower(stripPort(name)); !contains(names, name) {
 				names = append(names, name)
 			}
 		}

@@ -1,6 +1,7 @@
 package traffic_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,6 +70,69 @@ spec: {selector: {app: pay}, ports: [{name: http, port: 8080}]}
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			trace := traffic.New(loaded(t, mesh+test.policies)).Trace(flow.Flow{From: "shop/cart", Host: "pay.shop.svc.cluster.local", Port: 8080, Scheme: flow.HTTP})
+			if got := string(trace.Outcome) + " " + string(trace.Reason); got != test.want {
+				t.Errorf("%s (%s), want %s", got, trace.Detail, test.want)
+			}
+		})
+	}
+}
+
+// What pods, Services and Namespaces with a placeholder leave open is unknown, and what
+// does not depend on it is not.
+func TestPlaceholdersInPodsServicesAndNamespaces(t *testing.T) {
+	const mesh = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: INJECTION, tier: TIER}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: shop, labels: {app: CART, sidecar.istio.io/inject: INJECT}}
+spec: {serviceAccountName: ACCOUNT, containers: [{name: cart, image: i}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: pay, namespace: shop, labels: {app: pay}}
+spec: {containers: [{name: pay, image: i, ports: [{name: web, containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pay, namespace: shop}
+spec: {selector: {app: pay}, ports: [{name: NAME, port: 80, targetPort: TARGET}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: pay, namespace: shop}
+spec: {selector: {matchLabels: {app: pay}}, rules: [RULE]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: pay, namespace: shop}
+spec: {podSelector: {matchLabels: {app: pay}}, policyTypes: [Ingress], ingress: [{from: [PEER]}]}
+`
+	plain := []string{"INJECTION", "enabled", "TIER", "front", "CART", "cart", "INJECT", `"true"`, "ACCOUNT", "cart", "NAME", "http", "TARGET", "web",
+		"RULE", `{from: [{source: {principals: ["*/sa/cart"]}}]}`, "PEER", "{namespaceSelector: {matchLabels: {tier: front}}}"}
+	for _, test := range []struct {
+		name, want string
+		with       []string
+	}{
+		{"none", "allowed in_mesh", nil},
+		{"injection of the namespace", "unknown capture", []string{"INJECTION", `'${X}'`}},
+		{"injection of the pod", "unknown capture", []string{"INJECT", `'${X}'`}},
+		{"label of the namespace", "unknown network_policy", []string{"TIER", `'${X}'`}},
+		{"label of the namespace that nothing asks for", "allowed in_mesh", []string{"TIER", `'${X}'`, "PEER", "{podSelector: {}}"}},
+		{"label of the pod that nothing asks for", "allowed in_mesh", []string{"CART", `'${X}'`}},
+		{"label of the pod", "unknown network_policy", []string{"CART", `'${X}'`, "PEER", "{podSelector: {matchLabels: {app: cart}}}"}},
+		{"label of the pod that cannot be meant", "blocked network_policy", []string{"CART", `'${X}-v1'`, "PEER", "{podSelector: {matchExpressions: [{key: app, operator: DoesNotExist}]}}"}},
+		{"account", "unknown template", []string{"ACCOUNT", `'${X}'`}},
+		{"account that cannot be meant", "blocked rbac_denied", []string{"ACCOUNT", `'${X}-admin'`}},
+		{"account of which nobody asks", "allowed in_mesh", []string{"ACCOUNT", `'${X}'`, "RULE", "{to: [{operation: {methods: [GET]}}]}"}},
+		{"name of the port", "unknown template", []string{"NAME", `'${X}'`}},
+		{"target port", "unknown template", []string{"TARGET", `'${X}'`}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			text := strings.NewReplacer(slices.Concat(test.with, plain)...).Replace(mesh)
+			trace := traffic.New(loaded(t, text)).Trace(flow.Flow{From: "shop/cart", Host: "pay.shop.svc.cluster.local", Port: 80, Scheme: flow.HTTP})
 			if got := string(trace.Outcome) + " " + string(trace.Reason); got != test.want {
 				t.Errorf("%s (%s), want %s", got, trace.Detail, test.want)
 			}

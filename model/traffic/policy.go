@@ -209,7 +209,7 @@ func (p *proxy) compileRules(policy *model.AuthorizationPolicy, tcp bool) []poli
 func (p *proxy) compileCustom(policies []*model.AuthorizationPolicy, tcp bool) []customRule {
 	var providers []string
 	for _, policy := range policies {
-		if name := policy.Spec.GetProvider().GetName(); !slices.Contains(providers, name) {
+		if name := policy.Spec.GetProvider().GetName(); !contains(providers, name) {
 			providers = append(providers, name)
 		}
 	}

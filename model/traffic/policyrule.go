@@ -305,7 +305,7 @@ func (c *ruleCompiler) serviceAccountMatch(value string) (attributeMatch, bool) 
 func (c *ruleCompiler) trustDomainMatch(value string) (attributeMatch, bool) {
 	domains := c.push.TrustDomains()
 	values := []string{value}
-	if slices.Contains(domains, value) {
+	if contains(domains, value) {
 		values = domains
 	}
 	return func(s *subject) bool {
@@ -359,7 +359,7 @@ func (c *ruleCompiler) expandTrustDomains(principal string) []string {
 		if strings.HasPrefix(parts[0], "*") && strings.HasSuffix(d, parts[0][1:]) {
 			v = principal
 		}
-		if !slices.Contains(out, v) {
+		if !contains(out, v) {
 			out = append(out, v)
 		}
 	}

@@ -2,7 +2,6 @@ package traffic
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -54,7 +53,7 @@ func (s *routeScope) routes(vs *model.MergedVirtualService) []*route {
 // sourceMatchHTTP).
 func (s *routeScope) sourceMatches(m *networking.HTTPMatchRequest) bool {
 	if len(m.GetGateways()) > 0 {
-		return slices.Contains(m.GetGateways(), s.gateway)
+		return contains(m.GetGateways(), s.gateway)
 	}
 	return labelsMatch(m.GetSourceLabels(), s.labels) && (m.GetSourceNamespace() == "" || m.GetSourceNamespace() == s.namespace)
 }

@@ -324,7 +324,7 @@ func parsePrefixes(in []string) []netip.Prefix {
 // staticMatch evaluates what is known when configuration is generated. Unlike
 // in HTTP matches, gateways, labels and namespace must all hold.
 func (p *proxy) staticMatch(gateways []string, labels map[string]string, namespace string, want uint32, port int) bool {
-	return (len(gateways) == 0 || slices.Contains(gateways, model.MeshGateway)) &&
+	return (len(gateways) == 0 || contains(gateways, model.MeshGateway)) &&
 		labelsMatch(labels, p.labels) && (namespace == "" || namespace == p.namespace) && (want == 0 || int(want) == port)
 }
 

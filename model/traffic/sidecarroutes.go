@@ -52,7 +52,7 @@ func (p *proxy) sidecarTable(name string) *routeTable {
 	if sniffed {
 		hosts = slices.DeleteFunc(hosts, func(vh *virtualHost) bool {
 			bare, _, err := net.SplitHostPort(name)
-			return err != nil || !slices.Contains(vh.domains, name) && !slices.Contains(vh.domains, bare)
+			return err != nil || !contains(vh.domains, name) && !contains(vh.domains, bare)
 		})
 		if len(hosts) == 1 {
 			only := *hosts[0] // others may share it
@@ -261,7 +261,7 @@ func (p *proxy) buildHosts(groups []hostGroup, port int) []*virtualHost {
 		for i, d := range domains {
 			lower := strings.ToLower(d)
 			// An alternative spelling must not hide the real owner of a name.
-			if taken[lower] || slices.Contains(alternatives, d) && known[d] {
+			if taken[lower] || contains(alternatives, d) && known[d] {
 				differs(domains[:i])
 				continue
 			}
@@ -316,7 +316,7 @@ func groupText(g hostGroup, s *model.Service, hostname string) (string, []flow.B
 // hostBecause is the field because of which a VirtualService covers a host.
 func hostBecause(vs *model.MergedVirtualService, hostname string) flow.Because {
 	switch {
-	case vs.OfGatewayAPI != "" && slices.Contains(vs.Gateways, model.MeshGateway):
+	case vs.OfGatewayAPI != "" && contains(vs.Gateways, model.MeshGateway):
 		return flow.Because{Object: vs.Cause, Field: "spec.parentRefs"}
 	case vs.OfGatewayAPI != "":
 		return flow.Because{Object: vs.Cause, Field: "spec.hostnames"}

@@ -74,7 +74,7 @@ func (p *proxy) filteredOut(c *cluster) bool {
 	}
 	h := string(c.service.Hostname)
 	return !slices.ContainsFunc(p.push.VirtualServices(), func(vs *model.MergedVirtualService) bool {
-		return slices.ContainsFunc(vs.Gateways, func(g string) bool { return slices.Contains(bound, g) }) && vs.LeadsTo(h)
+		return slices.ContainsFunc(vs.Gateways, func(g string) bool { return contains(bound, g) }) && vs.LeadsTo(h)
 	})
 }
 

@@ -73,25 +73,38 @@ func (s *Simulation) openTo(w *model.Workload) (key string, plain bool) {
 
 // openNames are the names by which a connection may be known to routes.
 func (w *walker) openNames(conn *connection) []string {
+	out := []string{w.flow.Host}
+	for _, l := range conn.layers {
+		out = append(out, l.sni)
+		// Gateways that pass everything on read the service from the server name (istio
+		// pilot/pkg/model/service.go BuildDNSSrvSubsetKey).
+		if rest, ok := strings.CutPrefix(l.sni, "outbound_."); ok {
+			out = append(out, rest[strings.LastIndex(rest, "_.")+len("_."):])
+		}
+	}
+	if conn.request != nil {
+		out = append(out, conn.request.authority)
+	}
+	return w.known(out...)
+}
+
+// known are the names, in lower case, by which hosts of some names may be known: what a
+// client's resolver may make of them, and the hosts for which these are aliases.
+func (w *walker) known(names ...string) []string {
 	var out []string
 	add := func(name string) {
 		name = strings.ToLower(strings.TrimSuffix(strings.Trim(stripPort(name), "[]"), "."))
-		if name != "" && !slices.Contains(out, name) {
+		if name != "" && !contains(out, name) {
 			out = append(out, name)
 		}
 	}
-	add(w.flow.Host)
-	for _, l := range conn.layers {
-		add(l.sni)
-	}
-	if conn.request != nil {
-		add(conn.request.authority)
+	for _, name := range names {
+		add(name)
 	}
 	for _, name := range slices.Clone(out) {
 		if _, err := netip.ParseAddr(name); err == nil {
 			continue
 		}
-		// What a client's resolver may make of it.
 		add(name + "." + model.DomainSuffix)
 		add(name + ".svc." + model.DomainSuffix)
 		if !strings.Contains(name, ".") {
@@ -113,9 +126,28 @@ func (w *walker) openDial() {
 	if len(w.sim.mesh.Unfilled()) == 0 || w.flow.DstIP != "" || w.flow.ConnectTo != "" {
 		return
 	}
-	names := w.openNames(&connection{})
-	for _, u := range w.sim.mesh.Unfilled() {
+	w.openAddress(w.flow.Host)
+}
+
+// openAddress notes what may change where a name leads for those who look it up.
+func (w *walker) openAddress(name string) {
+	list := w.sim.mesh.Unfilled()
+	if len(list) == 0 || name == "" {
+		return
+	}
+	names := w.known(name)
+	for _, u := range list {
 		if (u.Kind == "Service" || u.Kind == "Gateway" && u.Group() != "networking.istio.io") && slices.ContainsFunc(names, u.About) {
+			w.depend(u, false)
+		}
+	}
+}
+
+// openService notes what may change where the cluster's network leads what is sent to
+// the address of a Service.
+func (w *walker) openService(svc *model.Service) {
+	for _, u := range w.sim.mesh.Unfilled() {
+		if u.Kind == "Service" && u.About(strings.ToLower(string(svc.Hostname))) {
 			w.depend(u, false)
 		}
 	}

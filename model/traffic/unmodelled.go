@@ -85,6 +85,28 @@ func hostAlias(client *model.Workload, name string) (netip.Addr, *flow.Hop) {
 	return netip.Addr{}, nil
 }
 
+// openAlias says that a placeholder in the hosts file of the client's pod may decide
+// where a name leads, "" where it may not.
+func (w *walker) openAlias() (why string, because flow.Because) {
+	if w.client.Pod == nil || w.flow.DstIP != "" || w.flow.ConnectTo != "" || isAddress(w.flow.Host) {
+		return "", flow.Because{}
+	}
+	name := strings.TrimSuffix(w.flow.Host, ".")
+	for i, alias := range w.client.Pod.HostAliases {
+		for _, h := range alias.Hostnames {
+			text := model.PlaceholderIn(h)
+			if text == "" && strings.EqualFold(h, name) {
+				text = model.PlaceholderIn(alias.IP)
+			}
+			if text != "" {
+				return fmt.Sprintf("the pod's hosts file holds the placeholder %s, and what is filled in there may decide where %s leads", text, name),
+					flow.Because{Object: w.client.Object, Field: w.client.Field(fmt.Sprintf("spec.hostAliases[%d]", i))}
+			}
+		}
+	}
+	return "", flow.Because{}
+}
+
 // Aliases is the same for workloads whose hosts files are.
 func Aliases(w *model.Workload) string {
 	if w.Pod == nil || len(w.Pod.HostAliases) == 0 {

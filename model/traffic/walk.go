@@ -103,6 +103,9 @@ func (w *walker) start() *flow.Trace {
 		return unsimulated(u, flow.AtNetwork, client.ID(), flow.ViaNone)
 	}
 	w.openDial()
+	if why, because := w.openAlias(); why != "" {
+		return after([]flow.Hop{{At: flow.AtNetwork, Proxy: client.ID(), Decision: why, Because: []flow.Because{because}}}, unknown(flow.ViaNone, flow.Template, why))
+	}
 	if why := w.unseenService(); why != "" {
 		return after([]flow.Hop{{At: flow.AtNetwork, Proxy: client.ID(), Decision: why}}, unknown(flow.ViaNone, flow.MissingObject, why))
 	}

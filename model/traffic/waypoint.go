@@ -204,7 +204,7 @@ func (p *proxy) waypointTCPRoutes(s *model.Service, port *model.Port) (*model.Me
 // meshMatch evaluates the part of a match that does not depend on the
 // connection; waypoints know no source labels and namespace.
 func meshMatch(gateways []string, sourceLabels map[string]string, sourceNamespace string, port, want int) bool {
-	return (len(gateways) == 0 || slices.Contains(gateways, model.MeshGateway)) && len(sourceLabels) == 0 && sourceNamespace == "" &&
+	return (len(gateways) == 0 || contains(gateways, model.MeshGateway)) && len(sourceLabels) == 0 && sourceNamespace == "" &&
 		(port == 0 || port == want)
 }
 

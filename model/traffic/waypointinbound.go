@@ -2,7 +2,6 @@ package traffic
 
 import (
 	"fmt"
-	"slices"
 
 	networking "istio.io/api/networking/v1alpha3"
 
@@ -60,7 +59,7 @@ func (w *walker) waypointInbound(to *model.Workload, conn connection) *flow.Trac
 	if conn.request != nil {
 		place += conn.request.fingerprint()
 	}
-	if slices.Contains(w.seen, place) || len(w.seen) >= maxProxies {
+	if contains(w.seen, place) || len(w.seen) >= maxProxies {
 		return stop("the waypoint has forwarded this before: it goes round in a loop", nil, blocked(flow.Loop, 503))
 	}
 	w.seen = append(w.seen, place)
