@@ -22,7 +22,7 @@ var _ = register(&Analyzer{
 		Bad:  documents(openMesh, shopNamespace, ordersDeployment),
 		Good: documents(closedMesh, shopNamespace, ordersDeployment),
 		Fix:  "Write `outboundTrafficPolicy.mode: REGISTRY_ONLY`, register what workloads need, and close the way around the sidecar with NetworkPolicies.",
-		Silent: "Inputs without mesh configuration; Sidecars with a policy of their own (EGR202); namespaces of Kubernetes and Istio; workloads that a NetworkPolicy keeps from the internet, or perhaps. " +
+		Silent: "Inputs without mesh configuration; Sidecars with a policy of their own (EGR202); namespaces of Kubernetes and Istio; workloads that a NetworkPolicy keeps from the internet (a note where routes lead to an egress gateway), or perhaps. " +
 			"Where EGR201 shows a host that is reached past its gateway for the same reason, it says so instead.",
 		Sources: []string{
 			"istio pkg/config/mesh/mesh.go (DefaultMeshConfig)",
@@ -41,6 +41,8 @@ func runUnrestricted(p *Pass) {
 	open := map[place][]*model.Workload{}
 	shown := map[place]*proof{}
 	limiting := map[place]*model.Sidecar{}
+	var shutOrder []place
+	shut, left := map[place]*proof{}, map[place][]*model.Workload{} // which only network policies stop
 	for _, class := range p.Reach.Classes() {
 		w := class[0]
 		if !in.captured(w) || systemNamespace(p, w.Namespace) {
@@ -61,7 +63,15 @@ func runUnrestricted(p *Pass) {
 			continue
 		}
 		f := flow.Flow{From: reach.From(w), Host: in.anyHost(443).Host, Port: 443, Scheme: flow.TLS}
-		if t := p.Reach.Sim.Verdict(f); t.Outcome != flow.Allowed || t.Via != flow.ViaPassthrough {
+		t := p.Reach.Sim.Verdict(f)
+		if len(in.steerings) > 0 && stoppedByNetwork(t) {
+			if shut[at] == nil {
+				shut[at] = &proof{f, t}
+				shutOrder = append(shutOrder, at)
+			}
+			left[at] = append(left[at], class...)
+		}
+		if t.Outcome != flow.Allowed || t.Via != flow.ViaPassthrough {
 			continue
 		}
 		if shown[at] == nil {
@@ -71,6 +81,11 @@ func runUnrestricted(p *Pass) {
 		open[at] = append(open[at], class...)
 		if s := in.push.SidecarFor(w.Namespace, w.Labels); s != nil && limiting[at] == nil && listsHosts(s) {
 			limiting[at] = s
+		}
+	}
+	for _, at := range shutOrder {
+		if shown[at] == nil {
+			p.Report(in.leftToNetwork(Finding{Object: at.object, Field: at.field, Workloads: workloadIDs(left[at])}, shut[at]))
 		}
 	}
 	for _, at := range order {
@@ -95,6 +110,18 @@ func runUnrestricted(p *Pass) {
 		}
 		p.Report(f)
 	}
+}
+
+// leftToNetwork is the note about a mesh with egress gateways whose other hosts are closed
+// by network policies alone.
+func (in *intent) leftToNetwork(f Finding, shown *proof) Finding {
+	s := in.steerings[0]
+	f.Severity, f.Label = Note, "closes nothing by itself"
+	f.Flow, f.Trace, f.Related = &shown.Flow, in.pass.Reach.Trace(shown.Flow), []Related{s.related()}
+	f.Help = "network policies know addresses, sidecars hosts; let both say no"
+	f.Message = fmt.Sprintf("outboundTrafficPolicy is ALLOW_ANY although %s is there to control egress: what %s %s elsewhere is stopped by NetworkPolicy %s alone; write REGISTRY_ONLY",
+		s.gateway(), upTo3(f.Workloads), verb(len(f.Workloads), "sends", "send"), shown.Trace.Policy)
+	return f
 }
 
 // listsHosts reports whether a Sidecar imports less than everything.

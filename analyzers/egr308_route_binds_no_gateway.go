@@ -19,7 +19,7 @@ var _ = register(&Analyzer{
 		Title: "A VirtualService for hosts outside refers to a Gateway that does not exist or does not take it",
 		What: "A VirtualService that leads to hosts outside is bound to a Gateway that is not there, of which no server has any of its hosts, " +
 			"or whose servers take VirtualServices of other namespaces only; or one of its rules is for a gateway (`mesh` is the sidecars) that its `gateways` do not list, or a Gateway to which it is bound selects other pods than those to which the mesh sends the hosts, " +
-			"a VirtualService that is bound to a Gateway alone sends the hosts to that gateway, or the mesh sends them to a gateway that the IstioOperator of the input disables, or to a Service that selects no pod, while a proxy of its namespace has all the labels but one, or one of another namespace all, or to one that the input lacks while it has one of nearly that name (these are warnings). " +
+			"a VirtualService that is bound to a Gateway alone sends the hosts to that gateway, or the mesh sends them to a gateway that the IstioOperator of the input disables, or to a Service that selects no pod, while a proxy of its namespace has all the labels but one, or one of another namespace all, or to one that the input lacks while it has one of nearly that name, or that it lacks or that has no selector while the gateway's pods are there (these are warnings). " +
 			"Or a route of the Gateway API for such hosts refers to a Gateway, Service or ServiceEntry that does not exist or, by its listeners, does not take it; or the pods of such a gateway, whose container has image auto, are not injected, or not as a gateway.",
 		Why:  "The rules for that Gateway exist nowhere then: the gateway answers 404 or resets connections. A name without a namespace means the VirtualService's own namespace, not that of the gateway.",
 		Bad:  egressDoc("", "  - mesh\n  - egress\n", "  - mesh\n  - egress-gateway\n"),
@@ -40,7 +40,7 @@ func runBindsNoGateway(p *Pass) {
 	in := intentOf(p)
 	// Which of two definitions is in force nobody can tell, and those of two meshes
 	// must not be held against each other.
-	twice, told := map[string]bool{}, map[*model.Gateway]bool{}
+	twice, told, podless := map[string]bool{}, map[*model.Gateway]bool{}, map[host.Name]bool{}
 	for _, x := range p.Mesh.Problems {
 		if x.Kind == manifest.Conflict || x.Kind == manifest.Variant {
 			twice[x.Object] = true
@@ -69,6 +69,7 @@ func runBindsNoGateway(p *Pass) {
 		}
 		in.reportUnboundRules(vs)
 		in.reportOwnGateway(vs)
+		in.reportNoPods(vs, podless)
 		in.reportOtherPods(vs, told)
 	}
 }

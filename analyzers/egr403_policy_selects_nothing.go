@@ -159,7 +159,7 @@ func severityOfNothing(policy *model.AuthorizationPolicy, g *egressGateway) Find
 }
 
 // reportMissingTargets reports references to ServiceEntries and Gateways that the
-// policy's namespace, of which the input has others, does not hold.
+// policy's namespace, of which the input has others or a waypoint, does not hold.
 func reportMissingTargets(p *Pass, policy *model.AuthorizationPolicy, refs []*typev1beta1.PolicyTargetReference) {
 	for i, ref := range refs {
 		var there []*manifest.Object
@@ -177,10 +177,17 @@ func reportMissingTargets(p *Pass, policy *model.AuthorizationPolicy, refs []*ty
 			continue
 		}
 		there = slices.DeleteFunc(there, func(o *manifest.Object) bool { return o.Namespace != policy.Namespace })
-		if len(there) == 0 || slices.ContainsFunc(there, func(o *manifest.Object) bool { return o.Name == ref.GetName() }) {
+		// Where the waypoint is, the entries that use it should be.
+		alone := len(there) == 0 && ref.GetKind() == "ServiceEntry" && slices.ContainsFunc(p.Mesh.KubeGateways, func(g *model.KubeGateway) bool {
+			return g.Namespace == policy.Namespace && p.Reach.Sim.Push().WaypointWorkload(g) != nil
+		})
+		if len(there) == 0 && !alone || slices.ContainsFunc(there, func(o *manifest.Object) bool { return o.Name == ref.GetName() }) {
 			continue
 		}
 		f := severityOfNothing(policy, nil)
+		if alone {
+			f.Severity, f.SecuritySeverity = Warning, min(f.SecuritySeverity, 4.5)
+		}
 		f.Object, f.Field, f.Label = policy.Object, fmt.Sprintf("spec.targetRefs[%d].name", i), "does not exist"
 		if policy.Spec.GetTargetRef() != nil {
 			f.Field = "spec.targetRef.name"

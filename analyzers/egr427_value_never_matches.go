@@ -151,7 +151,7 @@ func innerWildcard(v string) string {
 }
 
 // misspeltHost returns the only host that is sent where a policy is in force and that is
-// a letter or two away from one of its values, which nothing registers; "" if there is
+// a letter or two (or "www.") away from one of its values, which nothing registers; "" if there is
 // none, or if some policy has that host too, so that both are meant.
 func misspeltHost(p *Pass, policy governed, v writtenValue) string {
 	in := intentOf(p)
@@ -174,8 +174,17 @@ func misspeltHost(p *Pass, policy governed, v writtenValue) string {
 		}
 	}
 	meant := nearest(h, sent)
+	for _, other := range sent {
+		if meant == "" && strings.TrimPrefix(h, "www.") == strings.TrimPrefix(other, "www.") {
+			meant = other
+		}
+	}
 	for _, other := range governing(p) {
-		if slices.ContainsFunc(hostsOf(other.AuthorizationPolicy), func(n namedHost) bool { return strings.EqualFold(bareHost(n.Value), meant) }) {
+		if slices.ContainsFunc(hostsOf(other.AuthorizationPolicy), func(n namedHost) bool {
+			// Rules list a host without and with its port, of which one may be right.
+			otherForm := v.what == "host" && other.AuthorizationPolicy == policy.AuthorizationPolicy && strings.Contains(n.Value, ":") != strings.Contains(v.value, ":")
+			return strings.EqualFold(bareHost(n.Value), meant) && !otherForm
+		}) {
 			return ""
 		}
 	}

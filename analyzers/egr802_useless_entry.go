@@ -45,6 +45,16 @@ func (in *intent) reportUselessEntries() {
 			found.add(s, a)
 		}
 	}
+	for _, h := range served(in.waypointHosts()) {
+		if !empty[h.Service] {
+			continue
+		}
+		for _, class := range in.pass.Reach.Classes() {
+			if w := h.attempt(in.pass, class[0], func(t *flow.Trace) bool { return t.Reason == flow.NoEndpoints && t.Via == flow.ViaWaypoint }); w != nil {
+				found.add(h.Service, &attempt{Class: class, To: reach.Destination{Host: h.name(), Port: w.Flow.Port}, Flow: w.Flow, Trace: w.Trace})
+			}
+		}
+	}
 	for _, s := range found.keys {
 		c := found.of[s]
 		todo := "use resolution DNS, or list its endpoints"

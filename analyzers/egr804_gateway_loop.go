@@ -31,9 +31,18 @@ func runGatewayLoop(p *Pass) {
 		gateway string
 	}
 	var found byKey[key]
-	for a := range in.failing(flow.Loop) {
+	note := func(a *attempt) {
 		if e := exitOf(a.Trace); e != nil && e.At == flow.AtGateway && e.route.Object != nil {
 			found.add(key{e.route.Object, e.route.Field, e.Proxy}, a)
+		}
+	}
+	for a := range in.failing(flow.Loop) {
+		note(a)
+	}
+	// The second time they come as the gateway's own, whom policies may not let in.
+	for a := range in.failing(flow.RBACDenied) {
+		if e := exitOf(a.Trace); e != nil && a.Trace.Hops[len(a.Trace.Hops)-1].Proxy == e.Proxy {
+			note(a)
 		}
 	}
 	for _, k := range found.keys {

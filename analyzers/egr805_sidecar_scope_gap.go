@@ -82,6 +82,11 @@ func runSidecarGap(p *Pass) {
 			if s == nil {
 				continue
 			}
+			if in.knows(push, scope, h) {
+				if outcome, reason, known := p.fares(w, d, schemeOf(port)); !known || outcome != flow.Blocked || reason != flow.Blackhole || in.listens(push, scope, h, d.Port) {
+					continue
+				}
+			}
 			a := &attempt{Class: class, To: d, Flow: flow.Flow{From: reach.From(w), Host: d.Host, Port: d.Port, Scheme: schemeOf(port)}}
 			why := in.wants(a)
 			if len(why) == 0 {
@@ -282,18 +287,29 @@ func (in *intent) spokenOf(push *model.PushContext, lists ...[]host.Name) []reac
 }
 
 // hiddenBy returns the service of a ServiceEntry that has a host and port and is
-// exported to a scope's namespace, where the scope has none for the host; nil if
-// there is no such service.
+// exported to a scope's namespace; nil if there is no such service.
 func (in *intent) hiddenBy(push *model.PushContext, scope *model.SidecarScope, h host.Name, port int) (*model.Service, *model.Port) {
-	if slices.ContainsFunc(in.registering(push, h), func(s *model.Service) bool { return scope.Service(s.Hostname) != nil }) {
-		return nil, nil
-	}
 	for _, s := range in.declaring(push, h) {
 		if p := s.PortByNumber(port); p != nil && push.Visible(s, scope.Namespace) {
 			return s, p
 		}
 	}
 	return nil, nil
+}
+
+// knows reports whether a scope has a service for a host. It may be one to which a route
+// leads that the Sidecar imports: istiod makes a cluster of it, and no listener (istio
+// pilot/pkg/model/sidecar.go collectImportedServices).
+func (in *intent) knows(push *model.PushContext, scope *model.SidecarScope, h host.Name) bool {
+	return slices.ContainsFunc(in.registering(push, h), func(s *model.Service) bool { return scope.Service(s.Hostname) != nil })
+}
+
+// listens reports whether the Sidecar itself imports a service for a host, on a port.
+func (in *intent) listens(push *model.PushContext, scope *model.SidecarScope, h host.Name, port int) bool {
+	l := scope.Listener(port)
+	return l != nil && slices.ContainsFunc(in.registering(push, h), func(s *model.Service) bool {
+		return slices.ContainsFunc(l.Services, func(x *model.Service) bool { return x.Hostname == s.Hostname })
+	})
 }
 
 // schemeOf is what clients speak on a port.

@@ -46,6 +46,7 @@ func runDefaultDeny(p *Pass) {
 		}
 	}
 	in.reportDeniesAll()
+	in.reportClosedWaypoints()
 	if !slices.ContainsFunc(in.gateways, func(g *egressGateway) bool { return len(g.Policies.Allow) > 0 }) {
 		return
 	}

@@ -280,6 +280,8 @@ func modePlace(s *model.GatewayServer) model.Place {
 
 // serves reports whether a server has a host, whatever the namespace of the
 // VirtualServices that it takes.
+//
+//go:noinline
 func serves(s *model.GatewayServer, h host.Name) bool {
 	return slices.ContainsFunc(s.Hosts, func(x string) bool {
 		if _, name, ok := strings.Cut(x, "/"); ok {

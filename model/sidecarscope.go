@@ -103,6 +103,8 @@ func (p *PushContext) initSidecars() {
 
 // SidecarFor returns the Sidecar that applies to a workload of namespace with
 // these pod labels, nil if none.
+//
+//go:noinline
 func (p *PushContext) SidecarFor(namespace string, labels map[string]string) *Sidecar {
 	for _, s := range p.sidecars.byNamespace[namespace] {
 		if sel := s.Spec.GetWorkloadSelector(); sel == nil || subset(sel.GetLabels(), labels) {

@@ -207,6 +207,8 @@ func messagesOf(err error) []string {
 
 // printable replaces what would steer a terminal or break a line: errors of
 // Istio and of decoders quote the input as it is.
+//
+//go:noinline
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -179,4 +179,6 @@ func namesWord(text, word string) bool {
 }
 
 // item is the field path of an item of the list at field.
+//
+//go:noinline
 func item(field string, i int) string { return field + "[" + strconv.Itoa(i) + "]" }

@@ -99,6 +99,7 @@ type printer struct {
 
 func newPrinter(w io.Writer) *printer { return &printer{w: bufio.NewWriter(w)} }
 
+//go:noinline
 func (p *printer) printf(format string, args ...any) {
 	if p.err == nil {
 		_, p.err = fmt.Fprintf(p.w, format, args...)
@@ -112,6 +113,8 @@ func (p *printer) write(b []byte) {
 }
 
 // close flushes and returns the first error.
+//
+//go:noinline
 func (p *printer) close() error {
 	if p.err != nil {
 		return p.err
@@ -120,6 +123,8 @@ func (p *printer) close() error {
 }
 
 // plural returns "1 file" or "3 files".
+//
+//go:noinline
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun

@@ -169,4 +169,6 @@ func (r *Reach) Clients() []*model.Workload {
 func (r *Reach) Classes() [][]*model.Workload { return r.classes }
 
 // From names a workload as flows do.
+//
+//go:noinline
 func From(w *model.Workload) string { return traffic.From(w) }
