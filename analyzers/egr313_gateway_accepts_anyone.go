@@ -19,7 +19,7 @@ var _ = register(&Analyzer{
 	ID: "EGR313", Name: "gateway-accepts-anyone", Severity: Error, SecuritySeverity: 7.7,
 	Run: gatewayAcceptsAnyone,
 	Doc: Doc{
-		Title: "an egress gateway forwards for whoever connects to it, without asking who that is",
+		Title: "An egress gateway forwards for whoever connects to it, without asking who that is",
 		What: "A server of an egress gateway takes plaintext or passes TLS through, and a process that does not use a sidecar " +
 			"may connect to the gateway's Service and is forwarded to an external host. It is an error where a NetworkPolicy keeps that process from the internet: the gateway is its way out.",
 		Why: "A network that lets pods reach the gateway alone is meant to force them through their sidecars. It does not: a pod without a sidecar, or a process that goes around its own, " +

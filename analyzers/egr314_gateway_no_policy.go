@@ -17,7 +17,7 @@ var _ = register(&Analyzer{
 	ID: "EGR314", Name: "gateway-has-no-policy", Severity: Error, SecuritySeverity: 7.5,
 	Run: gatewayHasNoPolicy,
 	Doc: Doc{
-		Title: "an egress gateway forwards every request, because no ALLOW policy is in force there",
+		Title: "An egress gateway forwards every request, because no ALLOW policy is in force there",
 		What: "Routes of the mesh send hosts to an egress gateway, and no AuthorizationPolicy of action ALLOW or CUSTOM applies to it, or one has a rule without any condition (`rules: [{}]`). " +
 			"It is a warning where other policies about egress show that somebody means to control it, else a note; an error where such a rule voids other ALLOW policies.",
 		Why: "Without an ALLOW policy a gateway denies only what a DENY policy names: each new workload, and each new route to the gateway, is open to everybody from its first day. " +

@@ -14,7 +14,7 @@ var _ = register(&Analyzer{
 	ID: "EGR401", Name: "egress-policy-on-client", Severity: Error, SecuritySeverity: 7.8,
 	Run: egressPolicyOnClient,
 	Doc: Doc{
-		Title: "an AuthorizationPolicy that names external hosts applies to the clients, whose outbound traffic no policy filters",
+		Title: "An AuthorizationPolicy that names external hosts applies to the clients, whose outbound traffic no policy filters",
 		What: "An AuthorizationPolicy names hosts outside of the mesh, and the workloads that it applies to are clients with a sidecar, " +
 			"none of them a gateway.",
 		Why: "Sidecars evaluate AuthorizationPolicies on what they receive, never on what they send. Such a policy stops no request to the external host; " +

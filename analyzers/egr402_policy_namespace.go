@@ -14,7 +14,7 @@ var _ = register(&Analyzer{
 	ID: "EGR402", Name: "policy-in-wrong-namespace", Severity: Error, SecuritySeverity: 8.0,
 	Run: policyInWrongNamespace,
 	Doc: Doc{
-		Title: "an AuthorizationPolicy for the egress gateway lies in a namespace that the gateway does not look at",
+		Title: "An AuthorizationPolicy for the egress gateway lies in a namespace that the gateway does not look at",
 		What: "An AuthorizationPolicy names a host that routes of the mesh send to an egress gateway, or selects the gateway's labels, " +
 			"but lies neither in the gateway's namespace nor in the root namespace.",
 		Why: "A proxy takes policies from its own namespace and from the root namespace only, whatever `from` says. A DENY elsewhere denies nothing. " +

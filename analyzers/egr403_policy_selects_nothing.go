@@ -16,7 +16,7 @@ var _ = register(&Analyzer{
 	ID: "EGR403", Name: "policy-selects-nothing", Severity: Error, SecuritySeverity: 7.2,
 	Run: policySelectsNothing,
 	Doc: Doc{
-		Title: "an AuthorizationPolicy about egress applies to no workload",
+		Title: "An AuthorizationPolicy about egress applies to no workload",
 		What: "The selector of an AuthorizationPolicy that is meant for an egress gateway (it names external hosts, or lies beside the gateway " +
 			"and has one of its labels) fits no pod, or its `targetRefs` name an object that does not exist.",
 		Why:  "Nothing reports it: the policy is accepted, and no proxy has it. A DENY denies nothing, and an allow-nothing policy leaves everything allowed.",

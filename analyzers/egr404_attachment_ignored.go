@@ -15,7 +15,7 @@ var _ = register(&Analyzer{
 	ID: "EGR404", Name: "policy-attachment-ignored", Severity: Error, SecuritySeverity: 8.0,
 	Run: policyAttachmentIgnored,
 	Doc: Doc{
-		Title: "an AuthorizationPolicy is attached in a way that the proxy it is meant for ignores",
+		Title: "An AuthorizationPolicy is attached in a way that the proxy it is meant for ignores",
 		What: "A policy with `targetRefs` is meant for a gateway that Istio's own Gateway configures, or for a ServiceEntry without a waypoint; " +
 			"a reference to a GatewayClass stands outside of the root namespace; or a policy without `targetRefs` is meant for a waypoint.",
 		Why: "Sidecars and Istio's own gateways take policies by selector only and ignore any that has `targetRefs`. Waypoints take them by `targetRefs` only: " +

@@ -15,7 +15,7 @@ var _ = register(&Analyzer{
 	ID: "EGR405", Name: "root-deny-hits-tcp", Severity: Warning,
 	Run: rootDenyHitsTCP,
 	Doc: Doc{
-		Title: "a DENY policy that is meant for the egress gateway also denies TCP connections between workloads",
+		Title: "A DENY policy that is meant for the egress gateway also denies TCP connections between workloads",
 		What: "A DENY policy in the root namespace has no selector and asks for hosts, methods, paths or headers, and a workload of the mesh that takes plain TCP connections " +
 			"(a database, say) refuses clients because of it.",
 		Why: "Without a selector a policy of the root namespace applies to every sidecar of the mesh. On TCP a proxy cannot read such conditions; Istio drops them from DENY rules, " +

@@ -11,7 +11,7 @@ var _ = register(&Analyzer{
 	ID: "EGR406", Name: "http-allow-on-tcp", Severity: Error,
 	Run: httpAllowOnTCP,
 	Doc: Doc{
-		Title: "an ALLOW rule uses HTTP conditions at a gateway's server that does not read HTTP, and so never matches",
+		Title: "An ALLOW rule uses HTTP conditions at a gateway's server that does not read HTTP, and so never matches",
 		What: "A rule of an ALLOW policy at an egress gateway asks for hosts, methods, paths, headers or tokens, and requests for its hosts come in at a server that " +
 			"passes TLS through or carries opaque bytes, where it denies them.",
 		Why: "A server that does not read HTTP cannot evaluate such conditions. Istio leaves out the whole ALLOW rule there, so that it allows nothing, " +

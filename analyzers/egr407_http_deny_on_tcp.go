@@ -13,7 +13,7 @@ var _ = register(&Analyzer{
 	ID: "EGR407", Name: "http-deny-on-tcp", Severity: Error,
 	Run: httpDenyOnTCP,
 	Doc: Doc{
-		Title: "a DENY rule uses HTTP conditions at a gateway's server that does not read HTTP, and so denies more than it says",
+		Title: "A DENY rule uses HTTP conditions at a gateway's server that does not read HTTP, and so denies more than it says",
 		What: "A rule of a DENY policy at an egress gateway asks for hosts, methods, paths or headers, and a connection at a server that passes TLS through or carries opaque bytes " +
 			"is denied by it although the rule names other hosts, or only some requests.",
 		Why: "Where a server does not read HTTP, Istio drops such conditions from a DENY rule and keeps the rest: the rule becomes wider. " +

@@ -12,7 +12,7 @@ var _ = register(&Analyzer{
 	ID: "EGR408", Name: "identity-deny-without-mtls", Severity: Error, SecuritySeverity: 8.8,
 	Run: identityDeny,
 	Doc: Doc{
-		Title: "a DENY rule about identities cannot fire, because the gateway's server never learns who calls",
+		Title: "A DENY rule about identities cannot fire, because the gateway's server never learns who calls",
 		What: "A DENY rule of an egress gateway asks for principals, namespaces, service accounts or trust domains, and clients reach a host of the rule " +
 			"through a server that does not open mesh TLS.",
 		Why: "The identity of a caller is the certificate of its mesh TLS. A server with plaintext HTTP, or one that passes TLS through, sees none, " +

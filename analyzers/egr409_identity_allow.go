@@ -12,7 +12,7 @@ var _ = register(&Analyzer{
 	ID: "EGR409", Name: "identity-allow-without-mtls", Severity: Error, SecuritySeverity: 8.0,
 	Run: identityAllow,
 	Doc: Doc{
-		Title: "an ALLOW rule about identities never matches, or matches everybody, because the gateway's server never learns who calls",
+		Title: "An ALLOW rule about identities never matches, or matches everybody, because the gateway's server never learns who calls",
 		What: "An ALLOW rule of an egress gateway asks for an identity (principals, namespaces, service accounts, trust domains), or for any but some " +
 			"(`notPrincipals` and the like), and clients reach the gateway through a server that does not open mesh TLS.",
 		Why: "Without mesh TLS the caller has no identity. A rule that asks for one never matches, and those it means are denied. " +

@@ -12,7 +12,7 @@ var _ = register(&Analyzer{
 	ID: "EGR410", Name: "peerauth-does-not-guard-gateway", Severity: Warning, SecuritySeverity: 5.5,
 	Run: peerAuthAtGateway,
 	Doc: Doc{
-		Title: "a STRICT PeerAuthentication for the egress gateway does not make it ask for mesh TLS",
+		Title: "A STRICT PeerAuthentication for the egress gateway does not make it ask for mesh TLS",
 		What: "A PeerAuthentication with mode STRICT selects an egress gateway's pods, or stands in the gateway's namespace, and a server of the gateway forwards " +
 			"for processes that come without mesh TLS. It is a warning where the PeerAuthentication selects the gateway, else a note.",
 		Why: "PeerAuthentication is about what sidecars take in. How a gateway takes connections is said by the `tls` of its Gateway's servers alone, " +

@@ -13,7 +13,7 @@ var _ = register(&Analyzer{
 	ID: "EGR411", Name: "malformed-principal", Severity: Error, SecuritySeverity: 7.8,
 	Run: malformedPrincipal,
 	Doc: Doc{
-		Title: "a principal in a policy about egress is written in a form that no caller has",
+		Title: "A principal in a policy about egress is written in a form that no caller has",
 		What: "A value of `principals`, `notPrincipals` or `source.principal` is not of the form `<trust domain>/ns/<namespace>/sa/<service account>`, " +
 			"with `*` at one end or not: it has the prefix `spiffe://`, lacks the trust domain, has a `*` in the middle, or names a trust domain that is not the mesh's.",
 		Why: "Istio puts `spiffe://` in front of the value and compares it with the caller's identity, letter by letter; it does not refuse what can never match. " +

@@ -14,7 +14,7 @@ var _ = register(&Analyzer{
 	ID: "EGR412", Name: "identity-matches-no-workload", Severity: Warning, SecuritySeverity: 5.5,
 	Run: identityMatchesNobody,
 	Doc: Doc{
-		Title: "a policy about egress names an identity that no workload has, or that several share without meaning to",
+		Title: "A policy about egress names an identity that no workload has, or that several share without meaning to",
 		What: "A principal or service account in a policy of an egress gateway or waypoint is in a namespace whose workloads the input holds, but none of them runs as it; " +
 			"a namespace is written as no namespace can be, or is a letter or two away from one that the input has clients of, and the input has nothing of it; a source lists principals and namespaces that exclude each other; or the service account is `default`, which several workloads use because they name none.",
 		Why: "A DENY for an identity that nobody has denies nobody, an ALLOW admits nobody. And whoever is given `default` is given everything that every other workload with `default` in the namespace is given: " +

@@ -14,7 +14,7 @@ var _ = register(&Analyzer{
 	ID: "EGR413", Name: "method-list-incomplete", Severity: Error, SecuritySeverity: 7.5,
 	Run: methodList,
 	Doc: Doc{
-		Title: "a rule lists GET without HEAD, or methods in lower case",
+		Title: "A rule lists GET without HEAD, or methods in lower case",
 		What:  "A rule about egress lists the method GET and not HEAD, or writes a method in lower case.",
 		Why: "Methods are compared letter by letter, and HEAD is a method of its own. An ALLOW rule for GET denies HEAD, which `curl -I`, health checks " +
 			"and download tools send. A DENY rule for GET lets HEAD through, to which servers answer as to GET, without the body. " +

@@ -14,7 +14,7 @@ var _ = register(&Analyzer{
 	ID: "EGR414", Name: "host-match-without-port-form", Severity: Error, SecuritySeverity: 7.6,
 	Run: hostPortForm,
 	Doc: Doc{
-		Title: "a policy names a host without its form with a port, which requests may carry as well",
+		Title: "A policy names a host without its form with a port, which requests may carry as well",
 		What: "A rule in force at an egress gateway lists a host, and a request that writes the port into its Host header " +
 			"(`Host: api.example.com:80`) is routed all the same, but the rule does not match it.",
 		Why: "Policies compare the whole Host header, port included; routes at gateways ignore the port. Whoever is denied a host by name gets through " +

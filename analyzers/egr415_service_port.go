@@ -14,7 +14,7 @@ var _ = register(&Analyzer{
 	ID: "EGR415", Name: "service-port-in-policy", Severity: Error, SecuritySeverity: 7.8,
 	Run: servicePort,
 	Doc: Doc{
-		Title: "a policy at an egress gateway gives the port of the Service where the port of the pod counts",
+		Title: "A policy at an egress gateway gives the port of the Service where the port of the pod counts",
 		What: "A rule in force at an egress gateway asks for a port (`ports`, or `destination.port`) that the gateway's Service has, but on which its pods do not listen: " +
 			"the Service leads it to another. Or a rule in force at a waypoint asks for ports of which no host that it is about has one, such as the `targetPort` of its ServiceEntry.",
 		Why: "A proxy compares the port that the connection came in on, which is the pod's: the Service's `targetPort`, often 8080 for 80 and 8443 for 443. " +

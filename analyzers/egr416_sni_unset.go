@@ -13,7 +13,7 @@ var _ = register(&Analyzer{
 	ID: "EGR416", Name: "sni-condition-unset", Severity: Error, SecuritySeverity: 7.8,
 	Run: sniUnset,
 	Doc: Doc{
-		Title: "a policy at an egress gateway asks for a server name that the clients' sidecars do not announce",
+		Title: "A policy at an egress gateway asks for a server name that the clients' sidecars do not announce",
 		What: "A rule asks for `connection.sni`, and requests for the host that it names reach the gateway without a server name (plaintext), " +
 			"or over mesh TLS with another one: the `sni` of the clients' DestinationRule, or Istio's own (`outbound_.443_._.…`) where it has none.",
 		Why:  "The server name is that of the connection to the gateway, not of the request in it. A DENY for the host's name never fires; an ALLOW never matches.",

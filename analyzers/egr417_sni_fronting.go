@@ -16,7 +16,7 @@ var _ = register(&Analyzer{
 	ID: "EGR417", Name: "sni-host-fronting", Severity: Warning, SecuritySeverity: 6.7,
 	Run: sniFronting,
 	Doc: Doc{
-		Title: "a policy looks at the server name, and the server forwards by the Host header, which may name another host",
+		Title: "A policy looks at the server name, and the server forwards by the Host header, which may name another host",
 		What: "A rule at an egress gateway asks for `connection.sni` and names no `hosts`, at a server that opens TLS, reads HTTP and serves several hosts. " +
 			"A request whose TLS announces one host, and whose Host header names another, fares otherwise than the rule means.",
 		Why: "The server name chooses the server, the Host header chooses where the request goes. Where clients reach several hosts under one server name, " +

@@ -14,7 +14,7 @@ var _ = register(&Analyzer{
 	ID: "EGR419", Name: "jwt-without-requestauthentication", Severity: Error, SecuritySeverity: 7.5,
 	Run: jwtUnchecked,
 	Doc: Doc{
-		Title: "a policy at an egress gateway asks for a token that nothing there checks",
+		Title: "A policy at an egress gateway asks for a token that nothing there checks",
 		What:  "A rule asks for `requestPrincipals`, `notRequestPrincipals` or a `request.auth` condition, and no RequestAuthentication applies to the egress gateway or waypoint that the policy is in force at.",
 		Why: "Only a RequestAuthentication makes a proxy read and verify tokens. Without one every request is one without a token: a DENY for some principal never fires, " +
 			"an ALLOW never matches, and a rule that only excludes principals takes everybody.",

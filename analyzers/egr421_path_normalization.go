@@ -12,7 +12,7 @@ var _ = register(&Analyzer{
 	ID: "EGR421", Name: "deny-by-path-normalization", Severity: Warning, SecuritySeverity: 5.9,
 	Run: denyByPath,
 	Doc: Doc{
-		Title: "a DENY rule about paths does not match the same path written with more slashes, or with an encoded one",
+		Title: "A DENY rule about paths does not match the same path written with more slashes, or with an encoded one",
 		What: "A DENY rule at an egress gateway lists paths, and a request for one of them is denied, while the same with a doubled slash (`//admin`) or an encoded one (`/admin%2Fusers`) gets out, " +
 			"because the mesh's pathNormalization leaves it as it is.",
 		Why: "Policies compare the path letter by letter, after the normalization that the mesh configuration asks for; by default that neither merges slashes nor decodes `%2F`. " +

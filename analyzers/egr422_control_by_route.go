@@ -16,7 +16,7 @@ var _ = register(&Analyzer{
 	ID: "EGR422", Name: "control-by-route-match", Severity: Warning, SecuritySeverity: 5.5,
 	Run: controlByRoute,
 	Doc: Doc{
-		Title: "access to an external host is restricted by the conditions of a route, which is no access control",
+		Title: "Access to an external host is restricted by the conditions of a route, which is no access control",
 		What: "At an egress gateway, the routes for an external host take some requests (by path, header, method or query) and answer the others with 404; " +
 			"or a condition there restricts nothing, as a rule without it takes every other request the same way; or it stands in the rules for the sidecars alone. " +
 			"The finding names what the condition lets through or misses, and another way to the same host if there is one.",

@@ -16,7 +16,7 @@ var _ = register(&Analyzer{
 	ID: "EGR424", Name: "dry-run-policy", Severity: Error, SecuritySeverity: 7.4,
 	Run: dryRunPolicy,
 	Doc: Doc{
-		Title: "a policy of an egress gateway is only a dry run, and stops nothing",
+		Title: "A policy of an egress gateway is only a dry run, and stops nothing",
 		What: "An AuthorizationPolicy that applies to an egress gateway is annotated `istio.io/dry-run: \"true\"`. It is an error where a request of the input gets out " +
 			"that the policy would stop if it were enforced, else a note.",
 		Why:    "A dry run is evaluated for logs and metrics only: a DENY denies nothing, and an ALLOW does not make the gateway deny by default.",

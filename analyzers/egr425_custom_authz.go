@@ -15,7 +15,7 @@ var _ = register(&Analyzer{
 	ID: "EGR425", Name: "custom-authz-gap", Severity: Error, SecuritySeverity: 7.4,
 	Run: customGap,
 	Doc: Doc{
-		Title: "an egress gateway asks an external authorizer that cannot be asked, or does without its answer",
+		Title: "An egress gateway asks an external authorizer that cannot be asked, or does without its answer",
 		What: "A CUSTOM policy of an egress gateway names a provider that the mesh configuration does not define or whose Service does not exist; two policies name different providers; " +
 			"a provider that speaks HTTP is to decide about connections that the gateway does not read as HTTP; or the provider is told to let requests through when it cannot be reached.",
 		Why: "Without a usable provider, or with several for one gateway, Istio denies whatever the policy matches. On TCP a provider of kind envoyExtAuthzHttp is left out, " +

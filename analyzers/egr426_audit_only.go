@@ -14,7 +14,7 @@ var _ = register(&Analyzer{
 	ID: "EGR426", Name: "audit-only", Severity: Warning, SecuritySeverity: 5.0,
 	Run: auditOnly,
 	Doc: Doc{
-		Title: "a policy of an egress gateway only asks for an audit, and stops nothing",
+		Title: "A policy of an egress gateway only asks for an audit, and stops nothing",
 		What:  "An AuthorizationPolicy with action AUDIT applies to an egress gateway. It is a warning where the policy's name says that it allows or denies, else a note.",
 		Why: "AUDIT marks requests for a plugin that writes them down; Istio brings none of its own. It neither allows nor denies, " +
 			"and does not make the gateway deny by default.",

@@ -14,7 +14,7 @@ var _ = register(&Analyzer{
 	ID: "EGR427", Name: "value-never-matches", Severity: Error, SecuritySeverity: 7.5,
 	Run: valueNeverMatches,
 	Doc: Doc{
-		Title: "a policy about egress lists a host, a server name or a path in a form that no request has",
+		Title: "A policy about egress lists a host, a server name or a path in a form that no request has",
 		What: "A rule of an AuthorizationPolicy that is in force at an egress gateway or a waypoint lists a host or a server name with a scheme or a path (`https://api.example.com`), " +
 			"with a `*` in the middle (`api.*.com`), or a path that does not begin with `/` or is a regular expression; or a host or server name that nothing registers and that is a letter or two away from one that is sent there.",
 		Why: "Policies compare text. A value may begin or end with one `*`; elsewhere the character stands for itself. A path always begins with a slash, and hosts and server names have no scheme. " +

@@ -72,6 +72,9 @@ func TestRuleDocs(t *testing.T) {
 			if strings.HasSuffix(a.Doc.Title, ".") || strings.Contains(a.Doc.Title, "\n") {
 				t.Errorf("title %q: one sentence without a final period", a.Doc.Title)
 			}
+			if word, _, _ := strings.Cut(a.Doc.Title, " "); word == strings.ToLower(word) {
+				t.Errorf("title %q: begin it with a capital letter, as a sentence", a.Doc.Title)
+			}
 			if a.Severity.Rank() == 0 {
 				t.Errorf("severity %q", a.Severity)
 			}
