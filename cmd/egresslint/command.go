@@ -41,6 +41,15 @@ func (c *Command) Main(args []string) int {
 	c.code = ExitClean
 	root := c.root()
 	root.SetArgs(shieldStdin(args))
+	if len(args) > 1 && args[0] == "help" {
+		// For cobra whatever is no command is a PATH of the root command.
+		root.InitDefaultHelpCmd()
+		root.InitDefaultCompletionCmd(args...)
+		if about, _, err := root.Find(args[1:]); err == nil && about == root {
+			c.complain(fmt.Sprintf("no help on %q; see 'egresslint --help'", args[1]))
+			return ExitUsage
+		}
+	}
 	if err := root.Execute(); err != nil {
 		c.complain(err.Error())
 		return ExitUsage
