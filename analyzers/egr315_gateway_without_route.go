@@ -157,10 +157,16 @@ func (in *intent) atEgress(g *model.Gateway) bool {
 // ruledForMesh reports whether some VirtualService has a rule for sidecars about the
 // host, and keeps the one that sends it on from the Gateway.
 func (in *intent) ruledForMesh(u *unrouted) bool {
-	for _, vs := range in.push.VirtualServices() {
-		if !overlap(vs.Hosts, []host.Name{u.host}) {
-			continue
+	if in.routed.Empty() {
+		for _, vs := range in.push.VirtualServices() {
+			var hosts []host.Name
+			for _, h := range vs.Hosts {
+				hosts = append(hosts, host.Name(strings.ToLower(string(h))))
+			}
+			in.routed.Add(vs, hosts)
 		}
+	}
+	for _, vs := range in.routed.Overlapping(u.host) {
 		if vs.OfGatewayAPI != "" {
 			return true
 		}

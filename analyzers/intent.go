@@ -63,6 +63,8 @@ type intent struct {
 	peers *[]peerRule
 	// leads are the steerings by where they lead, see leading.
 	leads *leads
+	// routed finds VirtualServices, once somebody has asked: see ruledForMesh.
+	routed *model.HostTable[*model.MergedVirtualService]
 }
 
 // namedGateways finds Gateways by "namespace/name", and says which namespaces have
@@ -105,7 +107,7 @@ func readIntent(p *Pass) *intent {
 		services: serviceTables{}, declared: serviceTables{}, lowered: serviceTables{},
 		citations: map[citedKey]map[model.Place]bool{},
 		wanted:    map[*model.PushContext]*wanted{}, entered: map[*model.PushContext]*entered{}, mentions: map[*model.PushContext]map[string][]host.Name{},
-		servers: map[podPort]*podServers{}, leads: &leads{}, peers: new([]peerRule), naming: map[ruleOf]bool{}, asking: map[*model.Workload][]Related{},
+		servers: map[podPort]*podServers{}, leads: &leads{}, routed: &model.HostTable[*model.MergedVirtualService]{}, peers: new([]peerRule), naming: map[ruleOf]bool{}, asking: map[*model.Workload][]Related{},
 		routes: map[*model.PushContext]map[*manifest.Object]*model.MergedVirtualService{},
 	}
 	for _, e := range in.push.Mesh.ServiceEntries {

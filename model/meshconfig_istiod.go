@@ -172,6 +172,9 @@ func (c *configuring) tagsOfSail() {
 // the revision of its namespace, else of its pod. It is the default one where
 // neither names a revision or the input has no configuration of that name.
 func (m *Mesh) ConfigFor(w *Workload) *MeshConfig {
+	if len(m.RevisionTags) == 0 && (len(m.Revisions) == 0 || len(m.Revisions) == 1 && m.Config != nil && m.Revisions[m.Config.Revision] == m.Config) {
+		return m.Config // there is no other
+	}
 	return m.ConfigOf(m.revisionFor(w))
 }
 
