@@ -6,15 +6,17 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 
 	"github.com/egresslint/egresslint/analyzers"
 )
 
 // Baseline is a set of findings that are known and not to be told again. It
 // knows them by what their fingerprints are made of, which is no line number; of
-// several that are alike in that it knows how many there are.
+// several that are alike in that it knows how many there are. One that has become
+// graver is not known.
 type Baseline struct {
-	count map[string]int // by fingerprint
+	known map[string][]int // the ranks of severities, by fingerprint
 	total int
 }
 
@@ -28,9 +30,11 @@ type jsonBaseline struct {
 type jsonBaselineItem struct {
 	Fingerprint string `json:"fingerprint"`
 	Rule        string `json:"rule"`
-	Object      string `json:"object,omitempty"`
-	Field       string `json:"field,omitempty"`
-	Message     string `json:"message"`
+	// Severity is absent in what older versions wrote: it then is the gravest.
+	Severity analyzers.Severity `json:"severity,omitempty"`
+	Object   string             `json:"object,omitempty"`
+	Field    string             `json:"field,omitempty"`
+	Message  string             `json:"message"`
 }
 
 // WriteBaseline writes findings, in their order, as a baseline.
@@ -38,7 +42,7 @@ func WriteBaseline(w io.Writer, findings []analyzers.Finding) error {
 	out := jsonBaseline{SchemaVersion: SchemaVersion, Findings: make([]jsonBaselineItem, 0, len(findings))}
 	for i := range findings {
 		f := &findings[i]
-		item := jsonBaselineItem{Fingerprint: fingerprint(identify(f)), Rule: f.Rule.ID, Field: f.Field, Message: f.Message}
+		item := jsonBaselineItem{Fingerprint: fingerprint(identify(f)), Rule: f.Rule.ID, Severity: f.Severity, Field: f.Field, Message: f.Message}
 		switch {
 		case f.Object != nil:
 			item.Object = f.Object.String()
@@ -71,9 +75,16 @@ func ReadBaseline(r io.Reader) (*Baseline, error) {
 	if in.SchemaVersion != SchemaVersion {
 		return nil, fmt.Errorf("a baseline of version %d, not %d; write it anew with --write-baseline", in.SchemaVersion, SchemaVersion)
 	}
-	b := &Baseline{count: map[string]int{}, total: len(in.Findings)}
+	b := &Baseline{known: map[string][]int{}, total: len(in.Findings)}
 	for _, item := range in.Findings {
-		b.count[item.Fingerprint]++
+		rank := item.Severity.Rank()
+		if rank == 0 {
+			rank = analyzers.Error.Rank()
+		}
+		b.known[item.Fingerprint] = append(b.known[item.Fingerprint], rank)
+	}
+	for _, ranks := range b.known {
+		slices.Sort(ranks)
 	}
 	return b, nil
 }
@@ -82,15 +93,18 @@ func ReadBaseline(r io.Reader) (*Baseline, error) {
 // suppresses, and returns how many of its own are no longer found. Findings
 // stays in its order.
 func (b *Baseline) Apply(findings []analyzers.Finding) (gone int) {
-	left := maps.Clone(b.count)
+	left := maps.Clone(b.known)
 	gone = b.total
 	for i := range findings {
 		f := &findings[i]
 		id := fingerprint(identify(f))
-		if f.Suppressed != nil || left[id] == 0 {
+		ranks := left[id]
+		// The mildest that is grave enough leaves the others to graver findings.
+		at, _ := slices.BinarySearch(ranks, f.Severity.Rank())
+		if f.Suppressed != nil || at == len(ranks) {
 			continue
 		}
-		left[id]--
+		left[id] = slices.Delete(slices.Clone(ranks), at, at+1)
 		gone--
 		f.Suppressed = &analyzers.Suppression{By: "baseline"}
 	}

@@ -160,6 +160,7 @@ func TestTargets(t *testing.T) {
 		{args: "--output x --format text --format sarif", err: "it is not clear for which --format"},
 		{args: "--format text --format sarif", err: "would both go to standard output"},
 		{args: "--format text --format sarif --output x --output x", err: "would both go to x"},
+		{args: "--format text --output x --format sarif --output ./x", err: "would both go to x"},
 		{args: "--format text --output x --output y", err: `--output "y" has no --format`},
 		{args: "--format text --output", err: "needs an argument"},
 		{args: "--format=", err: "is empty"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/mattn/go-isatty"
@@ -85,8 +86,8 @@ func (f *targetFlags) targets() ([]target, error) {
 	}
 	seen := map[string]string{}
 	for _, t := range targets {
-		name := t.output
-		if name == "" {
+		name := filepath.Clean(t.output)
+		if t.output == "" {
 			name = "-"
 		}
 		if other, taken := seen[name]; taken {
