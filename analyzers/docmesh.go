@@ -20,9 +20,9 @@ func plainEgressDoc(about string) string {
 }
 
 // tlsEgressDoc is [egressDoc] with a gateway that passes the clients' own TLS
-// through.
+// through, and a host on port 443 alone.
 func tlsEgressDoc(about string) string {
-	return joinDocs(about, strings.Replace(docMesh, entryPorts, entryPortsTLS, 1)+docPassthrough)
+	return joinDocs(about, strings.NewReplacer("number: 80\n    name: http\n"+entryPorts, "number: 443\n    name: tls\n    protocol: TLS\n  resolution: DNS\n").Replace(docMesh)+docPassthrough)
 }
 
 func joinDocs(a, b string) string {

@@ -26,7 +26,8 @@ var _ = register(&Analyzer{
 		Bad: egressDoc("", "  hosts:\n  - api.example.com\n  ports:\n", "  hosts:\n  - api.example.com\n  - files.example.com\n  ports:\n"),
 		Good: egressDoc("", "  hosts:\n  - api.example.com\n  ports:\n", "  hosts:\n  - api.example.com\n  - files.example.com\n  ports:\n",
 			"    hosts:\n    - api.example.com\n", "    hosts:\n    - api.example.com\n    - files.example.com\n",
-			"  hosts:\n  - api.example.com\n  gateways:\n", "  hosts:\n  - api.example.com\n  - files.example.com\n  gateways:\n"),
+			"  hosts:\n  - api.example.com\n  gateways:\n", "  hosts:\n  - api.example.com\n  - files.example.com\n  gateways:\n",
+			legFromGateway, filesFromGateway+legFromGateway),
 		Fix: "Let the VirtualService's `hosts` (for TLS the `sniHosts`) and the Gateway server's `hosts` cover what the ServiceEntry registers, " +
 			"or register only what they cover.",
 		Silent: "ServiceEntries none of whose hosts is sent to a gateway on that port, hosts that the simulation does not let out directly, clients without a sidecar.",
@@ -36,6 +37,20 @@ var _ = register(&Analyzer{
 		},
 	},
 })
+
+// legFromGateway is where the rule of [egressDoc] for the gateway begins,
+// filesFromGateway a rule of the same for another host.
+const (
+	legFromGateway   = "  - match:\n    - gateways:\n      - egress\n      port: 443\n"
+	filesFromGateway = legFromGateway + `      authority:
+        exact: files.example.com
+    route:
+    - destination:
+        host: files.example.com
+        port:
+          number: 80
+`
+)
 
 // hostGap is what a finding of EGR303 is about: a ServiceEntry, and the
 // VirtualService that covers a part of its hosts.

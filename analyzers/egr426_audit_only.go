@@ -40,7 +40,7 @@ spec:
   rules:
   - to:
     - operation:
-        hosts: ["api.example.com"]
+        hosts: ["api.example.com", "api.example.com:*"]
 `
 }
 

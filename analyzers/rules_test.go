@@ -83,6 +83,18 @@ func TestRuleDocs(t *testing.T) {
 	}
 }
 
+// What the documentation recommends has no error of any other rule.
+func TestGoodExamplesAreGood(t *testing.T) {
+	for _, a := range analyzers.All() {
+		f := analyzertest.LoadText(t, a.Doc.Good)
+		for _, finding := range f.Run() {
+			if finding.Severity == analyzers.Error {
+				t.Errorf("%s: its good example has %s: %s: %s", a.ID, finding.Rule.ID, finding.Place(), finding.Message)
+			}
+		}
+	}
+}
+
 // checkScore holds GitHub's bands of security severity against the level.
 func checkScore(t *testing.T, s analyzers.Severity, score float64) {
 	t.Helper()
