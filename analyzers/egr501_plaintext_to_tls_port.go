@@ -153,6 +153,11 @@ func (in *intent) noOrigination(e *exit, s *model.Service, namespace string) *un
 			text: fmt.Sprintf("%s, which would open TLS, is for host %q, which nothing registers, and does not apply at %%s", r, r.Spec.GetHost()),
 			todo: fmt.Sprintf("is %q meant?", s.Hostname)}
 	}
+	if rule := in.push.DestinationRule(namespace, nil, s); rule != nil && !slices.ContainsFunc(settingsOf(rule.Policy, ""), func(t tlsSetting) bool { return t.port == 0 || t.port == e.port }) {
+		r := rule.From[0]
+		return &unused{object: r.Object, field: "spec", text: fmt.Sprintf("%s, which applies at %%s, asks for no TLS on port %d", r, e.port),
+			todo: fmt.Sprintf("write tls.mode SIMPLE for port %d there", e.port)}
+	}
 	add := fmt.Sprintf("add one for the host with tls.mode SIMPLE in namespace %q", s.Namespace)
 	for _, problem := range in.pass.Mesh.Problems {
 		if problem.Kind == manifest.Rejected && strings.HasPrefix(problem.Object, "DestinationRule ") {

@@ -8,6 +8,8 @@ import (
 
 	"istio.io/istio/pkg/config/host"
 
+	networking "istio.io/api/networking/v1alpha3"
+
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
@@ -138,8 +140,10 @@ func (in *intent) mismatch(l *leg, a *attempt, s *model.GatewayServer) mismatch 
 		k.todo = "give the server protocol TLS with tls.mode PASSTHROUGH, or use ISTIO_MUTUAL on both sides"
 	case brought == "" && application:
 		k.brings, k.todo = "the application's TLS without mesh TLS around it", in.askFor(l, s)
+		in.subsetMeant(&k, l, a)
 	case brought == "":
 		k.brings, k.todo = "plaintext", in.askFor(l, s)
+		in.subsetMeant(&k, l, a)
 	case brought == istioMutual && opens && len(in.accepted(l, a.Class[0])) > 0:
 		k.brings = fmt.Sprintf("mesh TLS that accepts only %s", quoted(in.accepted(l, a.Class[0])))
 		k.expects = fmt.Sprintf("where the gateway is %q", in.push.Identity(l.pod))
@@ -159,6 +163,25 @@ func (in *intent) mismatch(l *leg, a *attempt, s *model.GatewayServer) mismatch 
 		in.ruleElsewhere(&k, l, a.Class[0])
 	}
 	return k
+}
+
+// subsetMeant blames a route that picks no subset of the gateway's Service, where the
+// DestinationRule that applies opens mesh TLS for the host in one.
+func (in *intent) subsetMeant(k *mismatch, l *leg, a *attempt) {
+	rule, _ := in.clientRule(l, a.Class[0])
+	if rule == nil || l.subset != "" || a.By.Route.OfGatewayAPI != "" {
+		return
+	}
+	for _, subset := range rule.Subsets {
+		for _, t := range settingsOf(subset.GetTrafficPolicy(), "") {
+			if t.GetMode() == networking.ClientTLSSettings_ISTIO_MUTUAL && strings.EqualFold(t.GetSni(), a.To.Host) && (t.port == 0 || t.port == l.port) {
+				k.blame(model.Place{Object: a.By.Object, Field: a.By.To})
+				k.why = fmt.Sprintf(" (the route of %s picks no subset, and %s opens mesh TLS for the host in subset %q alone)", a.By.Route.Title(), subset.From, subset.GetName())
+				k.todo = fmt.Sprintf("add subset: %s to the destination", subset.GetName())
+				return
+			}
+		}
+	}
 }
 
 // askFor says how to make clients bring what a server opens.

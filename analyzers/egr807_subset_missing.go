@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
@@ -115,7 +116,12 @@ func (in *intent) lostSubset(a *attempt) (k lostSubset, ok bool) {
 	if definer != nil {
 		k.definer = definer.Object
 	}
+	stray := in.strayDefiner(h, subset)
 	switch {
+	case definer == nil && stray != nil:
+		k.object, k.field = stray.Object, "spec.host"
+		k.text = fmt.Sprintf("%s, which defines it, is for host %q, which nothing registers", stray, stray.Spec.GetHost())
+		k.todo = fmt.Sprintf("is %q meant?", h)
 	case rule != nil && definer != nil:
 		k.effective = rule.From[0].Object
 		k.object, k.field = k.effective, "spec.subsets"
@@ -139,6 +145,26 @@ func (in *intent) lostSubset(a *attempt) (k lostSubset, ok bool) {
 		}
 	}
 	return k, true
+}
+
+// strayDefiner returns the only DestinationRule that defines a subset for a host which
+// nothing registers and which is like the one that is meant: misspelt, or another Service
+// of its namespace, or one of its name; nil if there is none.
+func (in *intent) strayDefiner(h host.Name, subset string) *model.DestinationRule {
+	var found *model.DestinationRule
+	for _, r := range in.push.Mesh.DestinationRules {
+		other := host.Name(strings.ToLower(string(model.ResolveHost(r.Spec.GetHost(), r.Namespace))))
+		name, rest, _ := strings.Cut(string(h), ".")
+		if len(in.push.Registered(other)) > 0 || !near(string(other), string(h)) && !strings.HasPrefix(string(other), name+".") && !strings.HasSuffix(string(other), "."+rest) ||
+			!slices.ContainsFunc(r.Spec.GetSubsets(), func(s *networking.Subset) bool { return s.GetName() == subset }) {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = r
+	}
+	return found
 }
 
 // forOthers returns a DestinationRule for a host that only some workloads of a

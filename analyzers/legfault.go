@@ -133,20 +133,34 @@ func (in *intent) noListener(l *leg, a *attempt) *fault {
 	if merged == nil {
 		return in.noGateway(l, a)
 	}
-	for _, p := range merged.Ports {
-		for _, s := range p.Servers {
-			if serves(s, h) {
-				f := &fault{s.Gateway.Object, s.Field + ".port.number",
-					fmt.Sprintf("%s has the host, but on port %d, while the requests come to port %d of the Service", s.Title(), s.GetPort().GetNumber(), l.port),
-					fmt.Sprintf("give the server port number %d", l.port)}
-				if l.service.PortByNumber(int(s.GetPort().GetNumber())) != nil {
-					f.todo += fmt.Sprintf(", or send the requests to port %d", s.GetPort().GetNumber())
-				}
-				return f
-			}
-		}
+	if f := in.onOtherPort(l, h); f != nil {
+		return f
 	}
 	return &fault{a.By.Object, a.By.To, fmt.Sprintf("no Gateway has a server on port %d", l.port), "add a server for it, or send it to a port that has one"}
+}
+
+// onOtherPort: a server at the gateway has the host on another port than that to which the
+// requests come, perhaps one that its Service does not have; nil if there is none.
+func (in *intent) onOtherPort(l *leg, h host.Name) *fault {
+	for _, g := range in.push.Mesh.Gateways {
+		if len(g.Spec.GetSelector()) == 0 || !hasLabels(l.pod.Labels, g.Spec.GetSelector()) {
+			continue
+		}
+		for i, s := range g.Spec.GetServers() {
+			number := int(s.GetPort().GetNumber())
+			if number == l.port || !takesHost(&model.Gateway{Spec: &networking.Gateway{Servers: []*networking.Server{s}}}, h) {
+				continue
+			}
+			f := &fault{g.Object, fmt.Sprintf("spec.servers[%d].port.number", i),
+				fmt.Sprintf("server %s of %s has the host, but on port %d, while the requests come to port %d of the Service", s.GetPort().GetName(), g, number, l.port),
+				fmt.Sprintf("give the server port number %d", l.port)}
+			if l.service.PortByNumber(number) != nil {
+				f.todo += fmt.Sprintf(", or send the requests to port %d", number)
+			}
+			return f
+		}
+	}
+	return nil
 }
 
 func (in *intent) skippedServer(s model.SkippedServer) *fault {
@@ -310,6 +324,9 @@ func (in *intent) noHost(l *leg, a *attempt) *fault {
 func (in *intent) noServer(l *leg, a *attempt, servers []*model.GatewayServer) *fault {
 	if len(servers) == 0 {
 		return nil
+	}
+	if f := in.onOtherPort(l, host.Name(a.To.Host)); f != nil {
+		return f
 	}
 	if f, known := in.otherPods(l, a); f != nil || !known {
 		return f
