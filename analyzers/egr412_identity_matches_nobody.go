@@ -16,7 +16,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "A policy about egress names an identity that no workload has, or that several share without meaning to",
 		What: "A principal or service account in a policy of an egress gateway or waypoint is in a namespace whose workloads the input holds, but none of them runs as it; " +
-			"a namespace is written as no namespace can be, or is a letter or two away from one that the input has clients of, and the input has nothing of it; a source lists principals and namespaces that exclude each other; or the service account is `default`, which several workloads use because they name none.",
+			"a namespace is written as no namespace can be, or is a letter or two away from one that the input has clients of, and the input has nothing of it; a source lists principals and namespaces that exclude each other, or one of them twice (a note); or the service account is `default`, which several workloads use because they name none.",
 		Why: "A DENY for an identity that nobody has denies nobody, an ALLOW admits nobody. And whoever is given `default` is given everything that every other workload with `default` in the namespace is given: " +
 			"a policy cannot tell them apart.",
 		Bad:  egressDoc(principalDoc("cluster.local/ns/shop/sa/order")),
@@ -42,7 +42,14 @@ func identityMatchesNobody(p *Pass) {
 	for _, policy := range governing(p) {
 		for _, r := range rulesOf(policy.AuthorizationPolicy) {
 			reportContradictions(p, policy, r)
+			listed := map[[2]string]bool{} // by list and value
 			for _, v := range r.identityValues() {
+				k := [2]string{v.field[:strings.LastIndexByte(v.field, '[')], v.value}
+				if listed[k] {
+					p.Report(Finding{Object: policy.Object, Field: v.field, Severity: Note, Label: "stands there twice", Help: "remove it, or write the one that is meant",
+						Message: fmt.Sprintf("%s %q stands twice in one list of %s: the second adds nobody; is another one meant?", v.attribute, v.value, r)})
+				}
+				listed[k] = true
 				if reportNoNamespace(p, policy, r, v) {
 					continue
 				}

@@ -135,7 +135,7 @@ func runScopeGap(p *Pass) {
 		}
 		p.Report(c.finding(f))
 	}
-	in.reportStrayEntries()
+	in.reportStrayEntries(particular)
 }
 
 // restricted reports whether a ServiceEntry registers a destination for some

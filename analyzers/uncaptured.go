@@ -85,21 +85,26 @@ func (x *escape) finding(p *Pass, f Finding) Finding {
 	return f
 }
 
-// meantToPass makes the note about workloads whose requests only a NetworkPolicy stops a
-// warning where the policies of an egress gateway let these very clients through: they
-// are meant to go that way, and cannot without a proxy.
+// meantToPass makes a note about workloads without a proxy a warning where the policies of
+// an egress gateway let these very clients through: they are meant to go that way.
 func (x *escape) meantToPass(in *intent, f Finding) Finding {
-	if len(x.open) > 0 {
+	if f.Severity != Note {
 		return f
 	}
 	for _, g := range in.gateways {
 		for _, w := range x.workloads {
-			if r := in.admitting(g.Workload, w); r != nil {
-				f.Severity = Warning
-				f.Message += fmt.Sprintf(", and they cannot go through egress gateway %s, where %s means to let %s pass", g.ID(), r, w.ID())
-				f.Related = append(f.Related, Related{r.Policy.Object, fmt.Sprintf("spec.rules[%d]", r.Index), "names these clients"})
-				return f
+			r := in.admitting(g.Workload, w)
+			if r == nil {
+				continue
 			}
+			f.Severity = Warning
+			text := "; %[2]s means to let %[3]s pass through egress gateway %[1]s, around which they go"
+			if len(x.open) == 0 {
+				text = ", and they cannot go through egress gateway %s, where %s means to let %s pass"
+			}
+			f.Message += fmt.Sprintf(text, g.ID(), r, w.ID())
+			f.Related = append(f.Related, Related{r.Policy.Object, fmt.Sprintf("spec.rules[%d]", r.Index), "names these clients"})
+			return f
 		}
 	}
 	return f
