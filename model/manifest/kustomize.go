@@ -84,6 +84,7 @@ func (l *loader) readKustomization(in *input) *kustomization {
 		return nil // Flux has a kind of the same name
 	}
 	in.omitted = true
+	l.set.Directives = append(l.set.Directives, directives(text, in.shown)...)
 	return k
 }
 
