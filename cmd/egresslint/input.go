@@ -208,6 +208,9 @@ func (l *loaded) input() report.Input {
 		FirstFile: l.firstFile, Partial: l.mesh.Partial(), Notes: slices.Clone(l.mesh.Notes),
 		Ignored: l.mesh.Ignored, Unmodelled: l.mesh.Unmodelled, UnmodelledFields: l.mesh.UnmodelledFields,
 	}
+	if !slices.ContainsFunc(l.mesh.Workloads, func(w *model.Workload) bool { return w.Object.Implied == "" }) {
+		in.Notes = append(in.Notes, "no workload in the input: whose requests get out, and how, cannot be told; give what runs in the mesh too")
+	}
 	if note := l.settingsNote(); note != "" {
 		in.Notes = append(in.Notes, note)
 	}
