@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
@@ -169,6 +170,12 @@ func (in *intent) ruledForMesh(u *unrouted) bool {
 	for _, vs := range in.routed.Overlapping(u.host) {
 		if vs.OfGatewayAPI != "" {
 			return true
+		}
+		for _, r := range vs.Spec.GetHttp() {
+			if r.GetDelegate() != nil && slices.Contains(vs.Gateways, model.MeshGateway) && (len(r.GetMatch()) == 0 ||
+				slices.ContainsFunc(r.GetMatch(), func(m *networking.HTTPMatchRequest) bool { return meansMesh(m.GetGateways()) })) {
+				return true // whose delegate may be missing: EGR802
+			}
 		}
 		for _, d := range destinationsOf(vs) {
 			if slices.Contains(d.gateways, model.MeshGateway) || len(d.gateways) == 0 && slices.Contains(vs.Gateways, model.MeshGateway) ||

@@ -21,6 +21,7 @@ var _ = register(&Analyzer{
 		Title: "A route of the mesh is about a host that nothing registers for the clients",
 		What: "A route of the mesh leads to a host that is in no registry that the clients see (often the short name of a Service in another namespace, or a misspelt one), " +
 			"or a route sends a host's TLS or TCP to the egress gateway on a port for which no ServiceEntry registers the host. " +
+			"Or a route delegates to a VirtualService that is not there, has hosts of its own or is not exported to it. " +
 			"Or the ServiceEntry that registers it is of no use: with resolution STATIC and no endpoint, or for a name with a dot at its end, which clients do not send.",
 		Why: "A name with a dot is taken as it is: `egress.istio-egress` is not the Service `egress.istio-egress.svc.cluster.local`, and requests end in 503. " +
 			"Routes for TLS and TCP take effect only on ports that the registry has for their host: without them REGISTRY_ONLY closes the connection, " +
@@ -34,6 +35,7 @@ var _ = register(&Analyzer{
 			"istio pilot/pkg/model/virtualservice.go (ResolveShortnameToFQDN)",
 			"istio pilot/pkg/networking/core/route/route.go (GetDestinationCluster)",
 			"istio pilot/pkg/networking/core/tls.go",
+			"istio pilot/pkg/model/virtualservice_controller.go",
 		},
 	},
 })
@@ -53,6 +55,7 @@ func runNotRegistered(p *Pass) {
 	reportLostDestinations(p, in)
 	reportUnregisteredRoutes(p, in)
 	in.reportUselessEntries()
+	in.reportLostDelegates()
 }
 
 // reportLostDestinations reports destinations of routes that sidecars do not know.
