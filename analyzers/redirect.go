@@ -34,8 +34,8 @@ func (s redirectSetting) place(mesh *model.Mesh, w *model.Workload) exclusion {
 	if _, own := w.Annotations[trafficAnnotation+s.annotation]; own {
 		return exclusion{w.Object, w.Field(annotationField(trafficAnnotation + s.annotation))}
 	}
-	config := mesh.ConfigFor(w)
-	return exclusion{config.ValuesSource, strings.TrimPrefix(config.ValuesPrefix+".global.proxy."+s.value, ".")}
+	at := mesh.ConfigFor(w).ValuePlace("global.proxy." + s.value)
+	return exclusion{at.Object, at.Field}
 }
 
 // decided reports whether a connection was left alone because of the setting.

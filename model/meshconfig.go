@@ -42,6 +42,9 @@ type MeshConfig struct {
 	// ValuesSource and ValuesPrefix locate Values as Source and Prefix do.
 	ValuesSource *manifest.Object
 	ValuesPrefix string
+	// flagValues are those of Values that the command line sets, by flagObject.
+	flagValues map[string]any
+	flagObject *manifest.Object
 	// Environment are the environment variables of istiod that the input sets
 	// (PILOT_…, ENABLE_…).
 	Environment map[string]string
@@ -133,6 +136,19 @@ func snake(name string) string {
 // Value returns the Helm value of a dotted path ("global.proxy.includeIPRanges")
 // and whether the input sets it.
 func (c *MeshConfig) Value(path string) (any, bool) { return lookup(c.Values, path) }
+
+// ValuePlace returns where a Helm value stands that some input sets: a flag goes before
+// the installation. The zero Place says that nothing sets values.
+func (c *MeshConfig) ValuePlace(path string) Place {
+	switch _, flag := lookup(c.flagValues, path); {
+	case flag:
+		return Place{c.flagObject, "spec.values." + path}
+	case c.ValuesSource == nil:
+		return Place{}
+	default:
+		return Place{c.ValuesSource, join(c.ValuesPrefix, path)}
+	}
+}
 
 // lookup returns the value at a dotted path of nested maps.
 func lookup(fields map[string]any, path string) (any, bool) {

@@ -55,6 +55,7 @@ func (c *configuring) applyFlags(config *MeshConfig, fields *map[string]any, fla
 	if len(flags) == 0 {
 		return
 	}
+	config.flagValues, config.flagObject = lookupMap(c.flagged, "values"), c.flagObject
 	var origins []origin
 	for _, path := range []string{"values.meshConfig", "meshConfig"} {
 		if m := lookupMap(c.flagged, path); m != nil {

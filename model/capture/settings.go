@@ -228,11 +228,9 @@ func lookup(values map[string]any, path ...string) (any, bool) {
 }
 
 func valueBecause(config *model.MeshConfig, path string) []flow.Because {
-	if config.ValuesSource == nil {
+	at := config.ValuePlace(path)
+	if at.Object == nil {
 		return nil
 	}
-	if config.ValuesPrefix != "" {
-		path = config.ValuesPrefix + "." + path
-	}
-	return []flow.Because{{Object: config.ValuesSource, Field: path}}
+	return []flow.Because{{Object: at.Object, Field: at.Field}}
 }
