@@ -28,7 +28,7 @@ func reportAgain(p *Pass, severity Severity, what string, all []manifest.Problem
 	if len(all) <= maxNamed {
 		for _, name := range objectsOf(all) {
 			of := slices.DeleteFunc(slices.Clone(all), func(x manifest.Problem) bool { return x.Object != name })
-			f := Finding{Severity: severity, Position: of[0].Position, Help: of[0].Help, Label: "defined again"}
+			f := Finding{Severity: severity, Position: of[0].Position, About: name, Help: of[0].Help, Label: "defined again"}
 			f.Message = fmt.Sprintf("%s is defined again in %s, %s", name, of[0].Other, ofOne(what))
 			if len(of) > 1 {
 				f.Message = fmt.Sprintf("%s is defined again %d times, %s", name, len(of), ofOne(what))
@@ -59,6 +59,7 @@ func reportAgain(p *Pass, severity Severity, what string, all []manifest.Problem
 	names := objectsOf(all)
 	f.Help = "give the directories of one mesh only; " + placesOf(all)
 	if len(names) == 1 {
+		f.About = names[0]
 		f.Message = fmt.Sprintf("%s is defined again %d times in %d directories, %s", names[0], len(all), len(dirs), ofOne(what))
 	} else {
 		f.Message = fmt.Sprintf("%s of %d directories are defined again, %s (%s)", counted(len(names), "object"), len(dirs), what, upTo3(names))
