@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
@@ -27,6 +28,11 @@ func block(s *model.GatewayServer) string {
 // has.
 func (in *intent) routeFault(l *leg, a *attempt, s *model.GatewayServer) *fault {
 	h := host.Name(a.To.Host)
+	if s.GetTls().GetMode() == networking.ServerTLSSettings_AUTO_PASSTHROUGH {
+		// By server names of their own, as outbound_.443_._.host (istio
+		// pilot/pkg/networking/core/gateway.go builtAutoPassthroughFilterChains).
+		return &fault{s.Gateway.Object, s.Field + ".tls.mode", fmt.Sprintf("%s has tls.mode AUTO_PASSTHROUGH, which leads to Services of the mesh alone and takes no VirtualService", s.Title()), "write PASSTHROUGH"}
+	}
 	bound := in.boundTo(s, h)
 	if len(bound) == 0 {
 		return in.unbound(a, s)
