@@ -122,7 +122,7 @@ func (in *intent) unroutedHosts() []*unrouted {
 					name = bare
 				}
 				h := host.Name(strings.ToLower(name))
-				if h == "*" || !in.outside(h) || !slices.ContainsFunc(in.declaring(in.push, h), func(s *model.Service) bool { return s.MeshExternal }) {
+				if !slices.ContainsFunc(in.declaring(in.push, h), func(s *model.Service) bool { return s.MeshExternal }) {
 					continue
 				}
 				u := &unrouted{gateway: g, field: fmt.Sprintf("spec.servers[%d].hosts", i), host: h}
