@@ -298,6 +298,15 @@ func (p *PushContext) podEndpoint(w *Workload, port int) Endpoint {
 func (p *PushContext) workloadEntries(s *Service, port *Port) []Endpoint {
 	var out []Endpoint
 	for _, e := range p.Mesh.WorkloadEntries {
+		number := entryTargetPort(port, e.Spec)
+		if s.Kubernetes() && port != nil && port.TargetName != "" {
+			// What does not have the port that a Service asks for by name is left out (istio
+			// pilot/pkg/serviceregistry/kube/controller/controller.go
+			// serviceInstanceFromWorkloadInstance).
+			if number = int(e.Spec.GetPorts()[port.TargetName]); number == 0 {
+				continue
+			}
+		}
 		labels := map[string]string{}
 		for k, v := range e.Labels {
 			labels[k] = v
@@ -310,7 +319,7 @@ func (p *PushContext) workloadEntries(s *Service, port *Port) []Endpoint {
 		if e.Namespace != s.Namespace || !subset(s.Selector, labels) {
 			continue
 		}
-		endpoint := entryEndpoint(e.Spec, entryTargetPort(port, e.Spec), e.Object, "spec")
+		endpoint := entryEndpoint(e.Spec, number, e.Object, "spec")
 		endpoint.Labels = labels
 		if mode := labels[TLSModeLabel]; mode != "" {
 			endpoint.TLSMode = mode

@@ -144,10 +144,24 @@ func (p *PushContext) boundPorts(namespace string, services []host.Name, w *Work
 		if s == nil || len(s.Selector) == 0 || !subset(s.Selector, w.Labels) {
 			continue
 		}
-		for _, port := range s.Ports {
-			if n := containerPort(w, port); n > 0 {
-				out = append(out, [2]int{port.Number, n})
-			}
+		out = append(out, podPorts(s, w)...)
+	}
+	return out
+}
+
+// podPorts are the ports of a Service with those of a pod to which they lead; of several
+// that lead to one, with one protocol, only the first counts (istio
+// pilot/pkg/serviceregistry/kube/controller/controller.go GetProxyServiceTargetsByPod).
+func podPorts(s *Service, w *Workload) (out [][2]int) {
+	type target struct {
+		number   int
+		protocol protocol.Instance
+	}
+	seen := map[target]bool{}
+	for _, port := range s.Ports {
+		if t := (target{containerPort(w, port), port.Protocol}); t.number > 0 && !seen[t] {
+			seen[t] = true
+			out = append(out, [2]int{port.Number, t.number})
 		}
 	}
 	return out
@@ -176,9 +190,10 @@ func (p *PushContext) serverPorts(g *Gateway, w *Workload, number int, services 
 }
 
 // servicePorts returns the service port numbers that lead to a pod with the
-// ports of the pod, Services in the order of the registry.
+// ports of the pod, Services by age and host (istio pilot/pkg/model/context.go
+// SetServiceTargets), which is not the order of the registry.
 func (p *PushContext) servicePorts(w *Workload) [][2]int {
-	var out [][2]int
+	var services []*Service
 	for _, s := range p.services {
 		if !s.Kubernetes() || s.Namespace != w.Namespace || len(s.Selector) == 0 || !subset(s.Selector, w.Labels) {
 			continue
@@ -188,11 +203,14 @@ func (p *PushContext) servicePorts(w *Workload) [][2]int {
 		if _, off := s.Labels["experimental.istio.io/disable-gateway-port-translation"]; off {
 			continue
 		}
-		for _, port := range s.Ports {
-			if n := containerPort(w, port); n > 0 {
-				out = append(out, [2]int{port.Number, n})
-			}
-		}
+		services = append(services, s)
+	}
+	slices.SortStableFunc(services, func(a, b *Service) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Hostname, b.Hostname))
+	})
+	var out [][2]int
+	for _, s := range services {
+		out = append(out, podPorts(s, w)...)
 	}
 	return out
 }

@@ -111,6 +111,12 @@ func (n *network) service(name, namespace string) *corev1.Service {
 // resolve gives the address that a client in a namespace finds for a name. A
 // name outside of the cluster has some public address of its own.
 func (n *network) resolve(name, namespace string) netip.Addr {
+	return n.resolveFrom(name, namespace, netip.Addr{})
+}
+
+// resolveFrom is resolve for a client with an address of its own: of several pods behind
+// a name it finds another.
+func (n *network) resolveFrom(name, namespace string, own netip.Addr) netip.Addr {
 	for hops := 0; hops < 8; hops++ {
 		service := n.service(name, namespace)
 		if service == nil {
@@ -126,12 +132,17 @@ func (n *network) resolve(name, namespace string) netip.Addr {
 		if address, err := netip.ParseAddr(service.Spec.ClusterIP); err == nil {
 			return address
 		}
+		itself := false
 		for _, slice := range n.manifest.EndpointSlices {
 			if slice.Namespace == service.Namespace && slice.Labels["kubernetes.io/service-name"] == service.Name && len(slice.Endpoints) > 0 {
-				if address, err := netip.ParseAddr(slice.Endpoints[0].Addresses[0]); err == nil {
+				address, err := netip.ParseAddr(slice.Endpoints[0].Addresses[0])
+				if itself = itself || err == nil && address == own; err == nil && address != own {
 					return address
 				}
 			}
+		}
+		if itself {
+			return own
 		}
 		break
 	}

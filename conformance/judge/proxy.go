@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	cluster "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	envoycore "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpoint "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listener "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	route "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -124,7 +126,7 @@ func (i *istiod) config(w *Workload) (*envoy.Config, error) {
 			i.settleEndpoints(out.Endpoints[c.Name])
 		}
 	}
-	routes, _ := i.generator.BuildHTTPRoutes(node, request, core.ExtractRoutesFromListeners(out.Listeners))
+	routes, _ := i.generator.BuildHTTPRoutes(node, request, routeNames(out.Listeners))
 	for _, resource := range routes {
 		r := &route.RouteConfiguration{}
 		if err := resource.Resource.UnmarshalTo(r); err != nil {
@@ -136,6 +138,20 @@ func (i *istiod) config(w *Workload) (*envoy.Config, error) {
 		out.Routes[r.Name] = r
 	}
 	return out, nil
+}
+
+// routeNames are the route configurations that listeners ask for, those of default filter
+// chains among them, which Istio's helper leaves out.
+func routeNames(listeners []*listener.Listener) []string {
+	all := slices.Clone(listeners)
+	for _, l := range listeners {
+		if chain := l.GetDefaultFilterChain(); chain != nil {
+			all = append(all, &listener.Listener{FilterChains: []*listener.FilterChain{chain}})
+		}
+	}
+	names := core.ExtractRoutesFromListeners(all)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // allowPolicies are the names of the ALLOW policies in force at a workload,

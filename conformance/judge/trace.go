@@ -148,10 +148,15 @@ func (m *Mesh) dial(f flow.Flow, source *Workload) (netip.Addr, uint16, string) 
 	if f.DstIP != "" {
 		return netip.Addr{}, 0, "dst_ip is not an address"
 	}
+	own, err := netip.ParseAddr(source.Pod.Status.PodIP)
+	if err != nil {
+		return netip.Addr{}, 0, err.Error()
+	}
+	found := m.network.resolveFrom(f.Host, source.Pod.Namespace, own)
 	// By UDP, which no proxy takes, automatic addresses lead nowhere; what is asked
 	// is whether the host itself can be reached.
 	if source.Role == SidecarProxy && f.Scheme != flow.UDP && m.istiod.proxyMetadata(source)["ISTIO_META_DNS_CAPTURE"] == "true" {
-		address, err := m.istiod.captured(source, m.network.fullName(f.Host, source.Pod.Namespace), m.network.resolve(f.Host, source.Pod.Namespace))
+		address, err := m.istiod.captured(source, m.network.fullName(f.Host, source.Pod.Namespace), found)
 		if err != nil {
 			return netip.Addr{}, 0, err.Error()
 		}
@@ -159,7 +164,7 @@ func (m *Mesh) dial(f flow.Flow, source *Workload) (netip.Addr, uint16, string) 
 			return address, port, ""
 		}
 	}
-	return m.network.resolve(f.Host, source.Pod.Namespace), port, ""
+	return found, port, ""
 }
 
 // start sends a connection on its way.

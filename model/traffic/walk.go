@@ -255,7 +255,7 @@ func (w *walker) destination(c *capture.Capture) (dst netip.AddrPort, standIn bo
 	if address, hop := hostAlias(w.client, f.Host); hop != nil {
 		return netip.AddrPortFrom(address, port), false, []flow.Hop{*hop}, ""
 	}
-	r := w.push.Resolve(w.client.Namespace, f.Host, false)
+	r := w.another(w.push.Resolve(w.client.Namespace, f.Host, false))
 	switch {
 	case !c.DNSCapture || f.Scheme == flow.UDP:
 		// Automatic addresses lead somewhere by TCP alone; by UDP the host's own
@@ -281,6 +281,21 @@ func (w *walker) destination(c *capture.Capture) (dst netip.AddrPort, standIn bo
 	}
 	standIn = r.Service == nil && r.Listed == nil && !isAddress(f.Host)
 	return netip.AddrPortFrom(r.Addr, port), standIn, hops, ""
+}
+
+// another is what a name of the cluster resolves to, be it another pod than the client's
+// where it leads to several: a connection to the pod's own address goes around its proxy.
+func (w *walker) another(r model.Resolved) model.Resolved {
+	if r.Pod == nil || r.Pod != w.client {
+		return r
+	}
+	for _, e := range w.push.Endpoints(r.Service, nil) {
+		if addr, err := netip.ParseAddr(e.Address); err == nil && e.Workload != w.client {
+			r.Addr, r.Pod = addr, e.Workload
+			break
+		}
+	}
+	return r
 }
 
 // leave decides whether the client's proxy sees the connection.

@@ -1,0 +1,353 @@
+// Package mutations holds the test that the product agrees with istiod on the meshes of
+// the product's own tests after some of their fields were changed at random. Random
+// meshes (package generate) hold what somebody thought of; these hold what was found
+// worth a test, beside what stands elsewhere in the same field.
+package mutations
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/egresslint/egresslint/conformance/agree"
+	"github.com/egresslint/egresslint/model/flow"
+)
+
+var (
+	start   = flag.Uint64("start", 1, "first seed")
+	mutants = flag.Uint64("mutants", 300, "number of changed meshes")
+)
+
+// object is a manifest.
+type object map[string]any
+
+func (o object) kind() string { kind, _ := o["kind"].(string); return kind }
+
+func (o object) metadata() map[string]any { m, _ := o["metadata"].(map[string]any); return m }
+
+// testCase is a directory of testdata/mesh.
+type testCase struct {
+	name    string
+	objects []object
+	// flows are those of which both say the same before anything is changed.
+	flows []flow.Flow
+}
+
+// outside are words in manifests that the judge does not read as the product does: see
+// docs/conformance.md, Outside.
+var outside = []string{
+	"dataplane-mode", "use-waypoint", "gateway.networking.k8s.io", "hostAliases", "kind: NetworkPolicy", "kind: CiliumNetworkPolicy",
+	"kind: EnvoyFilter", "kind: WasmPlugin", "kind: IstioOperator", "kind: Telemetry", "kind: ProxyConfig",
+}
+
+// cases returns the cases that can be put to both.
+func cases(t *testing.T) []testCase {
+	t.Helper()
+	dirs, err := filepath.Glob("../../testdata/mesh/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []testCase
+	for _, dir := range dirs {
+		c := testCase{name: filepath.Base(dir)}
+		if !c.read(t, dir) {
+			continue
+		}
+		result, err := agree.Check(stream(c.objects), c.flows)
+		if err != nil {
+			continue
+		}
+		c.flows = nil
+		for _, a := range result.Answers {
+			if len(a.Differences) == 0 {
+				c.flows = append(c.flows, a.Flow)
+			}
+		}
+		if len(c.flows) > 0 {
+			out = append(out, c)
+		}
+	}
+	if len(out) < 100 {
+		t.Fatalf("only %d cases", len(out))
+	}
+	return out
+}
+
+// read reads a case; false if it holds what the judge does not read.
+func (c *testCase) read(t *testing.T, dir string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "manifests", "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(outside, func(word string) bool { return bytes.Contains(text, []byte(word)) }) {
+			return false
+		}
+		for _, document := range bytes.Split(append([]byte("\n"), text...), []byte("\n---")) {
+			var o object
+			if yaml.Unmarshal(document, &o) != nil {
+				return false
+			}
+			if o != nil && o.metadata() != nil {
+				c.objects = append(c.objects, o)
+			}
+		}
+	}
+	file, err := os.Open(filepath.Join(dir, "flows.jsonl"))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = file.Close() }()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		var f flow.Flow
+		if json.Unmarshal(lines.Bytes(), &f) == nil && !f.Bypass && f.ConnectTo == "" {
+			c.flows = append(c.flows, f)
+		}
+	}
+	return true
+}
+
+func stream(objects []object) []byte {
+	var out bytes.Buffer
+	for _, o := range objects {
+		text, err := json.Marshal(o)
+		if err != nil {
+			panic(err)
+		}
+		out.WriteString("---\n" + string(text) + "\n")
+	}
+	return out.Bytes()
+}
+
+// node is a value of a manifest, with where it stands.
+type node struct {
+	path, key string
+	value     any
+	set       func(any)
+	remove    func()
+}
+
+// nodes passes on all values below one.
+func nodes(n node, found func(node)) {
+	found(n)
+	switch v := n.value.(type) {
+	case map[string]any:
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			nodes(node{n.path + "." + k, k, v[k], func(x any) { v[k] = x }, func() { delete(v, k) }}, found)
+		}
+	case []any:
+		for i := range v {
+			nodes(node{n.path + "[]", n.key + "[]", v[i], func(x any) { v[i] = x }, func() { n.set(slices.Concat(v[:i], v[i+1:])) }}, found)
+		}
+	}
+}
+
+// in passes on what of an object is changed: its spec; of what makes pods their labels
+// and service account.
+func in(o object, found func(node)) {
+	spec := node{path: o.kind() + ".spec", key: "spec", value: o["spec"], set: func(x any) { o["spec"] = x }, remove: func() {}}
+	switch o.kind() {
+	case "ConfigMap", "Namespace":
+	case "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob", "Pod":
+		nodes(spec, func(n node) {
+			if strings.Contains(n.path, ".template.metadata.labels.") || strings.HasSuffix(n.path, ".serviceAccountName") {
+				found(n)
+			}
+		})
+	default:
+		if spec.value != nil {
+			nodes(spec, found)
+		}
+	}
+}
+
+// pool are the values that stand in some field of some case, by its path and by its name.
+type pool map[string][]any
+
+func (p pool) add(key string, value any, seen map[string]bool) {
+	text, err := json.Marshal(value)
+	if id := key + " " + string(text); err == nil && len(text) < 400 && !seen[id] {
+		seen[id] = true
+		p[key] = append(p[key], value)
+	}
+}
+
+func clone[T any](value T) T {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(err)
+	}
+	var out T
+	if err := json.Unmarshal(text, &out); err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// mutation changes objects at random.
+type mutation struct {
+	*rand.Rand
+	values  pool
+	others  []testCase
+	objects []object
+	// done says what was changed.
+	done []string
+}
+
+func (m *mutation) note(format string, args ...any) {
+	m.done = append(m.done, fmt.Sprintf(format, args...))
+}
+
+func (m *mutation) step() {
+	o := m.objects[m.IntN(len(m.objects))]
+	var all []node
+	in(o, func(n node) { all = append(all, n) })
+	if len(all) == 0 {
+		return
+	}
+	switch namespace, _ := o.metadata()["namespace"].(string); m.IntN(10) {
+	case 0:
+		other, _ := m.objects[m.IntN(len(m.objects))].metadata()["namespace"].(string)
+		if other != "" && namespace != "" && !strings.Contains(all[0].path, ".template.") {
+			o.metadata()["namespace"] = other
+			m.note("%s %v moved to namespace %s", o.kind(), o.metadata()["name"], other)
+		}
+	case 1:
+		copied := clone(o)
+		copied.metadata()["name"] = fmt.Sprint(o.metadata()["name"], "-b")
+		m.objects = append(m.objects, copied)
+		m.note("%s %v copied", o.kind(), o.metadata()["name"])
+	case 2:
+		from := m.others[m.IntN(len(m.others))]
+		added := clone(from.objects[m.IntN(len(from.objects))])
+		if kind := added.kind(); namespace != "" && kind != "Namespace" && kind != "ConfigMap" {
+			added.metadata()["namespace"] = namespace
+			m.objects = append(m.objects, added)
+			m.note("%s %v of %s added", kind, added.metadata()["name"], from.name)
+		}
+	case 3, 4:
+		n := all[m.IntN(len(all))]
+		n.remove()
+		m.note("%s removed", n.path)
+	default:
+		n := all[m.IntN(len(all))]
+		key := n.path
+		if m.IntN(3) == 0 {
+			key = n.key
+		}
+		if values := m.values[key]; len(values) > 0 {
+			value := clone(values[m.IntN(len(values))])
+			n.set(value)
+			text, _ := json.Marshal(value)
+			m.note("%s set to %s", n.path, text)
+		}
+	}
+}
+
+// admitted reports whether API servers would take the Services: Istio never sees others.
+func admitted(objects []object) bool {
+	for _, o := range objects {
+		if o.kind() != "Service" {
+			continue
+		}
+		spec, _ := o["spec"].(map[string]any)
+		ports, isList := spec["ports"].([]any)
+		if !isList && spec["ports"] != nil {
+			return false
+		}
+		seen := map[string]bool{}
+		for _, p := range ports {
+			port, isMap := p.(map[string]any)
+			name, _ := port["name"].(string)
+			number := fmt.Sprint(port["port"], port["protocol"])
+			if !isMap || seen[name] || seen[number] || name == "" && len(ports) > 1 {
+				return false
+			}
+			seen[name], seen[number] = true, true
+		}
+	}
+	return true
+}
+
+// flows are those of a case, and some in which one part is another's.
+func (m *mutation) flows(c testCase) []flow.Flow {
+	out := slices.Clone(c.flows)
+	for range 6 {
+		f, other := c.flows[m.IntN(len(c.flows))], c.flows[m.IntN(len(c.flows))]
+		switch m.IntN(4) {
+		case 0:
+			f.Host = other.Host
+		case 1:
+			f.Port = other.Port
+		case 2:
+			f.Scheme, f.SNI = []flow.Scheme{flow.HTTP, flow.HTTPS, flow.TLS, flow.TCP}[m.IntN(4)], ""
+		default:
+			f.From = other.From
+		}
+		f.ID = "another"
+		out = append(out, f)
+	}
+	return out
+}
+
+// TestMutatedCases holds that where both decide they decide the same; what the product
+// does not know is held against random meshes.
+func TestMutatedCases(t *testing.T) {
+	all := cases(t)
+	values, seen := pool{}, map[string]bool{}
+	for _, c := range all {
+		for _, o := range c.objects {
+			in(o, func(n node) {
+				values.add(n.path, n.value, seen)
+				values.add(n.key, n.value, seen)
+			})
+		}
+	}
+	t.Logf("%d cases, seeds from %d", len(all), *start)
+	flows := 0
+	for seed := *start; seed < *start+*mutants; seed++ {
+		r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable on purpose
+		c := all[r.IntN(len(all))]
+		m := &mutation{Rand: r, values: values, others: all, objects: clone(c.objects)}
+		for range 2 + r.IntN(4) {
+			m.step()
+		}
+		if !admitted(m.objects) {
+			continue
+		}
+		text := stream(m.objects)
+		result, err := agree.Check(text, m.flows(c))
+		if err != nil {
+			t.Errorf("seed %d, %s (%s): %v\n%s", seed, c.name, strings.Join(m.done, "; "), err, text)
+			continue
+		}
+		for _, a := range result.Answers {
+			flows++
+			if len(a.Differences) > 0 && a.Judge.Outcome != flow.Unknown && a.Product.Outcome != flow.Unknown {
+				asked, _ := json.Marshal(a.Flow)
+				t.Errorf("seed %d, %s (%s): %s: %s\n%s", seed, c.name, strings.Join(m.done, "; "), asked, strings.Join(a.Differences, "; "), text)
+				break
+			}
+		}
+	}
+	if flows < int(*mutants) { //nolint:gosec // a small number
+		t.Errorf("only %d flows", flows)
+	}
+	t.Logf("%d flows", flows)
+}
