@@ -22,8 +22,9 @@ import (
 type network struct {
 	policies *netpol.Policies
 	answers  map[networkQuestion]*netpol.Internet
-	// closed are the classes that are locked, by their first workloads; class finds these.
-	closed  map[*model.Workload]bool
+	// outward is how classes may reach the world, by their first workloads; class finds
+	// these.
+	outward map[*model.Workload]outward
 	class   map[*model.Workload]*model.Workload
 	system  map[string]bool
 	classes map[string][][]*model.Workload // see classesOf
@@ -41,7 +42,7 @@ type networkQuestion struct {
 func newNetwork(mesh *model.Mesh, r *reach.Reach) *network {
 	n := &network{
 		policies: netpol.New(mesh), answers: map[networkQuestion]*netpol.Internet{}, system: map[string]bool{}, leftOut: map[string]bool{},
-		closed: map[*model.Workload]bool{}, class: map[*model.Workload]*model.Workload{},
+		outward: map[*model.Workload]outward{}, class: map[*model.Workload]*model.Workload{},
 	}
 	for _, class := range r.Classes() {
 		for _, w := range class {
@@ -79,8 +80,25 @@ func (n *network) free(w *model.Workload) bool {
 	if n.leftOut[w.Namespace] || n.leftOut[""] || unnamed(w.Namespace) {
 		return false
 	}
-	answer := n.internet(w, worldPort, corev1.ProtocolTCP)
-	return !answer.Isolated && answer.Unknown == nil && world(answer.Addresses, false)
+	return n.outwardOf(w) == outward{isolated: false, open: true}
+}
+
+// outward is what network policies let a workload reach outside; the zero value is for
+// those of which it is not known.
+type outward struct{ isolated, open bool }
+
+func (n *network) outwardOf(w *model.Workload) outward {
+	if first := n.class[w]; first != nil {
+		w = first
+	}
+	o, known := n.outward[w]
+	if !known {
+		if answer := n.internet(w, worldPort, corev1.ProtocolTCP); answer.Unknown == nil {
+			o = outward{answer.Isolated, world(answer.Addresses, false)}
+		}
+		n.outward[w] = o
+	}
+	return o
 }
 
 // placeholderNamespace matches names of namespaces that stand for another one.
@@ -93,16 +111,7 @@ func unnamed(namespace string) bool { return placeholderNamespace.MatchString(na
 // locked reports whether network policies certainly keep a workload from (almost
 // all of) the internet.
 func (n *network) locked(w *model.Workload) bool {
-	if first := n.class[w]; first != nil {
-		w = first
-	}
-	closed, known := n.closed[w]
-	if !known {
-		answer := n.internet(w, worldPort, corev1.ProtocolTCP)
-		closed = answer.Isolated && answer.Unknown == nil && !world(answer.Addresses, false)
-		n.closed[w] = closed
-	}
-	return closed
+	return n.outwardOf(w) == outward{isolated: true, open: false}
 }
 
 // world reports whether addresses are those of anybody rather than of some known
