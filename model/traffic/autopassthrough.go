@@ -52,6 +52,16 @@ func forwardedName(port int, subset, hostname string) string {
 	return strings.ReplaceAll(clusterName(port, subset, hostname), "|", "_.")
 }
 
+// clusterParts takes the name of a cluster apart: direction, port, subset and host, fewer
+// where it is none. forwards: the name is a [forwardedName].
+func clusterParts(name string) (parts []string, forwards bool) {
+	separator := "|"
+	if forwards = strings.HasPrefix(name, "outbound_."); forwards {
+		separator = "_."
+	}
+	return strings.SplitN(name, separator, 4), forwards
+}
+
 // forwardsTo leaves a cluster that forwards mesh TLS the endpoints that take it
 // (istio pilot/pkg/xds/endpoints/ep_filters.go EndpointsWithMTLSFilter). It adds no
 // TLS of its own (cluster.go buildOutboundSniDnatClusters).

@@ -138,12 +138,8 @@ func (p *proxy) compileCluster(name string) *cluster {
 		c.kind = toNowhere
 		return c
 	}
-	separator := "|"
-	if c.forwards = strings.HasPrefix(name, "outbound_."); c.forwards {
-		separator = "_."
-	}
-	parts := strings.SplitN(name, separator, 4)
-	if len(parts) != 4 {
+	parts, forwards := clusterParts(name)
+	if c.forwards = forwards; len(parts) != 4 {
 		c.missing = "the route leads nowhere"
 		return c
 	}

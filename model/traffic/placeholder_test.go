@@ -77,6 +77,31 @@ spec: {selector: {app: pay}, ports: [{name: http, port: 8080}]}
 	}
 }
 
+// Whatever a server name is like, it is looked through for the service that it may name.
+func TestOddServerNamesBesidePlaceholders(t *testing.T) {
+	sim := traffic.New(loaded(t, `
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio-injection: enabled}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: cart, namespace: shop, labels: {app: cart}}
+spec: {containers: [{name: cart, image: i}]}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: open, namespace: shop}
+spec: {hosts: ["${HOST}"], resolution: DNS, ports: [{number: 443, name: tls, protocol: TLS}]}
+`))
+	for _, sni := range []string{"outbound_.", "outbound_._.", "outbound_.443_._.x.example.com", "_.", "."} {
+		f := flow.Flow{From: "shop/cart", Host: "x.example.com", Port: 443, Scheme: flow.TLS, SNI: sni}
+		if trace := sim.Trace(f); trace.Outcome != flow.Unknown && trace.Outcome != flow.Allowed {
+			t.Errorf("server name %q: %s %s", sni, trace.Outcome, trace.Reason)
+		}
+	}
+}
+
 // What pods, Services and Namespaces with a placeholder leave open is unknown, and what
 // does not depend on it is not.
 func TestPlaceholdersInPodsServicesAndNamespaces(t *testing.T) {

@@ -76,10 +76,9 @@ func (w *walker) openNames(conn *connection) []string {
 	out := []string{w.flow.Host}
 	for _, l := range conn.layers {
 		out = append(out, l.sni)
-		// Gateways that pass everything on read the service from the server name (istio
-		// pilot/pkg/model/service.go BuildDNSSrvSubsetKey).
-		if rest, ok := strings.CutPrefix(l.sni, "outbound_."); ok {
-			out = append(out, rest[strings.LastIndex(rest, "_.")+len("_."):])
+		// Gateways that pass everything on read the service from the server name.
+		if parts, forwards := clusterParts(l.sni); forwards && len(parts) == 4 {
+			out = append(out, parts[3])
 		}
 	}
 	if conn.request != nil {
@@ -325,7 +324,7 @@ func (s *Simulation) isRuled(h string) bool {
 		add := func(o *manifest.Object, names ...string) {
 			var hosts []host.Name
 			for _, name := range names {
-				hosts = append(hosts, hostName(strings.ToLower(string(model.ResolveHost(name, o.Namespace)))))
+				hosts = append(hosts, model.LowerHost(model.ResolveHost(name, o.Namespace)))
 			}
 			s.ruled.Add(o, hosts)
 		}
