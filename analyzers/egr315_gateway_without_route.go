@@ -160,11 +160,7 @@ func (in *intent) atEgress(g *model.Gateway) bool {
 func (in *intent) ruledForMesh(u *unrouted) bool {
 	if in.routed.Empty() {
 		for _, vs := range in.push.VirtualServices() {
-			var hosts []host.Name
-			for _, h := range vs.Hosts {
-				hosts = append(hosts, host.Name(strings.ToLower(string(h))))
-			}
-			in.routed.Add(vs, hosts)
+			in.routed.Add(vs, model.LowerHosts(vs.Hosts))
 		}
 	}
 	for _, vs := range in.routed.Overlapping(u.host) {

@@ -22,10 +22,9 @@ import (
 type network struct {
 	policies *netpol.Policies
 	answers  map[networkQuestion]*netpol.Internet
-	// outward is how classes may reach the world, by their first workloads; class finds
-	// these.
+	// outward is how classes may reach the world, by their first workloads.
 	outward map[*model.Workload]outward
-	class   map[*model.Workload]*model.Workload
+	reach   *reach.Reach
 	system  map[string]bool
 	classes map[string][][]*model.Workload // see classesOf
 	// leftOut are the namespaces with a policy that could not be read because it
@@ -42,12 +41,7 @@ type networkQuestion struct {
 func newNetwork(mesh *model.Mesh, r *reach.Reach) *network {
 	n := &network{
 		policies: netpol.New(mesh), answers: map[networkQuestion]*netpol.Internet{}, system: map[string]bool{}, leftOut: map[string]bool{},
-		outward: map[*model.Workload]outward{}, class: map[*model.Workload]*model.Workload{},
-	}
-	for _, class := range r.Classes() {
-		for _, w := range class {
-			n.class[w] = class[0]
-		}
+		outward: map[*model.Workload]outward{}, reach: r,
 	}
 	for _, p := range mesh.Problems {
 		kind, id, _ := strings.Cut(p.Object, " ")
@@ -88,9 +82,7 @@ func (n *network) free(w *model.Workload) bool {
 type outward struct{ isolated, open bool }
 
 func (n *network) outwardOf(w *model.Workload) outward {
-	if first := n.class[w]; first != nil {
-		w = first
-	}
+	w = n.reach.First(w)
 	o, known := n.outward[w]
 	if !known {
 		if answer := n.internet(w, worldPort, corev1.ProtocolTCP); answer.Unknown == nil {

@@ -298,15 +298,6 @@ func (p *PushContext) podEndpoint(w *Workload, port int) Endpoint {
 func (p *PushContext) workloadEntries(s *Service, port *Port) []Endpoint {
 	var out []Endpoint
 	for _, e := range p.Mesh.WorkloadEntries {
-		number := entryTargetPort(port, e.Spec)
-		if s.Kubernetes() && port != nil && port.TargetName != "" {
-			// What does not have the port that a Service asks for by name is left out (istio
-			// pilot/pkg/serviceregistry/kube/controller/controller.go
-			// serviceInstanceFromWorkloadInstance).
-			if number = int(e.Spec.GetPorts()[port.TargetName]); number == 0 {
-				continue
-			}
-		}
 		labels := map[string]string{}
 		for k, v := range e.Labels {
 			labels[k] = v
@@ -318,6 +309,15 @@ func (p *PushContext) workloadEntries(s *Service, port *Port) []Endpoint {
 		}
 		if e.Namespace != s.Namespace || !subset(s.Selector, labels) {
 			continue
+		}
+		number := entryTargetPort(port, e.Spec)
+		if s.Kubernetes() && port != nil && port.TargetName != "" {
+			// What does not have the port that a Service asks for by name is left out (istio
+			// pilot/pkg/serviceregistry/kube/controller/controller.go
+			// serviceInstanceFromWorkloadInstance).
+			if number = int(e.Spec.GetPorts()[port.TargetName]); number == 0 {
+				continue
+			}
 		}
 		endpoint := entryEndpoint(e.Spec, number, e.Object, "spec")
 		endpoint.Labels = labels

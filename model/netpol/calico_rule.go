@@ -233,7 +233,7 @@ func (q *question) podLabels(o *manifest.Object, w *model.Workload) func(string)
 		default:
 			value, has := w.Labels[key]
 			if open, ok := w.Open[key]; ok && !open.Proxies {
-				return calicoLabel{doubt: openLabel(w, key)}
+				return calicoLabel{doubt: unsure(openLabel(w, key))}
 			}
 			return calicoLabel{value: value, has: has}
 		}

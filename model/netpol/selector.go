@@ -19,27 +19,39 @@ func podMatches(selector *metav1.LabelSelector, w *model.Workload) answer {
 	if w.PodUnknown != "" && !everything(selector) {
 		return unsure(fmt.Sprintf("the labels of the pods of %s, which the input does not show", w.ID()))
 	}
-	open := openKeys(selector, w)
-	if len(open) == 0 {
+	if len(w.Open) == 0 {
 		return sure(selects(selector, w.Labels))
 	}
+	return mayMatch(selector, w.Labels, func(key string) (model.OpenLabel, string) {
+		if open, ok := w.Open[key]; ok && !open.Proxies {
+			return open, openLabel(w, key)
+		}
+		return model.OpenLabel{}, ""
+	})
+}
+
+// mayMatch evaluates a selector over labels of which some may have other values: of these
+// open returns what they may be, and a doubt, which is "" for others.
+func mayMatch(selector *metav1.LabelSelector, labels map[string]string, open func(key string) (may model.OpenLabel, doubt string)) answer {
+	keys := openKeys(selector, func(key string) bool { _, doubt := open(key); return doubt != "" })
+	if len(keys) == 0 {
+		return sure(selects(selector, labels))
+	}
 	// Keys are independent of each other: what is certain decides first.
-	out := sure(selects(without(selector, open), w.Labels))
-	for _, key := range open {
-		out = out.and(openMatches(key, byKey(selector)[key], w))
+	out := sure(selects(without(selector, keys), labels))
+	for _, key := range keys {
+		may, doubt := open(key)
+		out = out.and(openMatches(key, byKey(selector)[key], may, doubt))
 	}
 	return out
 }
 
 // openKeys are the keys that a selector asks for and whose values the manifests
 // do not tell, sorted.
-func openKeys(selector *metav1.LabelSelector, w *model.Workload) []string {
-	if len(w.Open) == 0 {
-		return nil
-	}
+func openKeys(selector *metav1.LabelSelector, open func(key string) bool) []string {
 	var out []string
 	add := func(key string) {
-		if open, ok := w.Open[key]; ok && !open.Proxies {
+		if open(key) {
 			out = append(out, key)
 		}
 	}
@@ -71,8 +83,7 @@ func without(selector *metav1.LabelSelector, open []string) *metav1.LabelSelecto
 // openMatches evaluates what a selector asks of a label whose value the
 // manifests do not tell: over its absence, each value that the selector names,
 // and any other.
-func openMatches(key string, requirements *metav1.LabelSelector, w *model.Workload) answer {
-	open := w.Open[key]
+func openMatches(key string, requirements *metav1.LabelSelector, open model.OpenLabel, doubt string) answer {
 	values := open.Values
 	if len(values) == 0 {
 		values = []string{"\x00another"}
@@ -91,13 +102,13 @@ func openMatches(key string, requirements *metav1.LabelSelector, w *model.Worklo
 		note(selects(requirements, map[string]string{key: v}))
 	}
 	if can && cannot {
-		return openLabel(w, key)
+		return unsure(doubt)
 	}
 	return sure(can)
 }
 
-func openLabel(w *model.Workload, key string) answer {
-	return unsure(fmt.Sprintf("label %s of the pods of %s, which is not in the manifests: %s", key, w.ID(), w.Open[key].Why))
+func openLabel(w *model.Workload, key string) string {
+	return fmt.Sprintf("label %s of the pods of %s, which is not in the manifests: %s", key, w.ID(), w.Open[key].Why)
 }
 
 // named are the values that a selector names.
@@ -116,7 +127,13 @@ func named(requirements *metav1.LabelSelector) []string {
 // input does not declare the namespace, only its name is known.
 func (p *Policies) namespaceMatches(selector *metav1.LabelSelector, namespace string) answer {
 	if ns := p.mesh.Namespaces[namespace]; ns != nil && ns.Declared {
-		return openNamespace(selector, ns)
+		return mayMatch(selector, ns.Labels, func(key string) (model.OpenLabel, string) {
+			text := model.PlaceholderIn(ns.Labels[key])
+			if text == "" {
+				return model.OpenLabel{}, ""
+			}
+			return model.OpenLabel{}, fmt.Sprintf("label %s of namespace %s, which is the placeholder %s", key, ns.Name, text)
+		})
 	}
 	if everything(selector) {
 		return sure(true)
@@ -130,31 +147,6 @@ func (p *Policies) namespaceMatches(selector *metav1.LabelSelector, namespace st
 			out = out.and(unsure(fmt.Sprintf("the labels of namespace %s, which the input does not declare", namespace)))
 		} else {
 			return sure(false)
-		}
-	}
-	return out
-}
-
-// openNamespace evaluates a selector over labels some of which may be placeholders.
-func openNamespace(selector *metav1.LabelSelector, ns *model.Namespace) answer {
-	parts := byKey(selector)
-	var open []string
-	for key := range parts {
-		if model.PlaceholderIn(ns.Labels[key]) != "" {
-			open = append(open, key)
-		}
-	}
-	out := sure(selects(without(selector, open), ns.Labels))
-	for _, key := range unique(open) {
-		// It has the label, be it with a value that the selector names or another.
-		matches := []bool{selects(parts[key], map[string]string{key: "\x00another"})}
-		for _, v := range named(parts[key]) {
-			matches = append(matches, selects(parts[key], map[string]string{key: v}))
-		}
-		if slices.Contains(matches, true) && slices.Contains(matches, false) {
-			out = out.and(unsure(fmt.Sprintf("label %s of namespace %s, which is the placeholder %s", key, ns.Name, model.PlaceholderIn(ns.Labels[key]))))
-		} else {
-			out = out.and(sure(matches[0]))
 		}
 	}
 	return out

@@ -20,7 +20,7 @@ var protocols = []flow.Scheme{flow.HTTP, flow.TLS, flow.TCP}
 // Answers returns the fate of a tuple for each client protocol and kind of
 // address, in the order http, tls, tcp; listed before other.
 func (r *Reach) Answers(w *model.Workload, d Destination) []Answer {
-	first := r.first(w)
+	first := r.First(w)
 	answers := r.Verdicts(first, d)
 	if slices.ContainsFunc(answers, func(a Answer) bool { return len(a.When) > 0 }) {
 		key := tuple{first, d}
@@ -48,7 +48,7 @@ func (r *Reach) Answers(w *model.Workload, d Destination) []Answer {
 
 // Verdicts is Answers without guarantees, which take longer than all the rest.
 func (r *Reach) Verdicts(w *model.Workload, d Destination) []Answer {
-	first := r.first(w)
+	first := r.First(w)
 	r.lay()
 	i, ok := r.place[d]
 	if !ok {
@@ -68,8 +68,9 @@ func (r *Reach) strange(first *model.Workload, d Destination) []Answer {
 	return out
 }
 
-// first returns the workload that stands for the class of another.
-func (r *Reach) first(w *model.Workload) *model.Workload {
+// First returns the workload that stands for the class of another: itself where that is
+// of none.
+func (r *Reach) First(w *model.Workload) *model.Workload {
 	if first := r.class[w]; first != nil {
 		return first
 	}

@@ -45,7 +45,7 @@ type told struct {
 // Verdict is the simulation's verdict of a flow of a client, without its guarantee;
 // where a client that fares alike has sent the same before, it is not traced anew.
 func (r *Reach) Verdict(f flow.Flow, w *model.Workload) *flow.Trace {
-	first := r.first(w)
+	first := r.First(w)
 	key, shared := r.flowKey(f, first)
 	if !shared {
 		return r.Sim.Verdict(f)
@@ -76,7 +76,7 @@ type Likeness struct{ told *told }
 // Alike returns the likeness of a client for a flow, as far as [Reach.Verdict] has met
 // a client like it. Compare it only with that of the same flow of others.
 func (r *Reach) Alike(f flow.Flow, w *model.Workload) Likeness {
-	first := r.first(w)
+	first := r.First(w)
 	if key, shared := r.flowKey(f, first); shared {
 		if t := r.traced.trees[key].leaf(r, first); t != nil {
 			return Likeness{t.end}

@@ -250,7 +250,7 @@ func (w *walker) nextHops(p *proxy, c *cluster, conn connection) []nextHop {
 				// address is for clients, not for this proxy.
 				to.dst = netip.AddrPortFrom(p.push.PublicAddress(e.Address), uint16(e.Port)) //nolint:gosec // a port
 				to.standIn = true
-				w.openAddress(e.Address)
+				w.openAddress(e.Address) // also of those that are counted as one below
 			}
 		}
 		key := place{to.dst, to.unix, p.marked(c, e)}

@@ -18,13 +18,14 @@ import (
 // pilot/pkg/xds/endpoints/endpoint_builder.go findServiceWaypoint,
 // buildEnvoyLbEndpoint). nil: it goes straight to the service.
 func (w *walker) gatewayToWaypoint(p *proxy, c *cluster, conn connection) *flow.Trace {
-	if p.role == gatewayRole && c.service != nil {
-		if why := p.push.IngressWaypointDoubt(c.service); why != "" {
-			hop := flow.Hop{At: flow.AtGateway, Proxy: p.workload.ID(), Cluster: c.name, Decision: why, Because: []flow.Because{{Object: c.service.Object, Field: "metadata.labels"}}}
-			return after([]flow.Hop{hop}, unknown(flow.ViaGateway, flow.MissingObject, why))
-		}
+	if p.role != gatewayRole || c.service == nil {
+		return nil
 	}
-	if p.role != gatewayRole || c.service == nil || !p.push.IngressUsesWaypoint(c.service) || p.disabled("PILOT_ENABLE_AMBIENT") || p.disabled("ENABLE_INGRESS_WAYPOINT_ROUTING") {
+	if why := p.push.IngressWaypointDoubt(c.service); why != "" {
+		hop := flow.Hop{At: flow.AtGateway, Proxy: p.workload.ID(), Cluster: c.name, Decision: why, Because: []flow.Because{{Object: c.service.Object, Field: "metadata.labels"}}}
+		return after([]flow.Hop{hop}, unknown(flow.ViaGateway, flow.MissingObject, why))
+	}
+	if !p.push.IngressUsesWaypoint(c.service) || p.disabled("PILOT_ENABLE_AMBIENT") || p.disabled("ENABLE_INGRESS_WAYPOINT_ROUTING") {
 		return nil
 	}
 	b := p.push.WaypointOf(c.service)
