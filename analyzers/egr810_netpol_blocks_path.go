@@ -67,6 +67,9 @@ spec:
 `
 }
 
+// allowDNS is what to do where nothing resolves names.
+const allowDNS = "allow UDP and TCP 53"
+
 // unmet is a need of the mesh that policies do not meet, for some workloads.
 type unmet struct {
 	object *manifest.Object
@@ -74,6 +77,8 @@ type unmet struct {
 	// what cannot be reached, why that matters and what to do.
 	what, effect, todo string
 	severity           Severity
+	// gateway, if set, is what cannot reach it: "egress gateway egress/egress-gw".
+	gateway string
 }
 
 // gathered collects what is not met.
@@ -113,12 +118,17 @@ func runNetpolBlocksPath(p *Pass) {
 		in.unmetNeeds(g, class, policies)
 		in.unmetStops(g, class)
 	}
+	in.unmetOfGateways(g)
 	for _, u := range g.order {
 		f := Finding{Severity: u.severity, Object: u.object, Field: u.field, Label: "stops the mesh's own path", Workloads: workloadIDs(g.workloads[u])}
 		if witness := g.proofs[u]; witness != nil {
 			f.Flow, f.Trace = &witness.Flow, witness.Trace
 		}
-		f.Message = fmt.Sprintf("NetworkPolicy %s keeps %s from %s: %s; %s", u.object.ID(), upTo3(f.Workloads), u.what, u.effect, u.todo)
+		who := upTo3(f.Workloads)
+		if u.gateway != "" {
+			who, f.Workloads = u.gateway, nil
+		}
+		f.Message = fmt.Sprintf("NetworkPolicy %s keeps %s from %s: %s; %s", u.object.ID(), who, u.what, u.effect, u.todo)
 		p.Report(f)
 	}
 }
@@ -147,11 +157,19 @@ func (g *gathered) needsOf(p *Pass, w *model.Workload, proxy netpol.Proxy, polic
 
 // unmetNeeds gathers istiod and DNS.
 func (in *intent) unmetNeeds(g *gathered, class []*model.Workload, policies []*model.NetworkPolicy) {
-	p, w := in.pass, class[0]
 	proxy := netpol.Sidecar
-	if p.Reach.Sim.Capture(w).Mode == capture.Ambient {
+	if in.pass.Reach.Sim.Capture(class[0]).Mode == capture.Ambient {
 		proxy = netpol.Ztunnel
 	}
+	for _, u := range in.unmetNeedsOf(g, class[0], proxy, policies) {
+		g.add(u, class, nil)
+	}
+}
+
+// unmetNeedsOf returns what of istiod and DNS policies keep from a pod.
+func (in *intent) unmetNeedsOf(g *gathered, w *model.Workload, proxy netpol.Proxy, policies []*model.NetworkPolicy) []unmet {
+	p := in.pass
+	var out []unmet
 	rules := slices.ContainsFunc(policies, func(np *model.NetworkPolicy) bool { return len(np.Spec.Spec.Egress) > 0 })
 	denied := map[string]*netpol.Need{} // needs that nobody meets
 	needs := g.needsOf(p, w, proxy, policies)
@@ -182,7 +200,7 @@ func (in *intent) unmetNeeds(g *gathered, class []*model.Workload, policies []*m
 		case n.Port == 53 && !rules:
 			continue
 		case n.Port == 53:
-			u.what, u.effect, u.todo = fmt.Sprintf("DNS (%s, port 53/%s)", n.To.ID(), n.Protocol), "they resolve no names", "allow UDP and TCP 53"
+			u.what, u.effect, u.todo = fmt.Sprintf("DNS (%s, port 53/%s)", n.To.ID(), n.Protocol), "they resolve no names", allowDNS
 			if n.Protocol == corev1.ProtocolTCP {
 				u.severity, u.effect, u.todo = Note, "long answers, which come by TCP, fail", "allow TCP 53 too"
 			} else if n.Assumed {
@@ -191,8 +209,9 @@ func (in *intent) unmetNeeds(g *gathered, class []*model.Workload, policies []*m
 		case n.Assumed:
 			u.severity = Warning
 		}
-		g.add(u, class, nil)
+		out = append(out, u)
 	}
+	return out
 }
 
 // networkPolicyOf returns the NetworkPolicy that denies.

@@ -120,8 +120,10 @@ var clusterDNS = &model.Workload{Kind: "Deployment", Namespace: "kube-system", N
 		{Name: "dns", ContainerPort: 53, Protocol: corev1.ProtocolUDP},
 		{Name: "dns-tcp", ContainerPort: 53, Protocol: corev1.ProtocolTCP}}}}}}
 
-// defaultIstiod is istiod as its chart installs it into the root namespace
-// (istio manifests/charts/istio-control/istio-discovery/templates/deployment.yaml).
+// defaultIstiod is istiod as its chart installs it, where the ConfigMap lies that it
+// reads the mesh configuration from, else into the root namespace
+// (istio manifests/charts/istio-control/istio-discovery/templates/deployment.yaml,
+// pilot/pkg/bootstrap/mesh.go getConfigurationSources).
 func (p *Policies) defaultIstiod() *model.Workload {
 	w := &model.Workload{Kind: "Deployment", Namespace: "istio-system", Name: "istiod", ServiceAccount: "istiod",
 		Labels: map[string]string{"app": "istiod", "istio": "pilot", "istio.io/rev": "default", "istio.io/dataplane-mode": "none", "sidecar.istio.io/inject": "false"},
@@ -131,6 +133,9 @@ func (p *Policies) defaultIstiod() *model.Workload {
 			{Name: "http-monitoring", ContainerPort: 15014}}}}}}
 	if p.mesh.Config != nil && p.mesh.Config.MeshConfig != nil && p.mesh.Config.GetRootNamespace() != "" {
 		w.Namespace = p.mesh.Config.GetRootNamespace()
+		if source := p.mesh.Config.Source; source != nil && source.Kind == "ConfigMap" {
+			w.Namespace = source.Namespace
+		}
 	}
 	return w
 }
