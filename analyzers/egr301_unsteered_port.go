@@ -7,6 +7,7 @@ import (
 
 	"istio.io/istio/pkg/config/host"
 
+	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/manifest"
 )
 
@@ -53,6 +54,8 @@ type unsteeredPort struct {
 	object  *manifest.Object
 	field   string
 	gateway string
+	// stopped: a network policy stops the requests on their direct way.
+	stopped bool
 }
 
 func runUnsteeredPort(p *Pass) {
@@ -63,18 +66,18 @@ func runUnsteeredPort(p *Pass) {
 		if alike.By != nil && !slices.Contains(steered[alike.name()], alike.To.Port) {
 			steered[alike.name()] = append(steered[alike.name()], alike.To.Port)
 		}
-		if !alike.direct() {
+		if !alike.direct() && !stoppedByNetwork(alike.Trace) {
 			continue
 		}
 		for a := range in.each(alike, nil) {
-			if in.gap(a) != unsteered || in.openedAsTCP(a) {
+			if !a.direct() && (a.Flow.Scheme != flow.TLS || !in.stopsShort(a)) || in.gap(a) != unsteered || in.openedAsTCP(a) {
 				continue
 			}
 			if s := in.otherBlock(a); s != nil {
-				misread.add(unsteeredPort{object: s.Object, field: s.Match, gateway: s.gateway()}, a)
+				misread.add(unsteeredPort{s.Object, s.Match, s.gateway(), !a.direct()}, a)
 				continue
 			}
-			if k, ok := opens(a); ok {
+			if k, ok := opens(a); ok && a.direct() {
 				k.gateway = in.steeringOf(a).gateway()
 				found.add(k, a)
 			}
