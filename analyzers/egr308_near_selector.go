@@ -55,7 +55,7 @@ func (in *intent) reportNearSelectors() {
 			case len(missing) == 0:
 				selected = true
 			case len(missing) == 1 && p.Reach.Sim.Capture(w).Mode == capture.Router || len(missing) == 1 && w.ProxyContainer() != nil:
-				if label, ok := w.Labels[missing[0]]; ok && (len(service.Selector) > 1 || near(label, service.Selector[missing[0]])) {
+				if label, ok := w.Labels[missing[0]]; len(service.Selector) > 1 || ok && near(label, service.Selector[missing[0]]) {
 					candidates, key = append(candidates, w), missing[0]
 				}
 			}
@@ -74,12 +74,16 @@ func (in *intent) reportNearSelectors() {
 			continue
 		}
 		w := candidates[0]
+		at, has := labelField(key), fmt.Sprintf("is labelled %s=%s", key, w.Labels[key])
+		if _, ok := w.Labels[key]; !ok {
+			at, has = "metadata.labels", "lacks that one"
+		}
 		p.Report(Finding{
 			Object: service.Object, Field: manifest.FieldPath("spec", "selector", key), Severity: Warning, Label: "selects no pod",
-			Related: []Related{{w.Object, w.Field(labelField(key)), fmt.Sprintf("%s is labelled %s=%s", w, key, w.Labels[key])}},
+			Related: []Related{{w.Object, w.Field(at), fmt.Sprintf("%s %s", w, has)}},
 			Help:    "the labels of the pods, the selector of the Service and those of Gateways and policies have to agree",
-			Message: fmt.Sprintf("%s, to which routes of the mesh send %s, selects no pod of the input: it asks for %s=%s, and %s, which has its other labels, is labelled %s=%s; make the two agree",
-				service.Object, upTo3(of[h]), key, service.Selector[key], w, key, w.Labels[key]),
+			Message: fmt.Sprintf("%s, to which routes of the mesh send %s, selects no pod of the input: it asks for %s=%s, and %s, which has its other labels, %s; make the two agree",
+				service.Object, upTo3(of[h]), key, service.Selector[key], w, has),
 		})
 	}
 }
@@ -89,12 +93,12 @@ func (in *intent) reportNearSelectors() {
 func (in *intent) reportNearService(h host.Name, hosts []string) {
 	name, rest, _ := strings.Cut(string(h), ".")
 	namespace, _, _ := strings.Cut(rest, ".")
-	if model.ServiceHost(name, namespace) != h {
-		return
+	if model.ServiceHost(name, namespace) != h || in.frontOf(h) != nil {
+		return // no Service at all, or EGR802 follows the requests
 	}
 	var meant []*model.Service
 	for _, s := range in.push.Services() {
-		if s.Kubernetes() && (s.Name == name && near(s.Namespace, namespace) || s.Namespace == namespace && near(s.Name, name)) {
+		if s.Kubernetes() && (s.Name == name && near(s.Namespace, namespace) || s.Namespace == namespace && near(s.Name, name) || in.moved(s, h)) {
 			meant = append(meant, s)
 		}
 	}
@@ -112,6 +116,51 @@ func (in *intent) reportNearService(h host.Name, hosts []string) {
 		})
 		return
 	}
+}
+
+// moved reports whether a Service is evidently that which routes mean by the name of a
+// missing one of a namespace that the input declares: it has the name or the namespace of
+// that, is before the pods of the Gateways to which the routes are bound, and no other
+// pods of the input are theirs; or it and its pods have their names with a prefix, as a
+// release of Helm gives them, and no pod has the labels without.
+func (in *intent) moved(s *model.Service, missing host.Name) bool {
+	name, rest, _ := strings.Cut(string(missing), ".")
+	namespace, _, _ := strings.Cut(rest, ".")
+	fits := hasLabels
+	ns := in.pass.Mesh.Namespaces[namespace]
+	switch {
+	case ns == nil || !ns.Declared || s.Name != name && s.Namespace != namespace:
+		return false
+	case strings.HasSuffix(s.Name, "-"+name):
+		fits = func(labels, selector map[string]string) bool {
+			for k, v := range selector {
+				if labels[k] != v && !strings.HasSuffix(labels[k], "-"+v) {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	pods := in.routers(s.Hostname)
+	bound := false
+	for _, x := range in.steerings {
+		if host.Name(x.Destination.GetHost()) != missing {
+			continue
+		}
+		for _, name := range x.Route.Gateways {
+			g, _ := in.gatewayNamed(name)
+			if g == nil || len(g.Spec.GetSelector()) == 0 {
+				continue
+			}
+			bound = true
+			if slices.ContainsFunc(in.pass.Mesh.Workloads, func(w *model.Workload) bool {
+				return fits(w.Labels, g.Spec.GetSelector()) != slices.Contains(pods, w)
+			}) {
+				return false
+			}
+		}
+	}
+	return bound && len(pods) > 0
 }
 
 // lacks returns the keys of a selector that labels do not satisfy, sorted.

@@ -17,12 +17,12 @@ func (in *intent) reportPlaceholders(twice map[string]bool) {
 		if twice[g.String()] || g.Pod == nil || g.PodUnknown != "" || !placeholder(g.Workload) {
 			continue
 		}
-		why, todo, field := notAsGateway(g)
+		why, todo, place := in.notAsGateway(g)
 		if why == "" {
 			continue
 		}
 		f := Finding{
-			Object: g.Object, Field: g.Field(field), Severity: Error, Label: "no gateway comes of it", Help: todo,
+			Object: place.Object, Field: place.Field, Severity: Error, Label: "no gateway comes of it", Help: todo,
 			Message: fmt.Sprintf("%s, to which the mesh sends %s, %s: nothing takes these requests; %s", g.Workload, upTo3(g.steeredHosts()), why, todo),
 		}
 		for _, s := range g.Steers {
@@ -44,15 +44,22 @@ func placeholder(w *model.Workload) bool {
 }
 
 // notAsGateway says why a gateway's pods do not become one, with what to do and the
-// field of the pod template; "" where they may.
-func notAsGateway(g *egressGateway) (why, todo, field string) {
+// place of that; "" where they may.
+func (in *intent) notAsGateway(g *egressGateway) (why, todo string, at model.Place) {
+	const left = "and its container istio-proxy has image auto, which injection alone replaces"
 	if g.Labels[injectKey] == "false" {
-		return fmt.Sprintf("is not injected (%s=false), and its container istio-proxy has image auto, which injection alone replaces", injectKey), `write "true"`, labelField(injectKey)
+		return fmt.Sprintf("is not injected (%s=false), %s", injectKey, left), `write "true"`, model.Place{Object: g.Object, Field: g.Field(labelField(injectKey))}
+	}
+	// No webhook selects pods of such a namespace, whatever their own labels (istio
+	// manifests/charts/istio-control/istio-discovery/templates/mutatingwebhook.yaml).
+	if ns := in.pass.Mesh.Namespaces[g.Namespace]; ns != nil && ns.Object != nil && ns.Labels[model.InjectionLabel] == "disabled" {
+		return fmt.Sprintf("is not injected (namespace %s is labelled %s=disabled), %s", ns.Name, model.InjectionLabel, left), "remove that label",
+			model.Place{Object: ns.Object, Field: labelField(model.InjectionLabel)}
 	}
 	if text := g.Annotations[templatesAnnotation]; text == "sidecar" {
-		return fmt.Sprintf("is injected with template %q, as a sidecar, which serves no Gateway", text), `write "gateway"`, annotationField(templatesAnnotation)
+		return fmt.Sprintf("is injected with template %q, as a sidecar, which serves no Gateway", text), `write "gateway"`, model.Place{Object: g.Object, Field: g.Field(annotationField(templatesAnnotation))}
 	}
-	return "", "", ""
+	return "", "", model.Place{}
 }
 
 // steeredHosts are the hosts that routes of the mesh send to a gateway.
