@@ -6,13 +6,14 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	networking "istio.io/api/networking/v1alpha3"
+	"istio.io/istio/pkg/config/host"
 
 	"github.com/egresslint/egresslint/model"
 )
 
 // reportIdleConditions reports conditions of routes at an egress gateway that restrict
-// nothing, as what they refuse takes the same way: by another condition of the rule, or
-// by the next rule.
+// nothing, as what they refuse takes the same way: by another condition of the rule, by
+// the next rule, or by that of another VirtualService for the host.
 func (in *intent) reportIdleConditions(g *egressGateway) {
 	serversOf := map[string][]*model.GatewayServer{} // by Gateway
 	for _, s := range g.servers {
@@ -27,14 +28,18 @@ func (in *intent) reportIdleConditions(g *egressGateway) {
 			if len(servers) == 0 {
 				continue
 			}
-			if i, j, by := idleCondition(vs, name, servers); by.Object != nil {
+			if i, j, by := idleCondition(vs, besides(g, vs, name), name, servers); by.Object != nil {
 				at := vs.HTTP[i].Matches[j]
+				other := by.Field
+				if by.Object != at.Object {
+					other = fmt.Sprintf("%s of %s", by.Field, by.Object)
+				}
 				todo := "take that one out, or restrict paths and methods with an AuthorizationPolicy at the gateway"
 				in.pass.Report(Finding{
 					Severity: Warning, SecuritySeverity: 5.5, Object: at.Object, Field: at.Field, Label: "restricts nothing",
 					Help: todo, Related: []Related{{by.Object, by.Field, "takes every other request the same way"}},
 					Message: fmt.Sprintf("%s asks for %s at egress gateway %s, which restricts nothing, as %s takes every other request the same way; %s",
-						vs.Title(), conditionText(vs.HTTP[i].GetMatch()[j]), g.ID(), by.Field, todo),
+						vs.Title(), conditionText(vs.HTTP[i].GetMatch()[j]), g.ID(), other, todo),
 				})
 				break
 			}
@@ -42,9 +47,23 @@ func (in *intent) reportIdleConditions(g *egressGateway) {
 	}
 }
 
+// besides returns the rules of the other VirtualServices of a Gateway that have a host of
+// one: which of them comes first depends on their age, and all take part (istio
+// pilot/pkg/networking/core/gateway.go buildGatewayHTTPRouteConfig).
+func besides(g *egressGateway, vs *model.MergedVirtualService, gateway string) [][]*model.HTTPRoute {
+	var out [][]*model.HTTPRoute
+	for _, other := range g.push.VirtualServices() {
+		if other.Object != vs.Object && other.OfGatewayAPI == "" && slices.Contains(other.Gateways, gateway) && other.ExportTo().VisibleTo(other.Namespace, g.Namespace) &&
+			slices.ContainsFunc(other.Hosts, func(h host.Name) bool { return slices.Contains(vs.Hosts, h) }) {
+			out = append(out, other.HTTP)
+		}
+	}
+	return out
+}
+
 // idleCondition returns the first condition for a Gateway beside which, or after which,
 // another one of the same effect asks for nothing; by is the place of that one.
-func idleCondition(vs *model.MergedVirtualService, gateway string, servers []*model.GatewayServer) (rule, match int, by model.Place) {
+func idleCondition(vs *model.MergedVirtualService, besides [][]*model.HTTPRoute, gateway string, servers []*model.GatewayServer) (rule, match int, by model.Place) {
 	meant := func(m *networking.HTTPMatchRequest) bool {
 		return len(m.GetGateways()) == 0 || slices.Contains(m.GetGateways(), gateway)
 	}
@@ -53,6 +72,25 @@ func idleCondition(vs *model.MergedVirtualService, gateway string, servers []*mo
 		port := all.GetPort()
 		return meant(all) && !asksForRequest(all) && all.GetScheme() == nil && all.GetAuthority() == nil && len(all.GetSourceLabels()) == 0 && all.GetSourceNamespace() == "" &&
 			(port == 0 || port == m.GetPort() || m.GetPort() == 0 && !slices.ContainsFunc(servers, func(s *model.GatewayServer) bool { return s.GetPort().GetNumber() != port }))
+	}
+	// after looks for it in the rules that follow; others is false if one of another
+	// effect comes first.
+	after := func(rules []*model.HTTPRoute, r *model.HTTPRoute, m *networking.HTTPMatchRequest) (by model.Place, others bool) {
+		for _, next := range rules {
+			if len(next.GetMatch()) > 0 && !slices.ContainsFunc(next.GetMatch(), meant) {
+				continue // for others
+			}
+			if !proto.Equal(effectOf(r), effectOf(next)) {
+				return model.Place{}, false
+			}
+			if len(next.GetMatch()) == 0 {
+				return model.Place{Object: next.Object, Field: next.Field}, false
+			}
+			if k := slices.IndexFunc(next.GetMatch(), func(x *networking.HTTPMatchRequest) bool { return takes(x, m) }); k >= 0 {
+				return next.Matches[k], false
+			}
+		}
+		return model.Place{}, true
 	}
 	for i, r := range vs.HTTP {
 		for j, m := range r.GetMatch() {
@@ -64,19 +102,12 @@ func idleCondition(vs *model.MergedVirtualService, gateway string, servers []*mo
 					return i, j, r.Matches[k]
 				}
 			}
-			for _, next := range vs.HTTP[i+1:] {
-				if len(next.GetMatch()) > 0 && !slices.ContainsFunc(next.GetMatch(), meant) {
-					continue // for others
-				}
-				if !proto.Equal(effectOf(r), effectOf(next)) {
-					break
-				}
-				if len(next.GetMatch()) == 0 {
-					return i, j, model.Place{Object: next.Object, Field: next.Field}
-				}
-				if k := slices.IndexFunc(next.GetMatch(), func(x *networking.HTTPMatchRequest) bool { return takes(x, m) }); k >= 0 {
-					return i, j, next.Matches[k]
-				}
+			by, others := after(vs.HTTP[i+1:], r, m)
+			for k := 0; others && by.Object == nil && k < len(besides); k++ {
+				by, _ = after(besides[k], r, m)
+			}
+			if by.Object != nil {
+				return i, j, by
 			}
 		}
 	}
