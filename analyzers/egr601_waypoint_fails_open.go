@@ -212,17 +212,21 @@ func reportShadow(p *Pass, clients *ambientClients, own, bound waypointHost) {
 		return // reported as such
 	}
 	first, affected := clients.in(s.Namespace).faring(own, func(t *flow.Trace) bool {
-		return leavesDirectly(t) && refersTo(t, flow.AtZtunnel, s.Object)
+		return (leavesDirectly(t) || stoppedByNetwork(t)) && refersTo(t, flow.AtZtunnel, s.Object)
 	})
 	if first == nil {
 		return
 	}
+	security, effect := 8.2, fmt.Sprintf("%s %s it directly, around waypoint %s", upTo3(workloadIDs(affected)), plural(len(affected), "reaches", "reach"), bound.Binding.Waypoint.ID())
+	if !leavesDirectly(first.Trace) {
+		security = 0
+		effect = fmt.Sprintf("requests of %s do not come to waypoint %s but go straight out, where a network policy stops them", upTo3(workloadIDs(affected)), bound.Binding.Waypoint.ID())
+	}
 	f := Finding{
-		Severity: Error, SecuritySeverity: 8.2, Object: s.Object, Field: s.HostField, Label: "hides the definition that has a waypoint",
+		Severity: Error, SecuritySeverity: security, Object: s.Object, Field: s.HostField, Label: "hides the definition that has a waypoint",
 		Workloads: workloadIDs(affected), Flow: &first.Flow, Trace: first.Trace,
 		Related: []Related{{bound.Service.Object, bound.Service.HostField, fmt.Sprintf("%s has waypoint %s", bound.Service.Object, bound.Binding.Waypoint.ID())}},
 	}
-	f.Message = fmt.Sprintf("%s defines %s without a waypoint for the clients of its namespace: %s %s it directly, around waypoint %s; remove it or bind it to the waypoint",
-		s.Object, own.name(), upTo3(f.Workloads), plural(len(f.Workloads), "reaches", "reach"), bound.Binding.Waypoint.ID())
+	f.Message = fmt.Sprintf("%s defines %s without a waypoint for the clients of its namespace: %s; remove it or bind it to the waypoint", s.Object, own.name(), effect)
 	p.Report(f)
 }
