@@ -118,7 +118,7 @@ func (in *intent) lostSubset(a *attempt) (k lostSubset, ok bool) {
 	}
 	stray := in.strayDefiner(h, subset)
 	switch {
-	case definer == nil && stray != nil:
+	case stray != nil && (definer == nil || rule == nil && stray.Namespace == proxy.Namespace):
 		k.object, k.field = stray.Object, "spec.host"
 		k.text = fmt.Sprintf("%s, which defines it, is for host %q, which nothing registers", stray, stray.Spec.GetHost())
 		k.todo = fmt.Sprintf("is %q meant?", h)
