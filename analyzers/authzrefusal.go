@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	security "istio.io/api/security/v1beta1"
+
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/reach"
@@ -128,16 +130,16 @@ func otherPorts(r authzRule, h, listens string) (index int, ports []string) {
 	return index, ports
 }
 
-// deniedByOther explains a denial by a DENY or CUSTOM rule that names neither the
-// client nor the host; one that does is meant.
+// deniedByOther explains a denial by a DENY rule that names neither the client nor the
+// host; one that does is meant.
 func (in *intent) deniedByOther(k *refusal, a *attempt) {
 	policy := in.policyNamed(a.Trace.Policy)
 	if a.Trace.Rule == nil || policy == nil || *a.Trace.Rule >= len(policy.Spec.GetRules()) {
 		return
 	}
 	r := rulesOf(policy)[*a.Trace.Rule]
-	if fields, _ := r.identityFields(); len(fields) > 0 || r.names(a.To.Host) {
-		return
+	if fields, _ := r.identityFields(); len(fields) > 0 || r.names(a.To.Host) || policy.Spec.GetAction() == security.AuthorizationPolicy_CUSTOM {
+		return // of a provider that cannot be asked EGR425 tells
 	}
 	k.field = fmt.Sprintf("spec.rules[%d]", k.rule)
 	k.text = fmt.Sprintf("%s matches first", r)

@@ -208,7 +208,7 @@ func (d door) forwards(p *Pass, class []*model.Workload, f flow.Flow) *crossing 
 }
 
 // gainsNothing reports whether the process gets to the host just as well through its
-// own sidecar, by way of a gateway.
+// own sidecar, by way of a gateway, or is meant to and a fault of the setup stops it.
 func (d door) gainsNothing(p *Pass, f flow.Flow) bool {
 	f.Bypass, f.ConnectTo = false, ""
 	return slices.ContainsFunc(d.gateway.destinations, func(to reach.Destination) bool {
@@ -217,7 +217,7 @@ func (d door) gainsNothing(p *Pass, f flow.Flow) bool {
 			return false
 		}
 		t := p.Reach.Sim.Verdict(f)
-		return t.Outcome == flow.Allowed && t.Via == flow.ViaGateway
+		return t.Reason == flow.NoCluster || t.Via == flow.ViaGateway && (t.Outcome == flow.Allowed || t.Outcome == flow.Blocked && t.Reason != flow.RBACDenied && t.Reason != flow.NetworkPolicy)
 	})
 }
 
