@@ -93,8 +93,8 @@ func (in *intent) reportNearSelectors() {
 func (in *intent) reportNearService(h host.Name, hosts []string) {
 	name, rest, _ := strings.Cut(string(h), ".")
 	namespace, _, _ := strings.Cut(rest, ".")
-	if model.ServiceHost(name, namespace) != h || in.frontOf(h) != nil {
-		return // no Service at all, or EGR802 follows the requests
+	if model.ServiceHost(name, namespace) != h {
+		return
 	}
 	var meant []*model.Service
 	for _, s := range in.push.Services() {
@@ -129,8 +129,8 @@ func (in *intent) moved(s *model.Service, missing host.Name) bool {
 	fits := hasLabels
 	ns := in.pass.Mesh.Namespaces[namespace]
 	switch {
-	case ns == nil || !ns.Declared || s.Name != name && s.Namespace != namespace:
-		return false
+	case ns == nil || !ns.Declared || s.Name != name && s.Namespace != namespace || in.lost(missing):
+		return false // or EGR802 follows the requests
 	case strings.HasSuffix(s.Name, "-"+name):
 		fits = func(labels, selector map[string]string) bool {
 			for k, v := range selector {
