@@ -13,8 +13,8 @@ import (
 
 // closedGateways reports network policies that isolate the pods of an egress gateway
 // or of a waypoint and allow them no address outside: what is sent there ends there.
-// Often the policy is that of the clients, in the wrong namespace.
-func (in *intent) closedGateways() {
+// Often the policy is that of the clients, in the wrong namespace. It returns the pods.
+func (in *intent) closedGateways() []*model.Workload {
 	closed := map[*model.Workload]*model.NetworkPolicy{}
 	for _, g := range in.gateways {
 		if np := in.closing(g.Workload); np != nil {
@@ -65,6 +65,7 @@ func (in *intent) closedGateways() {
 		}
 		in.pass.Report(c.finding(f))
 	}
+	return found.keys
 }
 
 // closing returns a policy that isolates a workload's egress if certainly no address

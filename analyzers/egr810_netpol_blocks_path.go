@@ -104,7 +104,7 @@ func runNetpolBlocksPath(p *Pass) {
 		return
 	}
 	in := intentOf(p)
-	in.closedGateways()
+	told := in.closedGateways()
 	in.closedEntrances()
 	g := &gathered{workloads: map[unmet][]*model.Workload{}, proofs: map[unmet]*proof{}, needs: map[string][]netpol.Need{}}
 	for _, class := range p.Reach.Classes() {
@@ -118,7 +118,7 @@ func runNetpolBlocksPath(p *Pass) {
 		in.unmetNeeds(g, class, policies)
 		in.unmetStops(g, class)
 	}
-	in.unmetOfGateways(g)
+	in.unmetOfGateways(g, told)
 	for _, u := range g.order {
 		f := Finding{Severity: u.severity, Object: u.object, Field: u.field, Label: "stops the mesh's own path", Workloads: workloadIDs(g.workloads[u])}
 		if witness := g.proofs[u]; witness != nil {
