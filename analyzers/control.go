@@ -255,6 +255,8 @@ func leakOf(p *Pass, list []control, more bool, want func(*flow.Trace) bool) lea
 }
 
 // stoppedByNetwork reports whether a NetworkPolicy of the sender stops a request.
+//
+//go:noinline
 func stoppedByNetwork(t *flow.Trace) bool {
 	return t.Outcome == flow.Blocked && t.Reason == flow.NetworkPolicy && t.Via == flow.ViaNone
 }

@@ -74,7 +74,7 @@ func (in *intent) maybeElsewhere(r model.RefusedReference) bool {
 		_, known := in.gatewayNamed(r.Namespace + "/" + r.Name)
 		return !known && !slices.ContainsFunc(in.pass.Mesh.KubeGateways, func(g *model.KubeGateway) bool { return g.Namespace == r.Namespace })
 	case "ServiceEntry":
-		return !slices.ContainsFunc(in.pass.Mesh.ServiceEntries, func(e *model.ServiceEntry) bool { return e.Namespace == r.Namespace })
+		return !slices.ContainsFunc(in.pass.Mesh.ServiceEntries, func(e *model.ServiceEntry) bool { return e.Namespace == r.Namespace || in.movedEntry(e, r) })
 	default:
 		return true // an operator may make the Service
 	}
@@ -89,11 +89,21 @@ func (in *intent) nearParent(r model.RefusedReference) string {
 		}
 	}
 	for _, e := range in.pass.Mesh.ServiceEntries {
-		if r.Kind == "ServiceEntry" && e.Namespace == r.Namespace && near(e.Name, r.Name) {
+		switch {
+		case r.Kind == "ServiceEntry" && e.Namespace == r.Namespace && near(e.Name, r.Name):
 			return e.Name
+		case in.movedEntry(e, r):
+			return e.Namespace + "/" + e.Name
 		}
 	}
 	return ""
+}
+
+// movedEntry reports whether a ServiceEntry of another namespace has the name of the
+// parent of a reference and registers a host of the route.
+func (in *intent) movedEntry(e *model.ServiceEntry, r model.RefusedReference) bool {
+	return r.Kind == "ServiceEntry" && e.Name == r.Name && e.Namespace != r.Namespace &&
+		slices.ContainsFunc(in.entryHosts(e.Object), func(h host.Name) bool { return slices.Contains(r.Hosts, h) })
 }
 
 func (in *intent) kubeGateway(namespace, name string) *model.KubeGateway {

@@ -50,6 +50,7 @@ func runBindsNoGateway(p *Pass) {
 	in.reportNearSelectors()
 	in.reportRefusedRoutes(twice)
 	in.reportPlaceholders(twice)
+	bound := in.gatewaysByHost()
 	for _, vs := range in.push.VirtualServices() {
 		if vs.OfGatewayAPI != "" || twice[vs.Title()] {
 			continue
@@ -70,7 +71,7 @@ func runBindsNoGateway(p *Pass) {
 		in.reportUnboundRules(vs)
 		in.reportOwnGateway(vs)
 		in.reportNoPods(vs, podless)
-		in.reportOtherPods(vs, told)
+		in.reportOtherPods(vs, bound, told)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"istio.io/istio/pkg/config/host"
+
 	"github.com/egresslint/egresslint/model"
 )
 
@@ -47,9 +49,28 @@ func (in *intent) reportUnboundRules(vs *model.MergedVirtualService) {
 	}
 }
 
-// reportOtherPods reports a Gateway to which the second leg of a steered host is bound
-// and that selects none of the pods to which the first leg leads.
-func (in *intent) reportOtherPods(vs *model.MergedVirtualService, told map[*model.Gateway]bool) {
+// gatewaysByHost are the Gateways to which VirtualServices for a host are bound.
+func (in *intent) gatewaysByHost() map[host.Name][]string {
+	out := map[host.Name][]string{}
+	for _, vs := range in.push.VirtualServices() {
+		if vs.OfGatewayAPI != "" {
+			continue
+		}
+		for _, h := range vs.Hosts {
+			for _, name := range vs.Gateways {
+				if name != model.MeshGateway && !slices.Contains(out[h], name) {
+					out[h] = append(out[h], name)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// reportOtherPods reports a Gateway to which the second leg of a steered host is bound,
+// in the same VirtualService or in another, and that selects none of the pods to which
+// the first leg leads.
+func (in *intent) reportOtherPods(vs *model.MergedVirtualService, bound map[host.Name][]string, told map[*model.Gateway]bool) {
 	for _, s := range in.byRoute[vs] {
 		if len(s.Pods) == 0 {
 			continue
@@ -57,10 +78,9 @@ func (in *intent) reportOtherPods(vs *model.MergedVirtualService, told map[*mode
 		for _, h := range s.Hosts {
 			var wrong *model.Gateway
 			right := false
-			for _, name := range vs.Gateways {
+			for _, name := range bound[h] {
 				g, known := in.gatewayNamed(name)
 				switch {
-				case name == model.MeshGateway:
 				case g == nil:
 					right = right || !known || in.unread(name)
 				case !takesHost(g, h):

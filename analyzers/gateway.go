@@ -307,6 +307,8 @@ func (c *crossing) allowed() bool {
 
 // deniedBy reports whether a policy is (one of) those that stop the request at a
 // gateway.
+//
+//go:noinline
 func (c *crossing) deniedBy(policy *model.AuthorizationPolicy) bool {
 	return c.Trace.Via == flow.ViaGateway && deniedBy(c.Trace, policy)
 }

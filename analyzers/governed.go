@@ -61,6 +61,8 @@ func findGoverning(p *Pass) []governed {
 }
 
 // denies reports whether a policy is of action DENY.
+//
+//go:noinline
 func denies(policy *model.AuthorizationPolicy) bool {
 	return policy.Spec.GetAction() == security.AuthorizationPolicy_DENY
 }

@@ -68,10 +68,32 @@ func (in *intent) listenerFault(l *leg, a *attempt) *fault {
 		return nil
 	case a.Trace.Reason == flow.NoFilterChain && l.client.SNI != "" && !strings.EqualFold(l.client.SNI, a.To.Host):
 		return in.noServerName(l, a)
+	case a.Trace.Reason == flow.NoFilterChain, a.Trace.Reason == flow.NoRoute:
+		return in.noListenerFor(l, a)
 	case a.Trace.Reason == flow.NoCluster:
 		return in.notRegistered(l, a)
 	}
 	return nil
+}
+
+// noListenerFor: the listeners of a Gateway on the port are for other hosts, and so are
+// the routes that it takes.
+func (in *intent) noListenerFor(l *leg, a *attempt) *fault {
+	h := host.Name(strings.ToLower(a.To.Host))
+	servers, _ := in.serversAt(l)
+	if len(servers) == 0 || slices.ContainsFunc(servers, func(s *model.GatewayServer) bool { return s.Origin == nil || serves(s, h) }) ||
+		slices.ContainsFunc(in.push.RefusedReferences(), func(r model.RefusedReference) bool { return slices.ContainsFunc(in.concerned(r), h.SubsetOf) }) {
+		return nil
+	}
+	o := servers[0].Origin
+	hostname := o.Parent.Spec.Spec.Listeners[o.Listener].Hostname
+	if hostname == nil {
+		return nil
+	}
+	return &fault{
+		o.Parent.Object, fmt.Sprintf("spec.listeners[%d].hostname", o.Listener),
+		fmt.Sprintf("no listener on port %d has the host (but %q)", l.port, *hostname), "add a listener for it, and a route from there to the host",
+	}
 }
 
 // boundElsewhere: the server for the host listens on an address of its own, which is

@@ -96,6 +96,8 @@ func leadsToGateway(p *Pass, push *model.PushContext, h host.Name) bool {
 }
 
 // when returns the request if ok, else nil.
+//
+//go:noinline
 func (c *crossing) when(ok bool) *crossing {
 	if ok {
 		return c
@@ -104,6 +106,8 @@ func (c *crossing) when(ok bool) *crossing {
 }
 
 // prove adds the witness to a finding; it may be nil.
+//
+//go:noinline
 func (f *Finding) prove(w *witness) {
 	if w != nil {
 		request := w.Flow
