@@ -359,9 +359,12 @@ func (c *crossing) identity() identity {
 
 // workloadIDs returns "namespace/name" of workloads, sorted, each once.
 func workloadIDs(list []*model.Workload) []string {
-	var out []string
-	for _, w := range list {
-		out = append(out, w.ID())
+	if len(list) == 0 {
+		return nil
+	}
+	out := make([]string, len(list))
+	for i, w := range list {
+		out[i] = w.ID()
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
