@@ -196,7 +196,7 @@ func compileHTTPFilter(filter *hcm.HttpFilter) httpFilter {
 		if err = config.UnmarshalTo(override); err == nil {
 			return newALPNOverride(override)
 		}
-	case "istio.metadata_exchange", "istio.stats", "istio_authn", "envoy.filters.http.grpc_stats", "envoy.filters.http.grpc_web",
+	case "istio.metadata_exchange", "istio.stats", "istio_authn", "waypoint_downstream_peer_metadata", "waypoint_upstream_peer_metadata", "envoy.filters.http.grpc_stats", "envoy.filters.http.grpc_web",
 		"envoy.filters.http.router", "envoy.filters.http.dynamic_forward_proxy", "envoy.filters.http.stateful_session":
 		// They observe, or steer only to endpoints of one cluster; the
 		// router's work is done in forward.

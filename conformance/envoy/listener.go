@@ -10,9 +10,11 @@ import (
 )
 
 type compiledListener struct {
-	proto    *listener.Listener
-	bind     []netip.AddrPort
-	chains   *chainTable
+	proto  *listener.Listener
+	bind   []netip.AddrPort
+	chains *chainTable
+	// matcher finds chains in place of their own criteria, nil where there is none.
+	matcher  *chainMatcher
 	inspects []inspector
 	// unknownFilter names a listener filter that is not modelled.
 	unknownFilter string
@@ -52,6 +54,10 @@ func compileListener(l *listener.Listener) *compiledListener {
 		default:
 			c.unknownFilter = filter.GetName()
 		}
+	}
+	if l.GetFilterChainMatcher() != nil {
+		c.matcher = newChainMatcher(l)
+		return c
 	}
 	c.chains = newChainTable(l, compileChain)
 	return c
@@ -136,14 +142,17 @@ func (p *Proxy) bound(destination netip.AddrPort, open bool) *compiledListener {
 
 func (p *Proxy) accept(l *compiledListener, conn Connection) *Verdict {
 	v := &Verdict{Listener: l.proto.GetName()}
-	if l.chains.rejected != "" {
-		return v.stop(&Stop{Reason: RejectedConfig, Detail: l.chains.rejected})
+	if rejected := l.rejected(); rejected != "" {
+		return v.stop(&Stop{Reason: RejectedConfig, Detail: rejected})
 	}
 	if l.unknownFilter != "" {
 		return v.stop(&Stop{Reason: UnknownFilter, Detail: "listener filter " + l.unknownFilter})
 	}
 	in := l.inspect(conn)
-	chain := l.chains.find(in)
+	chain, unknown := l.find(in)
+	if unknown != "" {
+		return v.stop(&Stop{Reason: UnknownFilter, Detail: unknown})
+	}
 	if chain == nil {
 		return v.stop(&Stop{Reason: NoFilterChain})
 	}
@@ -161,6 +170,34 @@ func (p *Proxy) accept(l *compiledListener, conn Connection) *Verdict {
 		}
 	}
 	return v.stop(&Stop{Reason: UnknownFilter, Detail: "filter chain without terminal filter"})
+}
+
+// Internal decides a connection that another listener of the proxy hands to one that
+// has no address.
+func (p *Proxy) Internal(to string, conn Connection) *Verdict {
+	for _, l := range p.listeners {
+		if l.proto.GetName() == to {
+			return p.accept(l, conn)
+		}
+	}
+	return (&Verdict{}).stop(&Stop{Reason: NoListener})
+}
+
+// rejected says why Envoy refuses the listener, "" if it does not.
+func (l *compiledListener) rejected() string {
+	if l.matcher != nil {
+		return l.matcher.rejected
+	}
+	return l.chains.rejected
+}
+
+// find returns the filter chain of a connection, nil for none; unknown names what about
+// the choice is not modelled, "" for nothing.
+func (l *compiledListener) find(in inspected) (chain *compiledChain, unknown string) {
+	if l.matcher != nil {
+		return l.matcher.find(in)
+	}
+	return l.chains.find(in), ""
 }
 
 // session is a connection on its way through the filters.

@@ -14,6 +14,10 @@ type Connection struct {
 	Source netip.Addr
 	// Message is what the client sends.
 	Message Message
+	// Peer is the identity of who sent it through a tunnel that ended before, "" for
+	// none: what istiod's configuration keeps in the filter state
+	// io.istio.peer_principal.
+	Peer string
 }
 
 // Message is what one connection carries: TLS layers around an HTTP request or

@@ -43,7 +43,7 @@ func compileNetworkFilter(filter *listener.Filter) networkFilter {
 		if err = config.UnmarshalTo(proxy); err == nil {
 			return (*redisProxy)(proxy)
 		}
-	case "istio.metadata_exchange", "istio.stats", "envoy.filters.network.sni_dynamic_forward_proxy", "envoy.extensions.filters.network.sni_dynamic_forward_proxy", "envoy.filters.network.mysql_proxy", "envoy.filters.network.mongo_proxy":
+	case "istio.metadata_exchange", "istio.stats", "connect_authority", "set_dst_address", "envoy.filters.network.sni_dynamic_forward_proxy", "envoy.extensions.filters.network.sni_dynamic_forward_proxy", "envoy.filters.network.mysql_proxy", "envoy.filters.network.mongo_proxy":
 		// They observe. (The forward proxy looks the name up that its cluster
 		// will connect to; the codecs of MySQL and Mongo give up on bytes that
 		// they do not understand and pass them on.)

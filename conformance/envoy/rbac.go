@@ -215,10 +215,15 @@ func identifies(p *rbac.Principal, s *subject) bool {
 		return s.request != nil && matchString(id.UrlPath.GetPath(), withoutQuery(s.request.Path))
 	case *rbac.Principal_Metadata:
 		return id.Metadata.GetInvert()
+	case *rbac.Principal_FilterState:
+		return id.FilterState.GetKey() == peerPrincipal && s.conn.Peer != "" && matchString(id.FilterState.GetStringMatch(), s.conn.Peer)
 	default:
 		return false
 	}
 }
+
+// peerPrincipal is the filter state with the identity of who uses a tunnel.
+const peerPrincipal = "io.istio.peer_principal"
 
 func inRange(r *core.CidrRange, address netip.Addr) bool {
 	base, err := netip.ParseAddr(r.GetAddressPrefix())

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	core "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	internal "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/internal_upstream/v3"
 	tls "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 )
 
@@ -114,6 +115,10 @@ type upstreamTLS struct {
 func compileUpstreamTLS(socket *core.TransportSocket) *upstreamTLS {
 	if socket == nil || strings.HasSuffix(socket.GetName(), "raw_buffer") {
 		return nil
+	}
+	if inner := (&internal.InternalUpstreamTransport{}); socket.GetTypedConfig().MessageIs(inner) && socket.GetTypedConfig().UnmarshalTo(inner) == nil {
+		// It hands on what later listeners of the proxy ask for.
+		return compileUpstreamTLS(inner.GetTransportSocket())
 	}
 	context := &tls.UpstreamTlsContext{}
 	if err := socket.GetTypedConfig().UnmarshalTo(context); err != nil {

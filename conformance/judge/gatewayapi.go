@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -107,6 +108,12 @@ func defaultGatewayObject(object runtime.Object) {
 					rule.Matches[j].Path = &gatewayv1.HTTPPathMatch{}
 				}
 			}
+			for j := range rule.Filters {
+				if redirect := rule.Filters[j].RequestRedirect; redirect != nil && redirect.StatusCode == nil {
+					found := http.StatusFound
+					redirect.StatusCode = &found
+				}
+			}
 		}
 	}
 }
@@ -117,6 +124,10 @@ func defaultGatewayObject(object runtime.Object) {
 func (m *Manifests) deployGateways() {
 	for _, object := range m.GatewayAPI {
 		g, ok := object.(*gatewayv1.Gateway)
+		if ok && g.Spec.GatewayClassName == waypointClass && Ambient() {
+			m.deployWaypoint(g)
+			continue
+		}
 		if !ok || g.Spec.GatewayClassName != "istio" {
 			continue
 		}
@@ -169,8 +180,8 @@ func (m *Manifests) deployGateways() {
 // gatewayObjects are what istiod's controller for the Gateway API reads beside
 // Services and namespaces.
 func gatewayObjects(m *Manifests) []runtime.Object {
-	if len(m.GatewayAPI) == 0 {
-		return nil
+	if len(m.GatewayAPI) == 0 || Ambient() {
+		return nil // see ambientObjects
 	}
 	var objects []runtime.Object
 	for _, object := range m.GatewayAPI {
@@ -190,29 +201,37 @@ func gatewayObjects(m *Manifests) []runtime.Object {
 // newGatewayAPI starts istiod's controller for the Gateway API, nil where the
 // manifests have nothing for it. It gives nothing before it has seen a push
 // context (Reconcile).
-func newGatewayAPI(m *Manifests, client kubelib.Client, updater model.XDSUpdater, debugger *krt.DebugHandler) (*gateway.Controller, error) {
+func newGatewayAPI(m *Manifests, client kubelib.Client, updater model.XDSUpdater, debugger *krt.DebugHandler) *gateway.Controller {
 	if len(m.GatewayAPI) == 0 {
-		return nil, nil
-	}
-	crds, ok := client.Metadata().(*metadatafake.FakeMetadataClient).Resource(gvr.CustomResourceDefinition).(metadatafake.MetadataClient)
-	if !ok {
-		return nil, fmt.Errorf("the fake client takes no CustomResourceDefinitions")
-	}
-	for _, resource := range []schema.GroupVersionResource{
-		gvr.KubernetesGateway, gvr.ReferenceGrant, gvr.ListenerSet, gvr.GatewayClass, gvr.HTTPRoute, gvr.GRPCRoute,
-		gvr.TCPRoute, gvr.TLSRoute, gvr.ServiceEntry, gvr.BackendTLSPolicy,
-	} {
-		crd := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-			Name: resource.Resource + "." + resource.Group, Annotations: map[string]string{consts.BundleVersionAnnotation: consts.BundleVersion},
-		}}
-		if _, err := crds.CreateFake(crd, metav1.CreateOptions{}); err != nil {
-			return nil, err
-		}
+		return nil
 	}
 	present := func(schema.GroupVersionResource, <-chan struct{}) bool { return true }
 	return gateway.NewController(client, present, kuberegistry.Options{
 		DomainSuffix: constants.DefaultClusterLocalDomain, ClusterID: clusterID, KrtDebugger: debugger,
-	}, updater), nil
+	}, updater)
+}
+
+// defineKinds tells the client which custom kinds the cluster has.
+func defineKinds(client kubelib.Client, kinds ...schema.GroupVersionResource) error {
+	crds, ok := client.Metadata().(*metadatafake.FakeMetadataClient).Resource(gvr.CustomResourceDefinition).(metadatafake.MetadataClient)
+	if !ok {
+		return fmt.Errorf("the fake client takes no CustomResourceDefinitions")
+	}
+	for _, resource := range kinds {
+		crd := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+			Name: resource.Resource + "." + resource.Group, Annotations: map[string]string{consts.BundleVersionAnnotation: consts.BundleVersion},
+		}}
+		if _, err := crds.CreateFake(crd, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gatewayKinds are those of the Gateway API, and what istiod's controller for it reads.
+var gatewayKinds = []schema.GroupVersionResource{
+	gvr.KubernetesGateway, gvr.ReferenceGrant, gvr.ListenerSet, gvr.GatewayClass, gvr.HTTPRoute, gvr.GRPCRoute,
+	gvr.TCPRoute, gvr.TLSRoute, gvr.ServiceEntry, gvr.BackendTLSPolicy,
 }
 
 // servicesOnly is a push context in which hosts can be looked up, which is all

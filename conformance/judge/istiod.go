@@ -2,11 +2,13 @@ package judge
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 
 	security "istio.io/api/security/v1beta1"
@@ -16,6 +18,7 @@ import (
 	"istio.io/istio/pilot/pkg/model"
 	"istio.io/istio/pilot/pkg/networking/core"
 	"istio.io/istio/pilot/pkg/serviceregistry/aggregate"
+	"istio.io/istio/pilot/pkg/serviceregistry/ambient"
 	kuberegistry "istio.io/istio/pilot/pkg/serviceregistry/kube/controller"
 	"istio.io/istio/pilot/pkg/serviceregistry/serviceentry"
 	"istio.io/istio/pkg/activenotifier"
@@ -24,6 +27,7 @@ import (
 	"istio.io/istio/pkg/config/constants"
 	"istio.io/istio/pkg/config/mesh/meshwatcher"
 	"istio.io/istio/pkg/config/schema/collections"
+	"istio.io/istio/pkg/config/schema/gvr"
 	kubelib "istio.io/istio/pkg/kube"
 	"istio.io/istio/pkg/kube/kclient"
 	"istio.io/istio/pkg/kube/krt"
@@ -55,6 +59,10 @@ type istiod struct {
 	stop   chan struct{}
 	client kubelib.Client
 	slices []*discoveryv1.EndpointSlice
+	// ambient is what ztunnel is told, nil without ambient mode; contended are the hosts
+	// about which that is left to chance.
+	ambient   ambient.Index
+	contended map[string]bool
 }
 
 const clusterID = cluster.ID(constants.DefaultClusterName)
@@ -71,7 +79,23 @@ func startIstiod(m *Manifests) (*istiod, error) {
 			i.sidecars[w.Pod.Namespace] = append(i.sidecars[w.Pod.Namespace], w)
 		}
 	}
-	i.client = kubelib.NewFakeClient(gatewayObjects(m)...)
+	allocated := allocate(m.Configs)
+	objects := gatewayObjects(m)
+	if Ambient() {
+		objects = ambientObjects(m, allocated)
+	}
+	i.client = kubelib.NewFakeClient(objects...)
+	kinds := []schema.GroupVersionResource(nil)
+	if len(m.GatewayAPI) > 0 || Ambient() {
+		kinds = gatewayKinds
+	}
+	if Ambient() {
+		kinds = append(slices.Clone(kinds), gvr.AuthorizationPolicy, gvr.PeerAuthentication, gvr.WorkloadEntry)
+	}
+	if err := defineKinds(i.client, kinds...); err != nil {
+		i.close()
+		return nil, err
+	}
 	// Through the tracker: a create call through the client makes a REST
 	// mapper of all of Kubernetes' kinds each time.
 	tracker := i.client.Kube().(*fake.Clientset).Tracker()
@@ -98,6 +122,11 @@ func startIstiod(m *Manifests) (*istiod, error) {
 		MeshConfig:      watcher,
 		Debugger:        debugger,
 	})
+	env.AmbientIndexes = &model.NoopAmbientIndexes{}
+	if Ambient() {
+		i.ambient, i.contended = newAmbient(updater, watcher, clusters, debugger), contended(m)
+		env.AmbientIndexes = i.ambient
+	}
 	registries := aggregate.NewController(aggregate.Options{MeshHolder: watcher, ConfigClusterID: clusterID})
 	kube := kuberegistry.NewController(i.client, kuberegistry.Options{
 		SystemNamespace:       constants.IstioSystemNamespace,
@@ -112,7 +141,6 @@ func startIstiod(m *Manifests) (*istiod, error) {
 		KrtDebugger:           debugger,
 	})
 
-	allocated := allocate(m.Configs)
 	store := memory.NewController(memory.MakeSkipValidation(collections.PilotGatewayAPI()))
 	for _, cfg := range m.Configs {
 		// What lies in a namespace that the discovery selectors leave out does
@@ -125,11 +153,7 @@ func startIstiod(m *Manifests) (*istiod, error) {
 			return nil, fmt.Errorf("cannot store %s %s/%s: %w", cfg.GroupVersionKind.Kind, cfg.Namespace, cfg.Name, err)
 		}
 	}
-	gateways, err := newGatewayAPI(m, i.client, updater, debugger)
-	if err != nil {
-		i.close()
-		return nil, err
-	}
+	gateways := newGatewayAPI(m, i.client, updater, debugger)
 	all := []model.ConfigStoreController{store}
 	if gateways != nil {
 		all = append(all, gateways)
@@ -161,6 +185,12 @@ func startIstiod(m *Manifests) (*istiod, error) {
 		return nil, err
 	}
 	i.client.RunAndWait(i.stop)
+	if i.ambient != nil {
+		go i.ambient.Run(i.stop)
+		if err := i.wait("index for ambient mode", i.ambient.HasSynced); err != nil {
+			return nil, err
+		}
+	}
 	go kube.Run(i.stop)
 	if err := i.wait("kubernetes registry", kube.HasSynced); err != nil {
 		return nil, err
@@ -217,6 +247,7 @@ func (i *istiod) again(order int, shared bool) *istiod {
 	env.ConfigStore, env.VirtualServiceController = i.env.ConfigStore, i.env.VirtualServiceController
 	env.GatewayAPIController = i.env.GatewayAPIController
 	env.EndpointIndex = i.env.EndpointIndex
+	env.AmbientIndexes = i.env.AmbientIndexes
 	env.ServiceDiscovery = orderedServices{i.registries, order}
 	env.Init()
 	other.env, other.push = env, env.PushContext()

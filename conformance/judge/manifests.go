@@ -260,6 +260,9 @@ func (r *reader) manifests(v6 bool) *Manifests {
 	}
 	m.deployGateways()
 	m.inject()
+	if Ambient() {
+		m.enrol()
+	}
 	m.addresses(v6)
 	return m
 }

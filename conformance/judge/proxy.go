@@ -60,8 +60,12 @@ func (i *istiod) proxy(w *Workload) (*model.Proxy, error) {
 	node.Metadata.TLSClientCertChain = metadata["ISTIO_META_TLS_CLIENT_CERT_CHAIN"]
 	node.Metadata.TLSClientKey = metadata["ISTIO_META_TLS_CLIENT_KEY"]
 	node.Metadata.TLSClientRootCert = metadata["ISTIO_META_TLS_CLIENT_ROOT_CERT"]
-	if w.Role == GatewayProxy {
+	switch w.Role {
+	case GatewayProxy:
 		node.Type = model.Router
+	case WaypointProxy:
+		node.Type = model.Waypoint
+	case NoProxy, SidecarProxy, ZtunnelProxy:
 	}
 	node.IstioVersion = model.ParseIstioVersion(node.Metadata.IstioVersion)
 	node.SetWorkloadLabels(i.env)
@@ -69,10 +73,13 @@ func (i *istiod) proxy(w *Workload) (*model.Proxy, error) {
 		return nil, fmt.Errorf("istiod does not know the pod %s", w.ID())
 	}
 	node.SetServiceTargets(i.env.ServiceDiscovery)
-	if node.Type == model.Router {
+	switch node.Type {
+	case model.Router:
 		node.SidecarScope = i.gatewayScope(node)
 		node.SetGatewaysForProxy(i.push)
-	} else {
+	case model.Waypoint:
+		node.SidecarScope = i.gatewayScope(node)
+	default:
 		i.scoped(node)
 	}
 	node.DiscoverIPMode()
@@ -171,6 +178,9 @@ func (i *istiod) allowPolicies(w *Workload, cluster string) []string {
 		if service := i.push.ServiceForHostname(node, name); service != nil && name.IsWildCarded() && service.Resolution == model.DynamicDNS {
 			matcher = matcher.WithService(service)
 		}
+	}
+	if direction, _, name, _ := model.ParseSubsetKey(cluster); direction == model.TrafficDirectionInboundVIP && node.Type == model.Waypoint {
+		matcher = matcher.WithService(i.push.ServiceForHostname(node, name))
 	}
 	var names []string
 	for _, policy := range policies.ListAuthorizationPolicies(matcher).Allow {

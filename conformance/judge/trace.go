@@ -153,6 +153,12 @@ func (m *Mesh) dial(f flow.Flow, source *Workload) (netip.Addr, uint16, string) 
 		return netip.Addr{}, 0, err.Error()
 	}
 	found := m.network.resolveFrom(f.Host, source.Pod.Namespace, own)
+	if source.Role == ZtunnelProxy && f.Scheme != flow.UDP && source.Pod.Annotations["ambient.istio.io/dns-capture"] != "false" {
+		address, problem := m.istiod.named(m.network.fullName(f.Host, source.Pod.Namespace), source.Pod.Namespace)
+		if problem != "" || address.IsValid() {
+			return address, port, problem
+		}
+	}
 	// By UDP, which no proxy takes, automatic addresses lead nowhere; what is asked
 	// is whether the host itself can be reached.
 	if source.Role == SidecarProxy && f.Scheme != flow.UDP && m.istiod.proxyMetadata(source)["ISTIO_META_DNS_CAPTURE"] == "true" {
@@ -175,12 +181,17 @@ func (m *Mesh) start(f flow.Flow, source *Workload, conn envoy.Connection) *flow
 		protocol = corev1.ProtocolUDP
 	}
 	switch {
-	case source.Role == GatewayProxy:
+	case source.Role == GatewayProxy || source.Role == WaypointProxy:
 		return &flow.Trace{Outcome: flow.Unknown, Via: flow.ViaNone, Reason: flow.SourceIsGateway}
 	case source.Role == NoProxy:
 		return w.direct(protocol, conn, flow.NoProxy)
-	case f.Bypass || f.Scheme == flow.UDP || !captured(source, conn.Destination, m.manifests.ProxyValues):
+	case f.Bypass || f.Scheme == flow.UDP || source.Role == SidecarProxy && !captured(source, conn.Destination, m.manifests.ProxyValues):
 		return w.direct(protocol, conn, flow.NotCaptured)
+	}
+	if source.Role == ZtunnelProxy {
+		answer := w.ztunnel(source, conn)
+		answer.Hops = w.hops
+		return answer
 	}
 	proxy, err := m.proxy(source)
 	if err != nil {

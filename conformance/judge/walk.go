@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -103,10 +104,7 @@ func unavailable(answer *flow.Trace) {
 
 // stopped is the answer where a proxy ends a connection.
 func (w *walk) stopped(h hop, stop *envoy.Stop) *flow.Trace {
-	via := flow.ViaNone
-	if h.via == flow.ViaGateway {
-		via = flow.ViaGateway
-	}
+	via := control(h.via)
 	if reason, open := openReasons[stop.Reason]; open {
 		return &flow.Trace{Outcome: flow.Unknown, Via: via, Reason: reason, Detail: stop.Detail, UpstreamTLS: flow.UpstreamNone}
 	}
@@ -118,7 +116,7 @@ func (w *walk) stopped(h hop, stop *envoy.Stop) *flow.Trace {
 	}
 	if stop.Reason == envoy.Denied {
 		if stop.Allow {
-			answer.Policy = strings.Join(w.mesh.istiod.allowPolicies(h.workload, stop.Cluster), ",")
+			answer.Policy = strings.Join(w.mesh.istiod.allowPolicies(h.workload, cmp.Or(stop.Cluster, h.verdict.FilterChain)), ",")
 		} else {
 			answer.Policy, answer.Rule = policyName(stop.Policies)
 		}
@@ -172,10 +170,7 @@ func policyName(keys []string) (string, *int) {
 
 // deliver follows one destination of a proxy's verdict.
 func (w *walk) deliver(h hop, f envoy.Forward) *flow.Trace {
-	stopVia := flow.ViaNone
-	if h.via == flow.ViaGateway {
-		stopVia = flow.ViaGateway
-	}
+	stopVia := control(h.via)
 	if f.Cluster == "BlackHoleCluster" {
 		return blocked(flow.Blackhole, stopVia, 0)
 	}
@@ -187,7 +182,7 @@ func (w *walk) deliver(h hop, f envoy.Forward) *flow.Trace {
 		return &flow.Trace{Outcome: flow.Unknown, Via: stopVia, Reason: flow.OpaqueFilter, Detail: f.Opaque}
 	}
 	via := h.via
-	if via != flow.ViaGateway {
+	if control(via) == flow.ViaNone {
 		via = flow.ViaDirect
 		if f.Cluster == "PassthroughCluster" || f.Cluster == "AllowAnyDynamicDNSCluster" {
 			via = flow.ViaPassthrough
@@ -243,11 +238,14 @@ func (w *walk) arrive(t target, conn envoy.Connection, via flow.Via, tls flow.Up
 	if tls != "" && t.workload.Role != GatewayProxy {
 		tls = flow.UpstreamNone
 	}
+	if t.workload.Role == ZtunnelProxy || t.workload.Role == WaypointProxy {
+		return outside("what ztunnel and waypoints do with connections that arrive is not judged")
+	}
 	if t.workload.Role == NoProxy {
 		return accepted(conn.Message, via, flow.InMesh, tls)
 	}
 	if key := fingerprint(t, conn); depth > maxHops || w.seen[key] {
-		return blocked(flow.Loop, loopVia(via), 0)
+		return blocked(flow.Loop, control(via), 0)
 	} else {
 		w.seen[key] = true
 		defer delete(w.seen, key)
@@ -276,9 +274,10 @@ func (w *walk) arrive(t target, conn envoy.Connection, via flow.Via, tls flow.Up
 	return answer
 }
 
-func loopVia(via flow.Via) flow.Via {
-	if via == flow.ViaGateway {
-		return flow.ViaGateway
+// control is the control point that a flow has passed.
+func control(via flow.Via) flow.Via {
+	if via == flow.ViaGateway || via == flow.ViaWaypoint {
+		return via
 	}
 	return flow.ViaNone
 }
@@ -287,7 +286,7 @@ func loopVia(via flow.Via) flow.Via {
 // speak what its clients want, with or without TLS, but not TLS in TLS, and
 // none but a proxy accepts the mesh's own TLS.
 func accepted(message envoy.Message, via flow.Via, reason flow.Reason, tls flow.UpstreamTLS) *flow.Trace {
-	stopVia := loopVia(via)
+	stopVia := control(via)
 	for _, layer := range message.TLS {
 		if layer.Origin == envoy.Mesh {
 			return blocked(flow.TLSMismatch, stopVia, 0)
@@ -327,8 +326,12 @@ func blocked(reason flow.Reason, via flow.Via, status int) *flow.Trace {
 
 func describe(h hop) flow.Hop {
 	at := flow.AtSidecar
-	if h.workload.Role == GatewayProxy {
+	switch h.workload.Role {
+	case GatewayProxy:
 		at = flow.AtGateway
+	case WaypointProxy:
+		at = flow.AtWaypoint
+	case NoProxy, SidecarProxy, ZtunnelProxy:
 	}
 	out := flow.Hop{
 		At: at, Proxy: h.workload.ID(), Listener: h.verdict.Listener, FilterChain: h.verdict.FilterChain,

@@ -20,6 +20,10 @@ const (
 	SidecarProxy
 	// GatewayProxy is a pod that runs "proxy router".
 	GatewayProxy
+	// ZtunnelProxy is a pod whose connections the ztunnel of its node takes.
+	ZtunnelProxy
+	// WaypointProxy is a pod that runs "proxy waypoint".
+	WaypointProxy
 )
 
 // Workload is one pod of a Deployment, StatefulSet and so on.
@@ -110,6 +114,9 @@ func roleOf(pod *corev1.Pod, ns *corev1.Namespace, othersEnabled bool) Role {
 	for _, container := range pod.Spec.Containers {
 		if container.Name != "istio-proxy" {
 			continue
+		}
+		if slices.Contains(container.Args, "waypoint") {
+			return WaypointProxy
 		}
 		// Hand-written gateways often leave the arguments out; beside an
 		// application the container is a sidecar.

@@ -13,6 +13,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/egresslint/egresslint/conformance/agree"
+	"github.com/egresslint/egresslint/conformance/judge"
 	"github.com/egresslint/egresslint/model/flow"
 )
 
@@ -40,16 +42,21 @@ func (o object) metadata() map[string]any { m, _ := o["metadata"].(map[string]an
 type testCase struct {
 	name    string
 	objects []object
+	// ambient: it holds something of ambient mode.
+	ambient bool
 	// flows are those of which both say the same before anything is changed.
 	flows []flow.Flow
 }
 
 // outside are words in manifests that the judge does not read as the product does: see
-// docs/conformance.md, Outside.
-var outside = []string{
-	"dataplane-mode", "use-waypoint", "gateway.networking.k8s.io", "hostAliases", "kind: NetworkPolicy", "kind: CiliumNetworkPolicy",
-	"kind: EnvoyFilter", "kind: WasmPlugin", "kind: IstioOperator", "kind: Telemetry", "kind: ProxyConfig",
-}
+// docs/conformance.md, Outside. Those of ambient mode it reads where that runs.
+var (
+	outside = []string{
+		"hostAliases", "kind: NetworkPolicy", "kind: CiliumNetworkPolicy", "PILOT_ENABLE_", "ENABLE_LAYERED_",
+		"kind: EnvoyFilter", "kind: WasmPlugin", "kind: IstioOperator", "kind: Telemetry", "kind: ProxyConfig",
+	}
+	ambient = []string{"dataplane-mode", "use-waypoint", "gateway.networking.k8s.io"}
+)
 
 // cases returns the cases that can be put to both.
 func cases(t *testing.T) []testCase {
@@ -61,7 +68,7 @@ func cases(t *testing.T) []testCase {
 	var out []testCase
 	for _, dir := range dirs {
 		c := testCase{name: filepath.Base(dir)}
-		if !c.read(t, dir) {
+		if !c.read(t, dir) || c.ambient != judge.Ambient() {
 			continue
 		}
 		result, err := agree.Check(stream(c.objects), c.flows)
@@ -70,7 +77,7 @@ func cases(t *testing.T) []testCase {
 		}
 		c.flows = nil
 		for _, a := range result.Answers {
-			if len(a.Differences) == 0 {
+			if len(a.Differences) == 0 || judge.Ambient() && a.Judge.Outcome == flow.Unknown {
 				c.flows = append(c.flows, a.Flow)
 			}
 		}
@@ -78,7 +85,7 @@ func cases(t *testing.T) []testCase {
 			out = append(out, c)
 		}
 	}
-	if len(out) < 100 {
+	if least := map[bool]int{false: 100, true: 10}[judge.Ambient()]; len(out) < least {
 		t.Fatalf("only %d cases", len(out))
 	}
 	return out
@@ -96,9 +103,11 @@ func (c *testCase) read(t *testing.T, dir string) bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if slices.ContainsFunc(outside, func(word string) bool { return bytes.Contains(text, []byte(word)) }) {
+		holds := func(word string) bool { return bytes.Contains(text, []byte(word)) }
+		if slices.ContainsFunc(outside, holds) {
 			return false
 		}
+		c.ambient = c.ambient || slices.ContainsFunc(ambient, holds)
 		for _, document := range bytes.Split(append([]byte("\n"), text...), []byte("\n---")) {
 			var o object
 			if yaml.Unmarshal(document, &o) != nil {
@@ -159,8 +168,18 @@ func nodes(n node, found func(node)) {
 }
 
 // in passes on what of an object is changed: its spec; of what makes pods their labels
-// and service account.
+// and service account; in ambient mode the labels and annotations of that.
 func in(o object, found func(node)) {
+	if judge.Ambient() {
+		for _, part := range []string{"labels", "annotations"} {
+			texts, _ := o.metadata()[part].(map[string]any)
+			for _, k := range slices.Sorted(maps.Keys(texts)) {
+				if strings.HasPrefix(k, "istio.io/") || strings.HasPrefix(k, "networking.istio.io/") {
+					found(node{part + "." + k, k, texts[k], func(x any) { texts[k] = x }, func() { delete(texts, k) }})
+				}
+			}
+		}
+	}
 	spec := node{path: o.kind() + ".spec", key: "spec", value: o["spec"], set: func(x any) { o["spec"] = x }, remove: func() {}}
 	switch o.kind() {
 	case "ConfigMap", "Namespace":
@@ -245,6 +264,20 @@ func (m *mutation) step() {
 		n := all[m.IntN(len(all))]
 		n.remove()
 		m.note("%s removed", n.path)
+	case 5:
+		if labels, _ := o.metadata()["labels"].(map[string]any); judge.Ambient() {
+			if labels == nil {
+				labels = map[string]any{}
+				o.metadata()["labels"] = labels
+			}
+			key := []string{"istio.io/use-waypoint", "istio.io/use-waypoint-namespace", "istio.io/waypoint-for", "istio.io/dataplane-mode"}[m.IntN(4)]
+			if values := m.values[key]; len(values) > 0 {
+				labels[key] = clone(values[m.IntN(len(values))])
+				m.note("%s %v labelled %s=%v", o.kind(), o.metadata()["name"], key, labels[key])
+				break
+			}
+		}
+		fallthrough
 	default:
 		n := all[m.IntN(len(all))]
 		key := n.path
@@ -260,9 +293,13 @@ func (m *mutation) step() {
 	}
 }
 
-// admitted reports whether API servers would take the Services: Istio never sees others.
+// admitted reports whether API servers would take the Services and the Gateways of the
+// Gateway API: Istio never sees others.
 func admitted(objects []object) bool {
 	for _, o := range objects {
+		if version, _ := o["apiVersion"].(string); o.kind() == "Gateway" && strings.HasPrefix(version, "gateway.networking.k8s.io/") && !validListeners(o) {
+			return false
+		}
 		if o.kind() != "Service" {
 			continue
 		}
@@ -283,6 +320,39 @@ func admitted(objects []object) bool {
 		}
 	}
 	return true
+}
+
+// validListeners reports whether the listeners of a Gateway are such as its CRD asks for
+// (gateway-api apis/v1/gateway_types.go).
+func validListeners(o object) bool {
+	spec, _ := o["spec"].(map[string]any)
+	listeners, _ := spec["listeners"].([]any)
+	seen := map[string]bool{}
+	for _, l := range listeners {
+		listener, _ := l.(map[string]any)
+		name := fmt.Sprint("name ", listener["name"])
+		place := fmt.Sprint(listener["port"], listener["protocol"], listener["hostname"])
+		if seen[name] || seen[place] || listener["name"] == nil || listener["port"] == nil || listener["protocol"] == nil {
+			return false
+		}
+		seen[name], seen[place] = true, true
+		tls, _ := listener["tls"].(map[string]any)
+		switch listener["protocol"] {
+		case "TCP", "UDP":
+			if listener["hostname"] != nil || tls != nil {
+				return false
+			}
+		case "HTTP":
+			if tls != nil {
+				return false
+			}
+		case "HTTPS":
+			if mode := tls["mode"]; mode != nil && mode != "Terminate" {
+				return false
+			}
+		}
+	}
+	return len(listeners) > 0
 }
 
 // flows are those of a case, and some in which one part is another's.
@@ -338,8 +408,11 @@ func TestMutatedCases(t *testing.T) {
 			continue
 		}
 		for _, a := range result.Answers {
+			if a.Judge.Outcome == flow.Unknown {
+				continue
+			}
 			flows++
-			if len(a.Differences) > 0 && a.Judge.Outcome != flow.Unknown && a.Product.Outcome != flow.Unknown {
+			if len(a.Differences) > 0 && a.Product.Outcome != flow.Unknown {
 				asked, _ := json.Marshal(a.Flow)
 				t.Errorf("seed %d, %s (%s): %s: %s\n%s", seed, c.name, strings.Join(m.done, "; "), asked, strings.Join(a.Differences, "; "), text)
 				break
@@ -350,4 +423,17 @@ func TestMutatedCases(t *testing.T) {
 		t.Errorf("only %d flows", flows)
 	}
 	t.Logf("%d flows", flows)
+}
+
+// TestMutatedAmbientCases is TestMutatedCases for those of ambient mode, in a process of
+// its own: istiod reads once whether that runs.
+func TestMutatedAmbientCases(t *testing.T) {
+	if judge.Ambient() {
+		return // TestMutatedCases is about them here
+	}
+	command := exec.Command(os.Args[0], "-test.run=^TestMutatedCases$", "-start", fmt.Sprint(*start), "-mutants", fmt.Sprint(*mutants)) //nolint:gosec // this very program
+	command.Env = append(os.Environ(), "PILOT_ENABLE_AMBIENT=true")
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
