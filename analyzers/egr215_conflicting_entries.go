@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"istio.io/istio/pkg/config/host"
+	"istio.io/istio/pkg/config/protocol"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/capture"
@@ -83,7 +84,7 @@ func conflicts(list []*model.Service) []conflict {
 				continue
 			}
 			for _, port := range a.Ports {
-				if other := b.PortByNumber(port.Number); other != nil && (kindOf(port) != kindOf(other) || a.Resolution != b.Resolution) {
+				if other := b.PortByNumber(port.Number); other != nil && port.Protocol != protocol.UDP && (kindOf(port) != kindOf(other) || a.Resolution != b.Resolution) {
 					out = append(out, conflict{a, b, port.Number})
 				}
 			}

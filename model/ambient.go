@@ -22,6 +22,8 @@ type ambientServices struct {
 	// order is every service, in a stable order.
 	order     []*Service
 	addresses map[*Service][]netip.Prefix
+	// entries are those of which there is a service.
+	entries map[*ServiceEntry]bool
 	// canonical are the services of a host between which istiod chooses the one
 	// for clients of namespaces that define none themselves.
 	canonical map[host.Name][]*Service
@@ -31,7 +33,7 @@ type ambientServices struct {
 func (p *PushContext) ambient() *ambientServices {
 	p.ambientOnce.Do(func() {
 		a := &ambientServices{
-			hosts: map[host.Name][]*Service{}, addresses: map[*Service][]netip.Prefix{},
+			hosts: map[host.Name][]*Service{}, addresses: map[*Service][]netip.Prefix{}, entries: map[*ServiceEntry]bool{},
 			canonical: map[host.Name][]*Service{}, waypoints: map[*Service]*WaypointBinding{},
 		}
 		p.ambientServices = a
@@ -41,6 +43,9 @@ func (p *PushContext) ambient() *ambientServices {
 				continue
 			}
 			a.order = append(a.order, s)
+			if s.Entry != nil {
+				a.entries[s.Entry] = true
+			}
 			a.addresses[s] = p.ambientAddresses(s)
 			a.hosts[s.Hostname] = append(a.hosts[s.Hostname], s)
 		}
@@ -278,7 +283,9 @@ func (p *PushContext) EndpointAt(a netip.Addr) (object *manifest.Object, field s
 	}
 	for _, entry := range p.Mesh.ServiceEntries {
 		for i, e := range entry.Spec.GetEndpoints() {
-			if is(e.GetAddress()) {
+			// Of an entry whose hosts are all another's in its namespace istiod sends
+			// no workload (serviceEntryWorkloadBuilder).
+			if is(e.GetAddress()) && p.ambient().entries[entry] {
 				return entry.Object, "spec.endpoints[" + strconv.Itoa(i) + "].address", e.GetLabels()
 			}
 		}

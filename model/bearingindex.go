@@ -159,6 +159,11 @@ func (x *bearingIndex) contest(p *PushContext) {
 				sni := slices.Clone(m.GetSniHosts())
 				slices.Sort(sni)
 				names := serverNames{int(m.GetPort()), strings.Join(slices.Compact(sni), ","), vs}
+				if len(sni) == 0 {
+					// So are TLSRoutes none of whose names is their parent's: they
+					// take any name.
+					x.contested[names.port] = true
+				}
 				for _, name := range sni {
 					name = strings.ToLower(name)
 					if strings.Contains(strings.TrimPrefix(name, "*."), "*") {

@@ -9,6 +9,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 	corev1 "k8s.io/api/core/v1"
 
+	"istio.io/istio/pkg/config/protocol"
 	"istio.io/istio/pkg/config/visibility"
 
 	"github.com/egresslint/egresslint/model/kube/discoveryv1"
@@ -123,7 +124,11 @@ func (p *PushContext) NumberedEndpoints(s *Service, port *Port) []Endpoint {
 				out = append(out, q.endpoints...)
 			}
 		}
-		if len(out) > 0 && indexed.PortByNumber(port.Number) != nil {
+		found := indexed.PortByNumber(port.Number)
+		if port.Protocol == protocol.UDP { // ztunnel does not care
+			found = indexed.AnyPort(port.Number)
+		}
+		if len(out) > 0 && found != nil {
 			return out
 		}
 	}

@@ -26,15 +26,47 @@ func tooLong(field string, length, limit int) []complaint {
 	return []complaint{{field, fmt.Sprintf("%s: too many: %d: must have at most %d items", field, length, limit)}}
 }
 
+// validateKubeGateway holds what the CRD of all versions since v1.0.0 says about
+// listeners (gateway-api apis/v1/gateway_types.go).
 func validateKubeGateway(g *gatewayv1.Gateway) []complaint {
 	out := tooLong("spec.listeners", len(g.Spec.Listeners), maxListeners)
-	seen := map[gatewayv1.SectionName]bool{}
+	if len(g.Spec.Listeners) == 0 {
+		out = append(out, complaint{"spec.listeners", "spec.listeners: Required value: a Gateway has at least one listener"})
+	}
+	names, places := map[gatewayv1.SectionName]bool{}, map[string]bool{}
 	for i, l := range g.Spec.Listeners {
-		if seen[l.Name] {
-			field := fmt.Sprintf("spec.listeners[%d].name", i)
-			out = append(out, complaint{field, field + ": Listener name must be unique within the Gateway"})
+		say := func(field, text string) {
+			field = fmt.Sprintf("spec.listeners[%d]%s", i, field)
+			out = append(out, complaint{field, field + ": " + text})
 		}
-		seen[l.Name] = true
+		if names[l.Name] {
+			say(".name", "Listener name must be unique within the Gateway")
+		}
+		names[l.Name] = true
+		hostname := ""
+		if l.Hostname != nil {
+			hostname = string(*l.Hostname)
+		}
+		place := fmt.Sprintf("%d %s %t %s", l.Port, l.Protocol, l.Hostname != nil, hostname)
+		if places[place] {
+			say("", "Combination of port, protocol and hostname must be unique for each listener")
+		}
+		places[place] = true
+		switch l.Protocol {
+		case gatewayv1.TCPProtocolType, gatewayv1.UDPProtocolType:
+			if hostname != "" {
+				say(".hostname", "hostname must not be specified for protocols ['TCP', 'UDP']")
+			}
+			fallthrough
+		case gatewayv1.HTTPProtocolType:
+			if l.TLS != nil {
+				say(".tls", "tls must not be specified for protocols ['HTTP', 'TCP', 'UDP']")
+			}
+		case gatewayv1.HTTPSProtocolType:
+			if l.TLS != nil && l.TLS.Mode != nil && *l.TLS.Mode != "" && *l.TLS.Mode != gatewayv1.TLSModeTerminate {
+				say(".tls.mode", "tls mode must be Terminate for protocol HTTPS")
+			}
+		}
 	}
 	return out
 }

@@ -98,7 +98,7 @@ metadata: {name: other, labels: {istio.io/dataplane-mode: ambient}}
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: waypoint, namespace: apps}
-spec: {gatewayClassName: istio-waypoint}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
 `, Options{}, false, "because the input shows an ambient mesh (Gateway apps/waypoint is a waypoint)…"},
 		{"a host bound to a waypoint", sleepDeployment + `---
 apiVersion: networking.istio.io/v1

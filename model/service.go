@@ -121,12 +121,24 @@ func (s *Service) Reachable(a netip.Addr) bool {
 	return slices.ContainsFunc(listed, func(one string) bool { return covers(one, a) })
 }
 
-// PortByNumber returns the port of a number, nil if there is none.
+// PortByNumber returns the port of a number that is no UDP port, nil if there is none
+// (istio pilot/pkg/model/service.go GetByPort).
+//
+//go:noinline
 func (s *Service) PortByNumber(number int) *Port {
 	for _, p := range s.Ports {
-		if p.Number == number {
+		if p.Number == number && p.Protocol != protocol.UDP {
 			return p
 		}
+	}
+	return nil
+}
+
+// AnyPort returns the first port of a number, UDP ports among them, nil if there is
+// none.
+func (s *Service) AnyPort(number int) *Port {
+	if i := slices.IndexFunc(s.Ports, func(p *Port) bool { return p.Number == number }); i >= 0 {
+		return s.Ports[i]
 	}
 	return nil
 }

@@ -359,7 +359,7 @@ func listenerPorts(s *Service, spec *networking.IstioEgressListener) *Service {
 	if spec.GetPort().GetNumber() == 0 || protocol.Parse(spec.GetPort().GetProtocol()) == protocol.HTTP_PROXY {
 		return s
 	}
-	port := s.PortByNumber(int(spec.GetPort().GetNumber()))
+	port := s.AnyPort(int(spec.GetPort().GetNumber()))
 	switch {
 	case port == nil:
 		return nil
@@ -513,7 +513,7 @@ func (s *SidecarScope) add(svc *Service) {
 	default:
 		ports := slices.Clone(existing.Ports)
 		for _, port := range svc.Ports {
-			if existing.PortByNumber(port.Number) == nil {
+			if existing.AnyPort(port.Number) == nil {
 				ports = append(ports, port)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 
 	"istio.io/istio/pkg/config/host"
 	"istio.io/istio/pkg/config/protocol"
+
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // in reports whether the object may be of a namespace.
@@ -103,7 +105,10 @@ func (p *PushContext) UnfilledSees(u *Unfilled, w *Workload, scope *SidecarScope
 		return (u.in(w.Namespace) || u.in(p.RootNamespace())) && u.spec["targetRefs"] == nil && u.selects("workloadSelector.labels", w)
 	case "networking.istio.io/ServiceEntry":
 		standard := p.defaultServiceExportTo
-		return (!u.Homeless || !u.public(standard)) && u.visible(w.Namespace, standard) && u.registers(c) && u.imported(scope, c)
+		if u.Homeless && u.public(standard) || !u.visible(w.Namespace, standard) {
+			return false
+		}
+		return u.registers(c) && u.imported(scope, c) || c.TLS && p.mayTakeAnyName() && u.importedSome(scope)
 	case "networking.istio.io/VirtualService":
 		standard := p.defaultVirtualServiceExportTo
 		return (!u.Homeless || !u.public(standard)) && u.visible(w.Namespace, standard) && u.routes(MeshGateway) &&
@@ -126,6 +131,16 @@ func (p *PushContext) UnfilledSees(u *Unfilled, w *Workload, scope *SidecarScope
 		return c.about(u) || c.Unheard && u.listens(c.Port)
 	}
 	return false
+}
+
+// mayTakeAnyName reports whether there is a TLSRoute that takes connections whatever their
+// names once its parent is another: see tlsRoutesFor.
+func (p *PushContext) mayTakeAnyName() bool {
+	return slices.ContainsFunc(p.Mesh.KubeTLSRoutes, func(r *KubeTLSRoute) bool {
+		return len(r.Spec.Spec.Hostnames) > 1 && slices.ContainsFunc(r.Spec.Spec.ParentRefs, func(ref gatewayv1.ParentReference) bool {
+			return ref.Kind != nil && *ref.Kind == "ServiceEntry"
+		})
+	})
 }
 
 // UnfilledConcerns reports whether an object may concern what the sidecar of a client

@@ -4,6 +4,8 @@
 package reach
 
 import (
+	"istio.io/istio/pkg/config/host"
+
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
 	"github.com/egresslint/egresslint/model/traffic"
@@ -123,6 +125,8 @@ type Reach struct {
 	// destinations that are not of the universe, or that have conditions.
 	answers, strangers map[tuple][]Answer
 	samples            map[string]*requests
+	// portless are what withoutPort returns, nil before.
+	portless *[]host.Name
 	*columns
 	*rows
 	*cohorts

@@ -87,9 +87,27 @@ func (r *Reach) requestsFor(d Destination) *requests {
 		}
 	}
 	c.rewritten(rewrites)
+	if slices.ContainsFunc(r.withoutPort(), func(h host.Name) bool { return h.Matches(hosts[0]) }) {
+		spellings := []string{d.Host, fmt.Sprintf("%s:%d", d.Host, d.Port)}
+		if d.Port != 80 { // as clients write it
+			slices.Reverse(spellings)
+		}
+		for _, text := range spellings {
+			c.host(text)
+		}
+	}
 	q := c.requests()
 	r.samples[key] = q
 	return q
+}
+
+// withoutPort are the hosts of which a port in the Host header makes a difference.
+func (r *Reach) withoutPort() []host.Name {
+	if r.portless == nil {
+		list := r.Sim.HostsWithoutPort()
+		r.portless = &list
+	}
+	return *r.portless
 }
 
 // maxHosts bounds how many changes of the host are followed.

@@ -58,7 +58,7 @@ func (w *walker) ztunnelAt(c *capture.Capture, conn connection) []*flow.Trace {
 		return []*flow.Trace{w.ztunnelToWorkload(hop, w.push.WorkloadWaypoint(labels, entry, entry.Namespace), func() *flow.Trace {
 			// Without a waypoint the service of the address comes first after all
 			// (istio/ztunnel src/state.rs find_upstream), if it has the port.
-			if s != nil && !s.Kubernetes() && s.Resolution != model.Passthrough && s.PortByNumber(int(conn.dst.Port())) != nil {
+			if s != nil && !s.Kubernetes() && s.Resolution != model.Passthrough && s.AnyPort(int(conn.dst.Port())) != nil {
 				return w.ztunnelDirect(s, conn)
 			}
 			return w.network(nil, conn)
@@ -143,7 +143,7 @@ func (w *walker) ztunnelDirect(s *model.Service, conn connection) *flow.Trace {
 		return w.network(nil, conn)
 	}
 	hop := flow.Hop{At: flow.AtZtunnel, Proxy: w.client.ID(), Because: []flow.Because{{Object: s.Object, Field: "spec.ports"}}}
-	port := s.PortByNumber(int(conn.dst.Port()))
+	port := s.AnyPort(int(conn.dst.Port()))
 	if port == nil {
 		hop.Decision = fmt.Sprintf("%s has no port %d: ztunnel closes the connection", s.Object, conn.dst.Port())
 		return after([]flow.Hop{hop}, blocked(flow.NoEndpoints, 0))
@@ -169,7 +169,7 @@ func (w *walker) ztunnelDirect(s *model.Service, conn connection) *flow.Trace {
 // ztunnelToKubernetes sends to a Kubernetes Service. What ztunnel knows no pod
 // for is left to what the cluster's network would do with it.
 func (w *walker) ztunnelToKubernetes(s *model.Service, conn connection) *flow.Trace {
-	port := s.PortByNumber(int(conn.dst.Port()))
+	port := s.AnyPort(int(conn.dst.Port()))
 	if port == nil {
 		return w.network(nil, conn)
 	}

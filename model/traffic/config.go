@@ -107,6 +107,8 @@ type target struct {
 type routeTable struct {
 	name  string
 	hosts []*virtualHost
+	// ports: a port in a request's host counts; elsewhere it is ignored.
+	ports bool
 	// byDomain finds a virtual host by its lower-case domain.
 	byDomain map[string]*virtualHost
 	// suffixes are the domains that begin with "*", prefixes those that end

@@ -43,9 +43,12 @@ func (w *walker) http(p *proxy, ch *chain, conn connection, who *subject) *flow.
 		}
 	}
 	table := p.table(ch.table)
-	vh := table.find(r.host())
+	vh := table.of(r)
 	if vh == nil {
 		decision := fmt.Sprintf("no VirtualService routes host %s here: 404", r.authority)
+		if table.ports {
+			decision = fmt.Sprintf("waypoints take requests for hosts of %s only without a port, and this one is for %s: 404", strings.Join(table.hosts[0].domains, ", "), r.authority)
+		}
 		return after(hops, stop(decision, ch.because, blocked(flow.NoRoute, 404)))
 	}
 	hop.VirtualHost = vh.name

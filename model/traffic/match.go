@@ -214,7 +214,15 @@ func newRouteTable(name string, hosts []*virtualHost) *routeTable {
 	return t
 }
 
-// find returns the virtual host for a host name without port: the exact domain,
+// of returns the virtual host of a request, nil if there is none.
+func (t *routeTable) of(r *request) *virtualHost {
+	if t.ports {
+		return t.find(strings.ToLower(r.authority))
+	}
+	return t.find(r.host())
+}
+
+// find returns the virtual host for a host name: the exact domain,
 // then the longest "*suffix", then the longest "prefix*", then "*"
 // (envoy source/common/router/config_impl.cc findVirtualHost).
 func (t *routeTable) find(host string) *virtualHost {

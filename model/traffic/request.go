@@ -25,8 +25,8 @@ type request struct {
 	headers map[string]string
 }
 
-// host returns the authority without port, in lower case: virtual hosts ignore
-// both (istio sets IgnorePortInHostMatching).
+// host returns the authority without port, in lower case: most virtual hosts ignore
+// both (istio sets IgnorePortInHostMatching, but not at waypoints).
 func (r *request) host() string { return strings.ToLower(stripPort(r.authority)) }
 
 // plainPath returns the path without query and fragment.

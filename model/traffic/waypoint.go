@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
+	"istio.io/istio/pkg/config/host"
 	"istio.io/istio/pkg/config/protocol"
 
 	"github.com/egresslint/egresslint/model"
@@ -268,7 +269,26 @@ func (p *proxy) waypointTable(name string) *routeTable {
 	if len(vh.routes) == 0 {
 		vh.routes = []*route{defaultRoute(name, vh.because)}
 	}
-	return newRouteTable(name, []*virtualHost{vh})
+	t := newRouteTable(name, []*virtualHost{vh})
+	// Unlike those of sidecars and gateways, route configurations of waypoints do not
+	// set IgnorePortInHostMatching.
+	t.ports = true
+	return t
+}
+
+// HostsWithoutPort are the hosts, wildcards among them, of which waypoints take requests
+// only if their Host header names no port.
+func (s *Simulation) HostsWithoutPort() []host.Name {
+	push := s.Push()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []host.Name
+	for _, svc := range push.Services() {
+		if svc.Resolution == model.DynamicDNS && push.WaypointOf(svc).Waypoint != nil {
+			out = append(out, svc.Hostname)
+		}
+	}
+	return out
 }
 
 // destinationRule is the one that a waypoint applies to a service of its own:
