@@ -29,7 +29,7 @@ var _ = register(&Analyzer{
 		Fix: "Make the server `tls.mode: ISTIO_MUTUAL` (protocol HTTPS for HTTP inside, TLS with a `tcp` route for anything else), and have the clients call it over mesh TLS with a DestinationRule. " +
 			"Where that is not possible, let a NetworkPolicy admit only the clients to the gateway's pods.",
 		Silent: "Connections that a NetworkPolicy or an AuthorizationPolicy of the gateway stops, or may stop; clients that a NetworkPolicy of the gateway's pods admits by name " +
-			"and that get to the same host through their sidecars anyway; servers whose certificates no manifest holds (SIMPLE, MUTUAL); workloads of Kubernetes and Istio themselves.",
+			"and that get to the same host through their sidecars anyway, or would but for a fault that another rule tells; servers whose certificates no manifest holds (SIMPLE, MUTUAL); workloads of Kubernetes and Istio themselves.",
 		Sources: []string{
 			"istio pilot/pkg/networking/core/gateway.go (buildGatewayListenerTLSContext)",
 			"https://istio.io/latest/docs/tasks/traffic-management/egress/egress-gateway/#additional-security-considerations",

@@ -24,7 +24,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "A NetworkPolicy stops the mesh's own path",
 		What: "NetworkPolicies of pods with a proxy do not let them reach istiod (15012), DNS (53), the pods of the egress gateway on the port on which these listen, " +
-			"or the waypoint (15008); or they close the egress gateway or the waypoint itself, or let none of the clients in there.",
+			"or the waypoint (15008); or they close the egress gateway or the waypoint itself, keep it from istiod or from DNS for what it looks up, or let none of the clients in there.",
 		Why: "A sidecar without istiod gets neither configuration nor certificates, and the pod does not become ready. A policy is about the ports of pods, not those of Services: " +
 			"one that allows 443 to a gateway whose pods listen on 8443 allows nothing. DNS falls back to TCP for long answers.",
 		Bad:  egressDoc(meshOnlyDoc("443")),
@@ -32,7 +32,7 @@ var _ = register(&Analyzer{
 		Fix:  "Add the peer with the port of its pods: istiod TCP 15012, DNS UDP and TCP 53, the gateway its target port, a waypoint TCP 15008.",
 		Silent: "Whether the policies let it through is unknown, as with labels of namespaces that the input does not declare; DNS of pods whose policies allow nothing at all; " +
 			"a gateway or waypoint to which the policies allow no port, unless the route or ServiceEntry lies in the namespace of the client or names it, or an ALLOW rule there names it: else the client is then not meant to use it. " +
-			"Where istiod is not in the input it is a warning, as it may run outside the cluster.",
+			"Where istiod is not in the input it is a warning, as it may run outside the cluster; it is then looked for where the ConfigMap with the mesh configuration lies, else in the root namespace.",
 		Sources: []string{
 			"https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio",
 			"https://kubernetes.io/docs/concepts/services-networking/network-policies/",
