@@ -31,7 +31,8 @@ func (n namedHost) about(h host.Name) bool {
 // misplaced returns the egress gateways that a policy is evidently meant for but
 // in whose namespaces it does not lie: those that its hosts are sent to, or
 // whose labels it selects. None where it applies to any gateway, or where it
-// picks clients by their labels (EGR401).
+// picks clients by their labels (EGR401), or where its hosts are sent to a gateway whose
+// namespace it lies in: its selector is at fault (EGR403).
 func misplaced(p *Pass, gateways []*egressGateway, policy *model.AuthorizationPolicy) []*egressGateway {
 	elsewhere := slices.ContainsFunc(gateways, func(g *egressGateway) bool { return !g.governs(policy.Namespace) })
 	if !elsewhere || len(model.TargetRefs(policy.Spec)) > 0 {
@@ -40,7 +41,7 @@ func misplaced(p *Pass, gateways []*egressGateway, policy *model.AuthorizationPo
 	selector := policy.Spec.GetSelector().GetMatchLabels()
 	selected := attachedTo(p, policy)
 	if slices.ContainsFunc(selected, func(w *model.Workload) bool { return p.Reach.Sim.Capture(w).Mode == capture.Router }) ||
-		len(selector) > 0 && len(selected) > 0 {
+		len(selector) > 0 && (len(selected) > 0 || slices.ContainsFunc(gateways, func(g *egressGateway) bool { return g.governs(policy.Namespace) && g.meant(policy) })) {
 		return nil
 	}
 	hosts := hostsOf(policy)
