@@ -99,7 +99,7 @@ func runUnsteeredPort(p *Pass) {
 		}
 		direct := portsText(c.ports)
 		f.Message = fmt.Sprintf("%s %s sent through %s%s, but %s %s directly on %s; send %s through the gateway too, or take it out of what clients see",
-			upTo3(c.hosts), c.are(), k.gateway, in.steeredPorts(steered, c.hosts), c.who("reaches", "reach"), c.them(), direct, direct)
+			upTo3(c.hosts), c.are(), k.gateway, in.steeredPorts(steered, c.hosts, c.ports), c.who("reaches", "reach"), c.them(), direct, direct)
 		f.Help = fmt.Sprintf("add a route for %s to %s that leads to the gateway, or declare the port in a ServiceEntry that only the gateway's namespace sees", direct, s.Route.Title())
 		if object, _ := c.first.explicit(); object != nil {
 			f.Help = fmt.Sprintf("let the route for %s in %s lead to the gateway", direct, object)
@@ -167,8 +167,9 @@ func (in *intent) gap(a *attempt) gapKind {
 }
 
 // steeredPorts names the ports on which requests for hosts are sent to a gateway,
-// as seen, else as the routes have it: " on port 80"; "" if none is.
-func (in *intent) steeredPorts(seen map[string][]int, hosts []string) string {
+// as seen, else as the routes have it, but those that a route has in vain, as it is for
+// another protocol: " on port 80"; "" if none is.
+func (in *intent) steeredPorts(seen map[string][]int, hosts []string, inVain []int) string {
 	var ports []int
 	for _, h := range hosts {
 		ports = append(ports, seen[h]...)
@@ -176,7 +177,7 @@ func (in *intent) steeredPorts(seen map[string][]int, hosts []string) string {
 	if len(ports) == 0 {
 		for _, h := range hosts {
 			for _, s := range in.covering(h) {
-				if s.Port > 0 {
+				if s.Port > 0 && !slices.Contains(inVain, s.Port) {
 					ports = append(ports, s.Port)
 				}
 			}
