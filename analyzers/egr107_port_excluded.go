@@ -42,8 +42,8 @@ func runPortExcluded(p *Pass) {
 		if !ok || !in.captured(class[0]) {
 			continue
 		}
-		excluded, all := excludedPorts(text)
-		list, more := in.of(class[0], func(port int) bool { return all || slices.Contains(excluded, port) }, excluded...)
+		excluded := excludedPorts(text)
+		list, more := in.of(class[0], func(port int) bool { return slices.Contains(excluded, port) }, excluded...)
 		found.add(p, class, s, leakOf(p, list, more, s.decided))
 	}
 	for _, key := range found.order {
@@ -62,15 +62,15 @@ func runPortExcluded(p *Pass) {
 	}
 }
 
-// excludedPorts reads a list of ports; all is true for "*".
-func excludedPorts(text string) (ports []int, all bool) {
+// excludedPorts reads a list of ports. Pods with anything else in it do not start (istio
+// pkg/kube/inject/validate.go ValidateExcludeOutboundPorts).
+func excludedPorts(text string) []int {
+	var ports []int
 	for part := range strings.SplitSeq(text, ",") {
-		part = strings.TrimSpace(part)
-		if n, err := strconv.ParseUint(part, 10, 16); err == nil && n > 0 {
+		if n, err := strconv.ParseUint(strings.TrimSpace(part), 10, 16); err == nil {
 			ports = append(ports, int(n))
 		}
-		all = all || part == "*"
 	}
 	slices.Sort(ports)
-	return slices.Compact(ports), all
+	return slices.Compact(ports)
 }
