@@ -58,17 +58,21 @@ var (
 	ambient = []string{"dataplane-mode", "use-waypoint", "gateway.networking.k8s.io"}
 )
 
-// cases returns the cases that can be put to both.
-func cases(t *testing.T) []testCase {
+// cases returns the cases that can be put to both, and those from which objects and
+// values are taken.
+func cases(t *testing.T) (out, donors []testCase) {
 	t.Helper()
 	dirs, err := filepath.Glob("../../testdata/mesh/*")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []testCase
 	for _, dir := range dirs {
 		c := testCase{name: filepath.Base(dir)}
-		if !c.read(t, dir) || c.ambient != judge.Ambient() {
+		if !c.read(t, dir) || c.ambient && !judge.Ambient() {
+			continue
+		}
+		donors = append(donors, c)
+		if c.ambient != judge.Ambient() {
 			continue
 		}
 		result, err := agree.Check(stream(c.objects), c.flows)
@@ -88,7 +92,7 @@ func cases(t *testing.T) []testCase {
 	if least := map[bool]int{false: 100, true: 10}[judge.Ambient()]; len(out) < least {
 		t.Fatalf("only %d cases", len(out))
 	}
-	return out
+	return out, donors
 }
 
 // read reads a case; false if it holds what the judge does not read.
@@ -222,8 +226,10 @@ func clone[T any](value T) T {
 // mutation changes objects at random.
 type mutation struct {
 	*rand.Rand
-	values  pool
-	others  []testCase
+	values pool
+	others []testCase
+	// hosts are those that the flows of the case are for.
+	hosts   []string
 	objects []object
 	// done says what was changed.
 	done []string
@@ -259,6 +265,12 @@ func (m *mutation) step() {
 			added.metadata()["namespace"] = namespace
 			m.objects = append(m.objects, added)
 			m.note("%s %v of %s added", kind, added.metadata()["name"], from.name)
+			// Most of what stands there is about other hosts.
+			in(added, func(n node) {
+				if text, _ := n.value.(string); strings.Contains(text, ".example.") && m.IntN(2) == 0 {
+					n.set(m.hosts[m.IntN(len(m.hosts))])
+				}
+			})
 		}
 	case 3, 4:
 		n := all[m.IntN(len(all))]
@@ -278,6 +290,16 @@ func (m *mutation) step() {
 			}
 		}
 		fallthrough
+	case 6:
+		named := slices.DeleteFunc(all, func(n node) bool {
+			text, _ := n.value.(string)
+			return !strings.Contains(text, ".example.")
+		})
+		if len(named) > 0 {
+			n, host := named[m.IntN(len(named))], m.hosts[m.IntN(len(m.hosts))]
+			n.set(host)
+			m.note("%s set to %s", n.path, host)
+		}
 	default:
 		n := all[m.IntN(len(all))]
 		key := n.path
@@ -379,9 +401,9 @@ func (m *mutation) flows(c testCase) []flow.Flow {
 // TestMutatedCases holds that where both decide they decide the same; what the product
 // does not know is held against random meshes.
 func TestMutatedCases(t *testing.T) {
-	all := cases(t)
+	all, donors := cases(t)
 	values, seen := pool{}, map[string]bool{}
-	for _, c := range all {
+	for _, c := range donors {
 		for _, o := range c.objects {
 			in(o, func(n node) {
 				values.add(n.path, n.value, seen)
@@ -394,7 +416,10 @@ func TestMutatedCases(t *testing.T) {
 	for seed := *start; seed < *start+*mutants; seed++ {
 		r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable on purpose
 		c := all[r.IntN(len(all))]
-		m := &mutation{Rand: r, values: values, others: all, objects: clone(c.objects)}
+		m := &mutation{Rand: r, values: values, others: donors, objects: clone(c.objects)}
+		for _, f := range c.flows {
+			m.hosts = append(m.hosts, f.Host)
+		}
 		for range 2 + r.IntN(4) {
 			m.step()
 		}
