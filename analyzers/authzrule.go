@@ -88,6 +88,8 @@ func (n namedHost) covers(h string) bool {
 }
 
 // bareHost returns a policy's value without the port that it gives.
+//
+//go:noinline
 func bareHost(value string) string {
 	if i := strings.LastIndexByte(value, ':'); i > 0 {
 		return value[:i]

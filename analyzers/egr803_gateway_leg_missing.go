@@ -13,7 +13,7 @@ var _ = register(&Analyzer{
 	Doc: Doc{
 		Title: "Requests are sent to an egress gateway that does not take or does not forward them",
 		What: "A route of the mesh sends a host to an egress gateway, and there is no server, no route or no registered host for it there: another port number, another host or server name, " +
-			"a VirtualService that is not bound to the Gateway or not visible to it, an `http` route for a TLS server, a destination that the gateway does not know. Or a route at a waypoint leads to a host that the waypoint does not know; " +
+			"a VirtualService that is not bound to the Gateway or not visible to it, an `http` route for a TLS server, a destination that the gateway does not know. Or a route at a waypoint leads to a host that the waypoint does not know, or a waypoint is to take requests for wildcards with resolution DYNAMIC_DNS on another port than 80; " +
 			"or a gateway sends requests for one registered host to another, as they come.",
 		Why: "The way through an egress gateway has two legs, and each is configured in several objects that have to agree. Where the second leg is missing clients get 404, 503 or a reset. " +
 			"Gateway servers name ports of the gateway's Service, and `match.port` of the gateway's route names the server's port. " +
@@ -29,6 +29,7 @@ var _ = register(&Analyzer{
 			"istio pilot/pkg/model/gateway.go (resolvePorts, mergeGateways)",
 			"istio pilot/pkg/networking/core/gateway.go",
 			"istio pilot/pkg/model/push_context.go (VirtualServicesForGateway)",
+			"istio pilot/pkg/networking/core/listener_waypoint.go (buildRouteVHostDomains)",
 		},
 	},
 })
@@ -54,6 +55,7 @@ func runLegMissing(p *Pass) {
 	}
 	in.reportUnreadRoutes()
 	in.reportLostAtWaypoint()
+	in.reportPortInHost()
 	in.reportOtherHosts()
 	for _, k := range found.keys {
 		c, f := found.of[k], faults[k]

@@ -2,11 +2,14 @@ package analyzers
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"istio.io/istio/pkg/config/host"
 
+	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
 )
 
 // reportLostAtWaypoint reports routes at waypoints that lead to a host, or a port of a
@@ -43,6 +46,48 @@ func (in *intent) reportLostAtWaypoint() {
 		in.pass.Report(c.finding(Finding{
 			Object: k.route.Object, Field: k.route.Field, Severity: Error, Label: "the way through the waypoint ends here", Help: todo,
 			Message: fmt.Sprintf("%s sends requests for %s at the waypoint %s: requests of %s fail; %s", k.route.Object, upTo3(c.hosts), what, upTo3(c.workloads()), todo),
+		}))
+	}
+}
+
+// reportPortInHost reports ports at which waypoints refuse what clients send, because they
+// take hosts with a wildcard and resolution DYNAMIC_DNS only without a port.
+func (in *intent) reportPortInHost() {
+	type key struct {
+		entry *manifest.Object
+		field string
+		port  int
+		host  host.Name
+		at    string
+	}
+	var found byKey[key]
+	for _, a := range in.waypointAttempts() {
+		if a.Trace.Outcome != flow.Blocked || a.Trace.Reason != flow.NoRoute || len(a.Trace.Hops) == 0 {
+			continue
+		}
+		last := &a.Trace.Hops[len(a.Trace.Hops)-1]
+		if last.At != flow.AtWaypoint || last.VirtualHost != "" {
+			continue
+		}
+		i := slices.IndexFunc(a.Trace.Hops, func(h flow.Hop) bool { return h.Proxy == last.Proxy && h.FilterChain != "" })
+		if i < 0 {
+			continue
+		}
+		number, _, h, _ := cluster(a.Trace.Hops[i].FilterChain) // as in clusters
+		for _, s := range in.push.ServicesOf(h) {
+			if port := s.PortByNumber(number); port != nil && s.Entry != nil && s.Resolution == model.DynamicDNS {
+				found.add(key{s.Object, port.Field + ".number", number, h, last.Proxy}, a)
+				break
+			}
+		}
+	}
+	for _, k := range found.keys {
+		c := found.of[k]
+		todo := "use port 80, or list the hosts by name with resolution DNS"
+		in.pass.Report(c.finding(Finding{
+			Object: k.entry, Field: k.field, Severity: Error, Label: "clients write this port behind the host", Help: todo,
+			Message: fmt.Sprintf("with resolution DYNAMIC_DNS waypoint %s takes Host headers without a port only, and clients write one for every port but 80: requests of %s for %s on port %d get 404; %s",
+				k.at, upTo3(c.workloads()), k.host, k.port, todo),
 		}))
 	}
 }

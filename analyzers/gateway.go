@@ -202,6 +202,8 @@ func meshRoutes(vs *model.MergedVirtualService) []meshRoute {
 }
 
 // meansMesh reports whether a condition on gateways holds at sidecars.
+//
+//go:noinline
 func meansMesh(gateways []string) bool {
 	return len(gateways) == 0 || contains(gateways, model.MeshGateway)
 }

@@ -231,6 +231,8 @@ func (in *intent) scopeOfClient(push *model.PushContext, w *model.Workload) *mod
 }
 
 // waypointHosts is [waypointHosts], once.
+//
+//go:noinline
 func (in *intent) waypointHosts() []waypointHost {
 	if in.bound == nil {
 		hosts := waypointHosts(in.pass)

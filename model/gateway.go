@@ -67,6 +67,8 @@ type SkippedServer struct {
 func (m *MergedGateway) ServersByRoute(name string) []*GatewayServer { return m.byRoute[name] }
 
 // Name returns "namespace/name" of the Gateway, as VirtualServices refer to it.
+//
+//go:noinline
 func (s *GatewayServer) Name() string { return s.Gateway.ID() }
 
 // Protocol is the parsed protocol of the server's port.

@@ -133,6 +133,8 @@ func (x *HostTable[T]) at(places []int) []T {
 }
 
 // LowerHost returns a host in lower case.
+//
+//go:noinline
 func LowerHost(h host.Name) host.Name { return host.Name(strings.ToLower(string(h))) }
 
 // LowerHosts returns the hosts in lower case.

@@ -4,6 +4,8 @@ package model
 // Istio's control plane, its node agents, or one of the tools that come with it
 // (Prometheus, Grafana, Kiali, Jaeger, Zipkin and the like). Gateways and waypoints
 // are known otherwise: see [Workload.ProxyRole].
+//
+//go:noinline
 func (w *Workload) PartOfIstio() bool {
 	for _, key := range []string{"app", "app.kubernetes.io/name", "k8s-app", "name"} {
 		if contains(istioParts, w.Labels[key]) {

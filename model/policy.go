@@ -353,6 +353,8 @@ func (p *PushContext) TrustDomains() []string {
 }
 
 // Identity returns the SPIFFE identity of a workload.
+//
+//go:noinline
 func (p *PushContext) Identity(w *Workload) string {
 	return p.identity(w.Namespace, w.ServiceAccount)
 }

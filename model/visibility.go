@@ -15,9 +15,12 @@ import (
 // namespace. Its order is that of the manifest.
 type ExportTo []string
 
+//go:noinline
 func (e ExportTo) has(v visibility.Instance) bool { return contains(e, string(v)) }
 
 // Public reports whether everybody sees an object exported so.
+//
+//go:noinline
 func (e ExportTo) Public() bool { return e.has(visibility.Public) }
 
 // VisibleTo reports whether a proxy in namespace sees an object of namespace

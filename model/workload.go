@@ -61,6 +61,8 @@ func (w *Workload) ProxyRole() Role {
 
 // ProxyContainer returns the istio-proxy container that the manifest itself
 // has, also as a native sidecar among the init containers; nil if there is none.
+//
+//go:noinline
 func (w *Workload) ProxyContainer() *corev1.Container {
 	if w.Pod == nil {
 		return nil

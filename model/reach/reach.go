@@ -153,6 +153,8 @@ func New(sim *traffic.Simulation) *Reach {
 }
 
 // Trace decides one flow.
+//
+//go:noinline
 func (r *Reach) Trace(f flow.Flow) *flow.Trace { return r.Sim.Trace(f) }
 
 // Clients returns the workloads whose egress is asked for: all but gateways,

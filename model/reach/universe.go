@@ -19,6 +19,8 @@ const anyName = "unregistered.egresslint.invalid"
 // manifest names (a witness inside each wildcard), one name and one address that
 // stand for all others; each on the ports declared or routed for it, and on 80
 // and 443. Sorted by host and port, the two that stand for the rest last.
+//
+//go:noinline
 func (r *Reach) Universe() []Destination {
 	if r.universe == nil {
 		r.universe = buildUniverse(r)

@@ -363,4 +363,6 @@ func (p *proxy) compileVIP(c *cluster, number int, subset, hostname string) {
 }
 
 // enabled reports whether one of istiod's switches is on.
+//
+//go:noinline
 func (p *proxy) enabled(name string) bool { return p.push.Config.Enabled(name) }
