@@ -303,6 +303,8 @@ type crossing struct {
 
 // allowed reports whether the request gets out, by way of the gateway and
 // without anything unknown or different by chance.
+//
+//go:noinline
 func (c *crossing) allowed() bool {
 	return c.Trace.Outcome == flow.Allowed && c.Trace.Via == flow.ViaGateway
 }

@@ -213,6 +213,7 @@ func (in *installation) patch(p any, at string) {
 	in.gateways = append(in.gateways, operatorGateways(in, patch, patch, at)...)
 }
 
+//go:noinline
 func asMap(v any) map[string]any {
 	m, _ := v.(map[string]any)
 	return m

@@ -328,6 +328,8 @@ func title(o *manifest.Object) string {
 }
 
 // join puts a field path under another.
+//
+//go:noinline
 func join(base, field string) string {
 	switch {
 	case field == "":

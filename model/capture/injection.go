@@ -157,6 +157,8 @@ func (s *subject) podAnnotation(key string) []flow.Because {
 }
 
 // join puts assumptions together.
+//
+//go:noinline
 func join(a, b string) string {
 	if a == "" || b == "" || a == b {
 		return a + b

@@ -203,6 +203,8 @@ func (o *Object) AtKey(field string) Position {
 }
 
 // File returns the name of the file that At gives, without reading it.
+//
+//go:noinline
 func (o *Object) File() string {
 	if o.source != nil {
 		return o.source.file.shown

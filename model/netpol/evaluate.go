@@ -295,6 +295,8 @@ func (r rule) pieces(set *netipx.IPSet, next []piece) []piece {
 
 // join is the answer where either of two holds and it is not known which: what
 // both say, and Undecided elsewhere.
+//
+//go:noinline
 func join(a, b []piece, why reason) []piece {
 	var out []piece
 	for _, x := range a {
