@@ -126,10 +126,14 @@ func (in *intent) conflicting(x conflict) (Finding, bool) {
 		if wins == nil || wins.Object != x.first.Object && wins.Object != x.second.Object {
 			continue // a third one
 		}
+		port := wins.PortByNumber(x.port)
+		if port == nil {
+			continue // its Sidecar declares another
+		}
 		if winner == nil {
 			winner = wins
 		}
-		f := flow.Flow{From: reach.From(w), Host: d.Host, Port: d.Port, Scheme: schemeOf(wins.PortByNumber(x.port))}
+		f := flow.Flow{From: reach.From(w), Host: d.Host, Port: d.Port, Scheme: schemeOf(port)}
 		a := &attempt{Class: class, To: d, Flow: f, Trace: in.pass.Reach.Trace(f)}
 		if wins.Object == winner.Object {
 			c.add(a)
