@@ -7,6 +7,7 @@ package mutations
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -15,15 +16,21 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/egresslint/egresslint/analyzers"
 	"github.com/egresslint/egresslint/conformance/agree"
 	"github.com/egresslint/egresslint/conformance/judge"
+	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
+	"github.com/egresslint/egresslint/model/manifest"
+	"github.com/egresslint/egresslint/model/reach"
+	"github.com/egresslint/egresslint/model/traffic"
 )
 
 var (
@@ -398,10 +405,8 @@ func (m *mutation) flows(c testCase) []flow.Flow {
 	return out
 }
 
-// TestMutatedCases holds that where both decide they decide the same; what the product
-// does not know is held against random meshes.
-func TestMutatedCases(t *testing.T) {
-	all, donors := cases(t)
+// valuesOf are the values that stand in the fields of some cases.
+func valuesOf(donors []testCase) pool {
 	values, seen := pool{}, map[string]bool{}
 	for _, c := range donors {
 		for _, o := range c.objects {
@@ -411,18 +416,55 @@ func TestMutatedCases(t *testing.T) {
 			})
 		}
 	}
+	return values
+}
+
+// mutate changes one of the cases a few times.
+func mutate(seed uint64, all, donors []testCase, values pool) (*mutation, testCase) {
+	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable on purpose
+	c := all[r.IntN(len(all))]
+	m := &mutation{Rand: r, values: values, others: donors, objects: clone(c.objects)}
+	for _, f := range c.flows {
+		m.hosts = append(m.hosts, f.Host)
+	}
+	for range 2 + r.IntN(4) {
+		m.step()
+	}
+	return m, c
+}
+
+// TestChangedCasesLint holds that the rules do not fall over what they meet.
+func TestChangedCasesLint(t *testing.T) {
+	all, donors := cases(t)
+	values := valuesOf(donors)
+	for seed := *start; seed < *start+*mutants; seed++ {
+		m, c := mutate(seed, all, donors, values)
+		text := stream(m.objects)
+		func() {
+			defer func() {
+				if p := recover(); p != nil {
+					t.Errorf("seed %d, %s (%s): %v\n%s\n%s", seed, c.name, strings.Join(m.done, "; "), p, debug.Stack(), text)
+				}
+			}()
+			mesh, _, err := model.Load(context.Background(), manifest.Options{Paths: []manifest.Path{{Name: "-"}}, Stdin: bytes.NewReader(text)}, model.Options{})
+			if err != nil {
+				t.Errorf("seed %d, %s: %v", seed, c.name, err)
+				return
+			}
+			analyzers.Run(mesh, reach.New(traffic.New(mesh)), analyzers.Config{})
+		}()
+	}
+}
+
+// TestMutatedCases holds that where both decide they decide the same; what the product
+// does not know is held against random meshes.
+func TestMutatedCases(t *testing.T) {
+	all, donors := cases(t)
+	values := valuesOf(donors)
 	t.Logf("%d cases, seeds from %d", len(all), *start)
 	flows := 0
 	for seed := *start; seed < *start+*mutants; seed++ {
-		r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable on purpose
-		c := all[r.IntN(len(all))]
-		m := &mutation{Rand: r, values: values, others: donors, objects: clone(c.objects)}
-		for _, f := range c.flows {
-			m.hosts = append(m.hosts, f.Host)
-		}
-		for range 2 + r.IntN(4) {
-			m.step()
-		}
+		m, c := mutate(seed, all, donors, values)
 		if !admitted(m.objects) {
 			continue
 		}
@@ -456,7 +498,7 @@ func TestMutatedAmbientCases(t *testing.T) {
 	if judge.Ambient() {
 		return // TestMutatedCases is about them here
 	}
-	command := exec.Command(os.Args[0], "-test.run=^TestMutatedCases$", "-start", fmt.Sprint(*start), "-mutants", fmt.Sprint(*mutants)) //nolint:gosec // this very program
+	command := exec.Command(os.Args[0], "-test.run=^(TestMutatedCases|TestChangedCasesLint)$", "-start", fmt.Sprint(*start), "-mutants", fmt.Sprint(*mutants)) //nolint:gosec // this very program
 	command.Env = append(os.Environ(), "PILOT_ENABLE_AMBIENT=true")
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
