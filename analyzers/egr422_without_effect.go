@@ -28,7 +28,7 @@ func (in *intent) reportIdleConditions(g *egressGateway) {
 			if len(servers) == 0 {
 				continue
 			}
-			if i, j, by := idleCondition(vs, besides(g, vs, name), name, servers); by.Object != nil {
+			if i, j, by := idleCondition(vs, func() [][]*model.HTTPRoute { return besides(g, vs, name) }, name, servers); by.Object != nil {
 				at := vs.HTTP[i].Matches[j]
 				other := by.Field
 				if by.Object != at.Object {
@@ -63,7 +63,7 @@ func besides(g *egressGateway, vs *model.MergedVirtualService, gateway string) [
 
 // idleCondition returns the first condition for a Gateway beside which, or after which,
 // another one of the same effect asks for nothing; by is the place of that one.
-func idleCondition(vs *model.MergedVirtualService, besides [][]*model.HTTPRoute, gateway string, servers []*model.GatewayServer) (rule, match int, by model.Place) {
+func idleCondition(vs *model.MergedVirtualService, besides func() [][]*model.HTTPRoute, gateway string, servers []*model.GatewayServer) (rule, match int, by model.Place) {
 	meant := func(m *networking.HTTPMatchRequest) bool {
 		return len(m.GetGateways()) == 0 || slices.Contains(m.GetGateways(), gateway)
 	}
@@ -103,8 +103,12 @@ func idleCondition(vs *model.MergedVirtualService, besides [][]*model.HTTPRoute,
 				}
 			}
 			by, others := after(vs.HTTP[i+1:], r, m)
-			for k := 0; others && by.Object == nil && k < len(besides); k++ {
-				by, _ = after(besides[k], r, m)
+			if others {
+				for _, rules := range besides() {
+					if by, _ = after(rules, r, m); by.Object != nil {
+						break
+					}
+				}
 			}
 			if by.Object != nil {
 				return i, j, by

@@ -22,12 +22,12 @@ func (in *intent) reportLostAtWaypoint() {
 	}
 	var found byKey[key]
 	for _, a := range in.waypointAttempts() {
-		if a.Trace.Outcome != flow.Blocked || a.Trace.Reason != flow.NoCluster || len(a.Trace.Hops) == 0 {
+		last := endsAtWaypoint(a.Trace, flow.NoCluster)
+		if last == nil {
 			continue
 		}
-		last := &a.Trace.Hops[len(a.Trace.Hops)-1]
 		port, _, h, ok := cluster(last.Cluster) // "inbound-vip|80|http|host"
-		if !ok || last.At != flow.AtWaypoint || inCluster(in.push, h) {
+		if !ok || inCluster(in.push, h) {
 			continue
 		}
 		for _, b := range last.Because {
@@ -50,6 +50,18 @@ func (in *intent) reportLostAtWaypoint() {
 	}
 }
 
+// endsAtWaypoint returns the hop at a waypoint at which a request is stopped for a reason,
+// nil if it is not.
+func endsAtWaypoint(t *flow.Trace, reason flow.Reason) *flow.Hop {
+	if t.Outcome != flow.Blocked || t.Reason != reason || len(t.Hops) == 0 {
+		return nil
+	}
+	if last := &t.Hops[len(t.Hops)-1]; last.At == flow.AtWaypoint {
+		return last
+	}
+	return nil
+}
+
 // reportPortInHost reports ports at which waypoints refuse what clients send, because they
 // take hosts with a wildcard and resolution DYNAMIC_DNS only without a port.
 func (in *intent) reportPortInHost() {
@@ -62,11 +74,8 @@ func (in *intent) reportPortInHost() {
 	}
 	var found byKey[key]
 	for _, a := range in.waypointAttempts() {
-		if a.Trace.Outcome != flow.Blocked || a.Trace.Reason != flow.NoRoute || len(a.Trace.Hops) == 0 {
-			continue
-		}
-		last := &a.Trace.Hops[len(a.Trace.Hops)-1]
-		if last.At != flow.AtWaypoint || last.VirtualHost != "" {
+		last := endsAtWaypoint(a.Trace, flow.NoRoute)
+		if last == nil || last.VirtualHost != "" {
 			continue
 		}
 		i := slices.IndexFunc(a.Trace.Hops, func(h flow.Hop) bool { return h.Proxy == last.Proxy && h.FilterChain != "" })

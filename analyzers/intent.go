@@ -45,6 +45,8 @@ type intent struct {
 	mentions map[*model.PushContext]map[string][]host.Name
 	// bound are the hosts with waypoints, see waypointHosts.
 	bound *[]waypointHost
+	// tried are the requests for these, see waypointAttempts.
+	tried *[]*attempt
 	// byRoute has the steerings of a route; byHost finds steerings, services those of
 	// registries by host, declared those of ServiceEntries, and wanted what shows that
 	// clients mean to call a host.

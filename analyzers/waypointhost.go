@@ -123,8 +123,17 @@ func leavesDirectly(t *flow.Trace) bool {
 }
 
 // waypointAttempts are requests of clients in ambient mode, of each namespace the
-// first, for the hosts that waypoints serve: one for each port.
+// first, for the hosts that waypoints serve: one for each port. Several rules look at
+// them: do not change them.
 func (in *intent) waypointAttempts() []*attempt {
+	if in.tried == nil {
+		list := in.tryWaypoints()
+		in.tried = &list
+	}
+	return *in.tried
+}
+
+func (in *intent) tryWaypoints() []*attempt {
 	hosts := served(in.waypointHosts())
 	if len(hosts) == 0 {
 		return nil
