@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	networking "istio.io/api/networking/v1alpha3"
 	security "istio.io/api/security/v1beta1"
@@ -77,43 +76,7 @@ func (m *Manifests) deployWaypoint(g *gatewayv1.Gateway) {
 	name := cmp.Or(g.Annotations["gateway.istio.io/name-override"], g.Name)
 	hostname := gatewayv1.HostnameAddressType
 	g.Status.Addresses = []gatewayv1.GatewayStatusAddress{{Type: &hostname, Value: name + "." + g.Namespace + ".svc.cluster.local"}}
-	if slices.ContainsFunc(m.Workloads, func(w *Workload) bool {
-		return w.Pod.Namespace == g.Namespace && w.Pod.Labels[gatewayName] == g.Name
-	}) {
-		return
-	}
-	labels := maps.Clone(g.Labels)
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	labels[gatewayName], labels["gateway.networking.k8s.io/gateway-class-name"], labels[managedBy] = g.Name, waypointClass, constants.ManagedGatewayMeshControllerLabel
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: g.Namespace, Labels: maps.Clone(labels), CreationTimestamp: metav1.NewTime(installed)},
-		Spec: corev1.PodSpec{ServiceAccountName: cmp.Or(g.Annotations["gateway.istio.io/service-account"], g.Name), Containers: []corev1.Container{{
-			Name: "istio-proxy", Args: []string{"proxy", "waypoint"},
-		}}},
-	}
-	pod.Labels[dataplaneMode], pod.Labels["sidecar.istio.io/inject"] = "none", "false"
-	pod.Status.Phase = corev1.PodRunning
-	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-	m.Workloads = append(m.Workloads, &Workload{Kind: "Deployment", Pod: pod})
-	service := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: g.Namespace, Labels: labels, CreationTimestamp: metav1.NewTime(installed)},
-		Spec:       corev1.ServiceSpec{Selector: map[string]string{gatewayName: g.Name}},
-	}
-	seen := map[int32]bool{}
-	for _, l := range append([]gatewayv1.Listener{{Name: "status-port", Port: 15021, Protocol: "TCP"}}, g.Spec.Listeners...) {
-		if seen[l.Port] {
-			continue
-		}
-		seen[l.Port] = true
-		app := strings.ToLower(string(l.Protocol))
-		service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{
-			Name: string(l.Name), Port: l.Port, AppProtocol: &app, TargetPort: intstr.FromInt32(l.Port),
-		})
-	}
-	defaultService(service)
-	m.Services = append(m.Services, service)
+	m.deploy(g, "waypoint", name, g.Name, map[string]string{managedBy: constants.ManagedGatewayMeshControllerLabel})
 }
 
 // ambientObjects are what istiod's index for ambient mode reads beside what other parts

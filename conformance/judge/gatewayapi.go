@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -134,47 +135,50 @@ func (m *Manifests) deployGateways() {
 		if len(g.Spec.Addresses) > 1 || len(g.Spec.Addresses) == 1 && *g.Spec.Addresses[0].Type != gatewayv1.IPAddressType {
 			continue
 		}
-		deployed := false
-		for _, w := range m.Workloads {
-			deployed = deployed || w.Pod.Namespace == g.Namespace && w.Pod.Labels["gateway.networking.k8s.io/gateway-name"] == g.Name
-		}
-		if deployed {
+		m.deploy(g, "router", cmp.Or(g.Annotations["gateway.istio.io/name-override"], g.Name+"-istio"), g.Name+"-istio", nil)
+	}
+}
+
+// deploy adds the Service and the pod of a proxy for a Gateway, unless the manifests hold
+// a pod for it. It runs as account if the Gateway names none.
+func (m *Manifests) deploy(g *gatewayv1.Gateway, role, name, account string, more map[string]string) {
+	if slices.ContainsFunc(m.Workloads, func(w *Workload) bool {
+		return w.Pod.Namespace == g.Namespace && w.Pod.Labels[gatewayName] == g.Name
+	}) {
+		return
+	}
+	labels := map[string]string{}
+	maps.Copy(labels, g.Labels)
+	labels[gatewayName], labels["gateway.networking.k8s.io/gateway-class-name"] = g.Name, string(g.Spec.GatewayClassName)
+	maps.Copy(labels, more)
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: g.Namespace, Labels: maps.Clone(labels), CreationTimestamp: metav1.NewTime(installed)},
+		Spec: corev1.PodSpec{ServiceAccountName: cmp.Or(g.Annotations["gateway.istio.io/service-account"], account), Containers: []corev1.Container{{
+			Name: "istio-proxy", Args: []string{"proxy", role},
+		}}},
+	}
+	pod.Labels["sidecar.istio.io/inject"] = "false"
+	if role == "waypoint" {
+		pod.Labels[dataplaneMode] = "none"
+	}
+	pod.Status.Phase = corev1.PodRunning
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	m.Workloads = append(m.Workloads, &Workload{Kind: "Deployment", Pod: pod})
+	service := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: g.Namespace, Labels: labels, CreationTimestamp: metav1.NewTime(installed)},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{gatewayName: g.Name}},
+	}
+	seen := map[int32]bool{}
+	for _, l := range append([]gatewayv1.Listener{{Name: "status-port", Port: 15021, Protocol: "TCP"}}, g.Spec.Listeners...) {
+		if seen[l.Port] {
 			continue
 		}
-		account := cmp.Or(g.Annotations["gateway.istio.io/service-account"], g.Name+"-istio")
-		name := cmp.Or(g.Annotations["gateway.istio.io/name-override"], g.Name+"-istio")
-		labels := maps.Clone(g.Labels)
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		labels["gateway.networking.k8s.io/gateway-name"] = g.Name
-		labels["gateway.networking.k8s.io/gateway-class-name"] = "istio"
-		pod := &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: g.Namespace, Labels: maps.Clone(labels), CreationTimestamp: metav1.NewTime(installed)},
-			Spec: corev1.PodSpec{ServiceAccountName: account, Containers: []corev1.Container{{
-				Name: "istio-proxy", Args: []string{"proxy", "router"},
-			}}},
-		}
-		pod.Labels["sidecar.istio.io/inject"] = "false"
-		pod.Status.Phase = corev1.PodRunning
-		pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-		m.Workloads = append(m.Workloads, &Workload{Kind: "Deployment", Pod: pod})
-		service := &corev1.Service{
-			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: g.Namespace, Labels: labels, CreationTimestamp: metav1.NewTime(installed)},
-			Spec:       corev1.ServiceSpec{Selector: map[string]string{"gateway.networking.k8s.io/gateway-name": g.Name}},
-		}
-		seen := map[int32]bool{}
-		for _, l := range append([]gatewayv1.Listener{{Name: "status-port", Port: 15021, Protocol: "TCP"}}, g.Spec.Listeners...) {
-			if seen[l.Port] {
-				continue
-			}
-			seen[l.Port] = true
-			app := strings.ToLower(string(l.Protocol))
-			service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{Name: string(l.Name), Port: l.Port, AppProtocol: &app})
-		}
-		defaultService(service)
-		m.Services = append(m.Services, service)
+		seen[l.Port] = true
+		app := strings.ToLower(string(l.Protocol))
+		service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{Name: string(l.Name), Port: l.Port, AppProtocol: &app})
 	}
+	defaultService(service)
+	m.Services = append(m.Services, service)
 }
 
 // gatewayObjects are what istiod's controller for the Gateway API reads beside
