@@ -28,7 +28,7 @@ func (in *intent) unmetOfGateways(g *gathered, told []*model.Workload) {
 		if !slices.Contains(waypoints, w) {
 			waypoints = append(waypoints, w)
 		}
-		if asked[w] == "" && looksUp(h.Service) {
+		if asked[w] == "" && h.Service.Resolution.ByDNS() {
 			asked[w] = h.name()
 		}
 	}
@@ -63,16 +63,10 @@ func (in *intent) unmetOfGateway(g *gathered, w *model.Workload, what, host stri
 func (in *intent) lookedUp(g *egressGateway) string {
 	for _, s := range g.Steers {
 		for _, service := range in.push.ServicesOf(s.Host) {
-			if in.push.Visible(service, g.Namespace) && looksUp(service) {
+			if in.push.Visible(service, g.Namespace) && service.Resolution.ByDNS() {
 				return string(s.Host)
 			}
 		}
 	}
 	return ""
-}
-
-// looksUp reports whether a proxy asks DNS for the endpoints of a service (istio
-// pilot/pkg/networking/core/cluster_builder.go convertResolution).
-func looksUp(s *model.Service) bool {
-	return s.Resolution == model.DNSLB || s.Resolution == model.DNSRoundRobinLB
 }

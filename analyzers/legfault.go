@@ -8,7 +8,6 @@ import (
 
 	networking "istio.io/api/networking/v1alpha3"
 	"istio.io/istio/pkg/config/host"
-	"istio.io/istio/pkg/config/protocol"
 
 	"github.com/egresslint/egresslint/model"
 	"github.com/egresslint/egresslint/model/flow"
@@ -385,7 +384,7 @@ func (in *intent) notRegistered(l *leg, a *attempt) *fault {
 		switch {
 		case s.Hostname != h:
 		case push.Visible(s, l.pod.Namespace):
-			if p := s.PortByNumber(port); p == nil || p.Protocol == protocol.UDP {
+			if s.PortByNumber(port) == nil {
 				return &fault{route.Object, route.Field + number, fmt.Sprintf("%s has no port %d", s.Object, port), "send it to a port that is registered, or register this one"}
 			}
 			return nil // a subset, or endpoints

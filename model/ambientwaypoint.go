@@ -425,5 +425,5 @@ func (p *PushContext) IngressUsesWaypoint(s *Service) bool {
 	// Only EDS puts the waypoint in the place of endpoints, and only for services
 	// that have an address (istio pilot/pkg/xds/endpoints/endpoint_builder.go
 	// findServiceWaypoint).
-	return s.Resolution != DNSLB && s.Resolution != DNSRoundRobinLB && len(p.AmbientAddresses(s)) > 0
+	return !s.Resolution.ByDNS() && len(p.AmbientAddresses(s)) > 0
 }

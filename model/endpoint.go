@@ -61,7 +61,7 @@ func (p *PushContext) SelectsNothing(s *Service) bool {
 // services, one for each address of a ServiceEntry.
 func (p *PushContext) Endpoints(s *Service, port *Port) []Endpoint {
 	all := p.ListedEndpoints(s, port)
-	if port == nil || s.Resolution == DNSLB || s.Resolution == DNSRoundRobinLB {
+	if port == nil || s.Resolution.ByDNS() {
 		return all
 	}
 	return DistinctEndpoints(all)
@@ -73,7 +73,7 @@ func (p *PushContext) ListedEndpoints(s *Service, port *Port) []Endpoint {
 	if port == nil {
 		return p.OwnEndpoints(s, nil)
 	}
-	if s.Resolution == DNSLB || s.Resolution == DNSRoundRobinLB {
+	if s.Resolution.ByDNS() {
 		return p.NumberedEndpoints(s, port)
 	}
 	var out []Endpoint
@@ -247,7 +247,7 @@ func (p *PushContext) OwnEndpoints(s *Service, port *Port) []Endpoint {
 				out = append(out, p.podEndpoint(w, entryTargetPort(port, nil)))
 			}
 		}
-		dns := s.Resolution == DNSLB || s.Resolution == DNSRoundRobinLB
+		dns := s.Resolution.ByDNS()
 		for _, e := range p.workloadEntries(s, port) {
 			// Names and sockets are for entries that are resolved only (istio
 			// serviceentry/conversion.go, "DNSServiceEntryOnly").
@@ -259,7 +259,7 @@ func (p *PushContext) OwnEndpoints(s *Service, port *Port) []Endpoint {
 		for i, e := range spec.GetEndpoints() {
 			out = append(out, entryEndpoint(e, entryTargetPort(port, e), s.Object, fmt.Sprintf("spec.endpoints[%d]", i)))
 		}
-	case s.Resolution == DNSLB || s.Resolution == DNSRoundRobinLB:
+	case s.Resolution.ByDNS():
 		out = append(out, Endpoint{Address: string(s.Hostname), Port: entryTargetPort(port, nil), Object: s.Object, Field: s.HostField})
 	}
 	return out

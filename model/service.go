@@ -32,6 +32,12 @@ const (
 	DynamicDNS
 )
 
+// ByDNS reports whether a proxy asks DNS for the endpoints of a service (istio
+// pilot/pkg/networking/core/cluster_builder.go convertResolution).
+func (r Resolution) ByDNS() bool {
+	return r == DNSLB || r == DNSRoundRobinLB
+}
+
 // HiddenEndpoints reports whether a Service says of itself that nobody sees it. A
 // route of its own namespace may lead there all the same, but istiod does not
 // pass on changes of its endpoints (istio

@@ -169,7 +169,7 @@ func (p *proxy) compileCluster(name string) *cluster {
 		return c
 	}
 	c.port = c.service.PortByNumber(number)
-	if c.port == nil || c.port.Protocol == protocol.UDP {
+	if c.port == nil {
 		c.missing = fmt.Sprintf("%s has no port %d", c.service.Object, number)
 		c.because[0].Field = "spec.ports"
 		return c
@@ -264,7 +264,7 @@ func (p *proxy) discover(c *cluster, rule *model.MergedDestinationRule, subset *
 		}
 		return
 	}
-	dns := s.Resolution == model.DNSLB || s.Resolution == model.DNSRoundRobinLB
+	dns := s.Resolution.ByDNS()
 	if p.passthrough(c, rule, subset) {
 		// The cluster is made of its endpoints first, and not at all where names
 		// have none (istio cluster_builder.go buildCluster).

@@ -88,7 +88,7 @@ func (p *proxy) tunnels(c *cluster, e *model.Endpoint) bool {
 	}
 	prefers := p.role == waypointRole || p.enabled("PILOT_ENABLE_AMBIENT") && p.enabled("PILOT_PREFER_SENDING_HBONE")
 	return p.sim.takesTunnels(e.Workload) && (prefers || p.mode(e) == "") &&
-		c.service.Resolution != model.DNSLB && c.service.Resolution != model.DNSRoundRobinLB &&
+		!c.service.Resolution.ByDNS() &&
 		(p.role == waypointRole || !p.disabled("PILOT_ENABLE_SENDING_HBONE"))
 }
 

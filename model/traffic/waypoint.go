@@ -318,7 +318,7 @@ func (p *proxy) compileVIP(c *cluster, number int, subset, hostname string) {
 	c.port = c.service.PortByNumber(number)
 	kind, name, _ := strings.Cut(subset, "/")
 	switch {
-	case c.port == nil || c.port.Protocol == protocol.UDP:
+	case c.port == nil:
 		c.missing = fmt.Sprintf("%s has no port %d", c.service.Object, number)
 		c.because[0].Field = "spec.ports"
 		return
